@@ -1,0 +1,235 @@
+"""The DICOMweb datastore of MONAI Label with upstream's faults repaired.
+
+Each method says which fault of monailabel 0.8.5 it mends. The file layout of the cache is upstream's:
+`<series>/*.dcm` and `<series>.nii.gz` for images, `labels/<tag>/<series>.nii.gz` for labels.
+"""
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+from dicomweb_client import DICOMwebClient
+from filelock import FileLock
+from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+from monailabel.datastore.utils.convert import binary_to_image, dicom_to_nifti
+from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.interfaces.exception import ImageNotFoundException
+from monailabel.utils.others.generic import md5_digest
+from pydicom import Dataset
+
+from app import segments
+from app.series_index import SeriesIndex
+from labelpod.labels import Label
+
+logger = logging.getLogger(__name__)
+
+_UID = re.compile(r"[0-9][0-9.]{0,63}")
+
+
+class IncompleteSeries(Exception):
+    """The server sent fewer slices than it says the series has; asking again later may help."""
+
+
+class RepairedDicomWebDatastore(DICOMWebDatastore):
+    """Upstream's datastore with its own list, download, label and cache handling.
+
+    Args:
+        client: where the images are.
+        image_filter: DICOM attributes that a series must match to be offered.
+        cache: folder on the workspace volume.
+        labels: the server's label list.
+    """
+
+    def __init__(
+        self,
+        client: DICOMwebClient,
+        image_filter: Mapping[str, Any],
+        cache: Path,
+        labels: Sequence[Label],
+    ) -> None:
+        self._client = client
+        self._convert_to_nifti = True
+        self._labels = labels
+        self._index = SeriesIndex(client, image_filter, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
+        root = cache / md5_digest(client.base_url)
+        self._incoming = root / ".incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
+        LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
+
+    # --- lists: seconds old, not hours (dicom.py:129-168) ---
+
+    def list_images(self) -> list[str]:
+        """Series UIDs of all images."""
+        return self._index.images()
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Series UIDs of the images that have a label; each once, so that completed never passes total."""
+        return list(self._index.labels())
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Series UIDs of the images that nobody has labelled yet."""
+        labelled = self._index.labels()
+        return [uid for uid in self._index.images() if uid not in labelled]
+
+    # --- images: whole series or none (utils/dicom.py:72-84, convert.py:56) ---
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Path of the image's NIfTI file, fetched from the DICOMweb server where the cache has none.
+
+        Raises:
+            ImageNotFoundException: no such series.
+            IncompleteSeries: the server did not send all of it.
+        """
+        path = self._image_file(image_id)
+        if path.exists():
+            return str(path)
+        if not _UID.fullmatch(image_id):
+            raise ImageNotFoundException(f"{image_id!r} is not a DICOM series")
+        with FileLock(self._incoming / f"{image_id}.lock"):
+            if not path.exists():
+                self._fetch(image_id, path)
+        return str(path)
+
+    def _image_file(self, image_id: str) -> Path:
+        return Path(self._datastore.image_path(), f"{os.path.basename(image_id)}.nii.gz").resolve()
+
+    def _fetch(self, image_id: str, path: Path) -> None:
+        series = self._index.image(image_id)
+        if series is None:
+            raise ImageNotFoundException(f"Image {image_id} not found")
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
+            slices, volume = Path(folder, "slices"), Path(folder, "volume.nii.gz")
+            slices.mkdir()
+            self._download(series, slices)
+            shutil.move(dicom_to_nifti(str(slices)), volume)
+            # The NIfTI file comes last: where it stands, the series is whole.
+            final = path.parent / image_id
+            shutil.rmtree(final, ignore_errors=True)
+            slices.rename(final)
+            volume.replace(path)
+        self._register(image_id, series)
+        logger.info(f"Fetched {image_id} in {time.monotonic() - started:.1f} s")
+
+    def _download(self, series: Dataset, folder: Path) -> None:
+        uid = str(series.SeriesInstanceUID)
+        instances = self._client.retrieve_series(str(series.StudyInstanceUID), uid)
+        for instance in instances:
+            instance.save_as(folder / f"{instance.SOPInstanceUID}.dcm")
+        expected = int(series.get("NumberOfSeriesRelatedInstances") or 1)
+        got = sum(1 for _ in folder.iterdir())
+        if got < expected:
+            raise IncompleteSeries(f"the DICOMweb server sent {got} of {expected} slices of {uid}")
+
+    def _register(self, image_id: str, series: Dataset) -> None:
+        info = self._describe(series)
+        info.update({"ts": int(time.time()), "name": f"{image_id}.nii.gz"})
+        self._init_from_datastore_file()
+        known = self._datastore.objects.get(image_id)
+        labels = known.labels if known else {}
+        self._datastore.objects[image_id] = ImageLabelModel(
+            image=DataModel(info=info, ext=".nii.gz"), labels=labels
+        )
+        self._update_datastore_file()
+
+    def _describe(self, series: Dataset) -> dict[str, Any]:
+        fields = ["SeriesInstanceUID", "StudyInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID"]
+        return {field: str(series.get(field) or "UNK") for field in fields}
+
+    # --- labels ---
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
+    ) -> str:
+        """Store a label; a final one goes to the DICOMweb server as DICOM SEG first.
+
+        Upstream names segments by rank, fails on an empty label and shows the case as unlabelled for up to
+        two hours (dicom.py:173-214, convert.py:94-134).
+
+        Raises:
+            LabelError: the label does not fit the image or holds values without a name.
+        """
+        image_file = self.get_image_uri(image_id)
+        with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
+            if label_filename.endswith(".bin"):
+                as_image = binary_to_image(image_file, label_filename)
+                label_filename = shutil.move(as_image, Path(folder, "from_binary.nii.gz"))
+            if label_tag == DefaultLabelTag.FINAL:
+                label_filename = str(self._store_final(image_id, image_file, label_filename, label_info, folder))
+            LocalDatastore.save_label(self, image_id, str(label_filename), label_tag, label_info)
+        self._index.forget()
+        return image_id
+
+    def _store_final(
+        self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str
+    ) -> Path:
+        image = sitk.ReadImage(image_file)
+        label = segments.on_grid_of(image, sitk.ReadImage(label_file))
+        names = segments.names_by_value(info.get("label_info"), self._labels)
+        voxels = segments.renumber(sitk.GetArrayFromImage(label), names, self._labels)
+        slices = Path(self._datastore.image_path(), image_id)
+        if slices.is_dir():
+            creator = str(info.get("user") or "")
+            seg = segments.write(voxels, image, slices, self._labels, names, creator)
+            self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
+            info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
+            info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
+        info["label_info"] = [{"name": label.name, "idx": label.value} for label in self._labels]
+        return _write_label(voxels, image, Path(folder, "label.nii.gz"))
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        """Path of a label's NIfTI file, or "" where there is none.
+
+        Upstream takes the id that REST passes for a SEG series and downloads the CT as if it were one
+        (dicom.py:101-123). Here the id is the image's, as everywhere else; a final label that the cache
+        does not have is read from the DICOMweb server, on the image's whole grid.
+        """
+        image_id = image_id or label_id
+        cached = LocalDatastore.get_label_uri(self, image_id, label_tag)
+        if label_tag != DefaultLabelTag.FINAL or (cached and os.path.exists(cached)):
+            return str(cached)
+        series = self._index.labels().get(image_id)
+        if series is None:
+            return ""
+        image = sitk.ReadImage(self.get_image_uri(image_id))
+        seg = self._client.retrieve_series(series.study_uid, series.uid)[0]
+        voxels = segments.read(seg, image, self._labels)
+        with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
+            path = _write_label(voxels, image, Path(folder, "label.nii.gz"))
+            info = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
+            LocalDatastore.save_label(self, image_id, str(path), label_tag, info)
+        return str(LocalDatastore.get_label_uri(self, image_id, label_tag))
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Image and label files of all labelled images, for training; fetches what the cache lacks."""
+        return [
+            {"image": self.get_image_uri(uid), "label": self.get_label_uri(uid, DefaultLabelTag.FINAL)}
+            for uid in self.get_labeled_images()
+        ]
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        """Upstream truncates the file and then writes it (local.py:683): a kill in between loses it."""
+        config = Path(self._datastore_config_path)
+        draft = config.with_suffix(".draft")
+        with FileLock(self._lock_file) if lock else nullcontext():
+            draft.write_text(self._datastore.model_dump_json(exclude={"base_path"}, indent=2))
+            draft.replace(config)
+            self._config_ts = config.stat().st_mtime
+
+
+def _write_label(voxels: Any, image: sitk.Image, path: Path) -> Path:
+    label = sitk.GetImageFromArray(voxels)
+    label.CopyInformation(image)
+    sitk.WriteImage(label, str(path), useCompression=True)
+    return path

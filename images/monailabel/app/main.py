@@ -1,0 +1,115 @@
+"""The MONAI Label app: an upstream sample app with our labels and the repaired datastore.
+
+MONAI Label loads this file from the app folder on the workspace volume and takes the class in it whose
+direct base is MONAILabelApp. Nothing installed is edited: everything is done by subclassing.
+"""
+
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMwebClientX
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+
+from app import tasks
+from app.datastore import RepairedDicomWebDatastore
+from app.session import dicomweb_session
+from labelpod import labels
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_APPS = Path(sys.prefix, "monailabel", "sample-apps")
+
+
+def _sample_app(name: str) -> ModuleType:
+    folder = SAMPLE_APPS / name
+    sys.path.insert(0, str(folder))  # the sample app imports its own `lib`
+    spec = importlib.util.spec_from_file_location(f"{name}_sample_app", folder / "main.py")
+    if spec is None or spec.loader is None:
+        raise ImportError(f"there is no sample app {name}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_APP = os.environ.get("APP", "radiology")
+_LABELS = labels.parse(os.environ.get("LABELS", labels.DEFAULT))
+
+
+class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[misc]
+    """The sample app named by APP; radiology's click models segment the labels of LABELS."""
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self._unavailable: dict[str, InferTask] = {}
+        conf = self._without_missing_parts(app_dir, dict(conf))
+        super().__init__(app_dir, studies, conf)
+
+    def _without_missing_parts(self, app_dir: str, conf: dict[str, str]) -> dict[str, str]:
+        """Take out of the configuration what would end the start because it cannot be downloaded."""
+        model_dir = Path(app_dir, "model")
+        key = "models" if _APP == "monaibundle" else "bundles"
+        bundles = [name.strip() for name in conf.get(key, "").split(",") if name.strip()]
+        for name in bundles:
+            if not (model_dir / name).is_dir():
+                self._unavailable[name] = tasks.Unavailable(f"bundle {name} could not be downloaded")
+        conf[key] = ",".join(name for name in bundles if name not in self._unavailable)
+        if conf.get("sam2", "false") == "true" and not (model_dir / "sam2_hiera_large.pt").exists():
+            conf["sam2"] = "false"
+            for name, dimension in (("sam_2d", 2), ("sam_3d", 3)):
+                self._unavailable[name] = tasks.Unavailable("SAM2's weights could not be downloaded", dimension)
+        return conf
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """The sample app's models; click models get our labels, the pipeline learns to run on a CPU."""
+        by_name = {label.name: label.value for label in _LABELS}
+        for name in ("deepgrow_2d", "deepgrow_3d"):
+            if name in getattr(self, "models", {}):
+                self.models[name].labels = by_name
+        infers: dict[str, InferTask] = super().init_infers()
+        if "deepgrow_pipeline" in infers:
+            from app.pipeline import DeepgrowPipeline  # needs the sample app's `lib`
+
+            two_d = self.models["deepgrow_2d"]
+            pipeline = DeepgrowPipeline(two_d.path, infers["deepgrow_3d"], two_d.network)
+            pipeline.labels = by_name
+            infers["deepgrow_pipeline"] = pipeline
+        return infers | self._unavailable
+
+    def info(self) -> dict[str, Any]:
+        """Upstream's information; our labels first, and of each model whether it has been trained."""
+        meta: dict[str, Any] = super().info()
+        if _APP == "radiology":
+            ours = [label.name for label in _LABELS]
+            meta["labels"] = ours + [name for name in meta["labels"] if name not in ours]
+        for name, model in meta["models"].items():
+            model["trained"] = tasks.is_trained(self._infers[name])
+        return meta
+
+    def _init_dicomweb_datastore(self) -> Datastore:
+        client = DICOMwebClientX(
+            url=self.studies,
+            session=dicomweb_session(),
+            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
+            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+        )
+        return RepairedDicomWebDatastore(
+            client,
+            settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,
+            Path(settings.MONAI_LABEL_DICOMWEB_CACHE_PATH),
+            _LABELS,
+        )
+
+    def on_init_complete(self) -> None:
+        """Say in the log what the models are worth."""
+        super().on_init_complete()
+        untrained = [name for name, task in self._infers.items() if not tasks.is_trained(task)]
+        if untrained:
+            logger.warning(f"Untrained models (no pretrained weights, nothing trained yet): {', '.join(untrained)}")

@@ -1,0 +1,152 @@
+"""Everything that must be right before the server starts; each problem is one line and exit code 1.
+
+Run by start_server. Light on imports: a wrong label name must not take ten seconds to be refused.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import requests
+
+from app import weights
+from labelpod import labels
+
+SAMPLE_APPS = Path(sys.prefix, "monailabel", "sample-apps")
+OWN_APP = Path(__file__).with_name("main.py")
+
+
+class NotReady(Exception):
+    """Why the server does not start, in one line."""
+
+
+def check_names(app: str, models: list[str]) -> None:
+    """Refuse unknown apps, labels and models before anything is loaded.
+
+    Raises:
+        NotReady: with what there is instead.
+    """
+    if not (SAMPLE_APPS / app / "main.py").exists():
+        raise NotReady(f"APP: there is no app {app!r}")
+    try:
+        labels.parse(os.environ["LABELS"])
+    except ValueError as error:
+        raise NotReady(f"LABELS: {error}") from None
+    known = [path.stem for path in sorted((SAMPLE_APPS / app / "lib" / "configs").glob("[!_]*.py"))]
+    if app != "radiology":
+        return
+    for name in models:
+        if name not in (*known, "sam2"):
+            raise NotReady(f"MODELS: there is no model {name!r}; there are: {', '.join(known)}, sam2")
+    if not set(models) - {"sam2"}:
+        raise NotReady("MODELS: sam2 needs another model beside it")
+
+
+def lay_out(workspace: Path, app: str) -> Path:
+    """Make the app folder on the volume: our main.py, and the sample app's files where it has more.
+
+    Returns:
+        The app folder, which holds the models and logs of earlier starts.
+    """
+    folder = workspace / app
+    try:
+        (folder / "model").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotReady(f"the workspace cannot be written: {error}") from None
+    main = folder / "main.py"
+    main.unlink(missing_ok=True)
+    main.symlink_to(OWN_APP)
+    # What a killed server left of its downloads.
+    for incoming in workspace.glob("cache/*/.incoming"):
+        shutil.rmtree(incoming, ignore_errors=True)
+    return folder
+
+
+def wait_for_dicomweb(url: str, seconds: float) -> None:
+    """Wait until the DICOMweb server accepts the login, not merely until its port opens.
+
+    Raises:
+        NotReady: what it answered last, after `seconds` by the clock.
+    """
+    user, password = os.environ.get("DICOMWEB_USERNAME", ""), os.environ.get("DICOMWEB_PASSWORD", "")
+    login = (user, password) if user and password else None
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            answer = requests.get(f"{url}/studies", params={"limit": "1"}, auth=login, timeout=(3, 10))
+            if answer.ok:
+                return
+            problem = f"it answers {answer.status_code}"
+            if answer.status_code in (401, 403):
+                problem += f": the login of user {user!r} is not accepted"
+        except requests.RequestException as error:
+            problem = f"it cannot be reached ({type(error).__name__})"
+        if time.monotonic() > deadline:
+            raise NotReady(f"the DICOMweb server {url} is not ready after {seconds:g} s: {problem}")
+        time.sleep(1)
+
+
+def fetch_weights(folder: Path, models: list[str], seconds: float) -> None:
+    """Put the image's own weights in place and fetch the missing ones; what cannot be had is said."""
+    baked = Path(os.environ["WEIGHTS"])
+    for file in baked.glob("*.*") if baked.is_dir() else ():
+        if not (folder / file.name).exists():
+            shutil.copy2(file, folder / file.name)
+    if seconds > 0:
+        for line in weights.fetch(models, folder, seconds):
+            print(f"start_server: the model starts untrained, {line}", flush=True)
+
+
+def fetch_bundles(folder: Path, bundles: list[str], seconds: float) -> None:
+    """Download the MONAI bundles that are not there; upstream does so without a time limit, or ends."""
+    for name in bundles:
+        if (folder / name).is_dir() or seconds <= 0:
+            continue
+        plain, _, version = name.partition("_v")
+        command = [sys.executable, "-m", "monai.bundle", "download", "--name", plain]
+        command += ["--version", version] if version else []
+        problem = ""
+        with tempfile.TemporaryDirectory(dir=folder) as draft:
+            try:
+                subprocess.run(
+                    [*command, "--bundle_dir", draft], timeout=seconds, check=True, capture_output=True, text=True
+                )
+                Path(draft, plain).rename(folder / name)
+            except subprocess.TimeoutExpired:
+                problem = f"not downloaded within {seconds:g} s"
+            except (subprocess.CalledProcessError, OSError) as error:
+                problem = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
+        if problem:
+            print(f"start_server: bundle {name} is left out: {problem}", flush=True)
+
+
+def main() -> None:
+    """Check, lay out, wait, fetch, in the order of what can be refused soonest."""
+    app, studies = os.environ["APP"], os.environ["STUDIES"]
+    models, bundles = _names("MODELS"), _names("BUNDLES")
+    seconds = float(os.environ["WEIGHTS_WAIT"])
+    check_names(app, models)
+    folder = lay_out(Path(os.environ["WORKSPACE"]), app)
+    if app == "radiology":
+        fetch_weights(folder / "model", models, seconds)
+    if app != "pathology":
+        fetch_bundles(folder / "model", bundles, seconds)
+    if studies.startswith(("http://", "https://")):
+        wait_for_dicomweb(studies.rstrip("/"), float(os.environ["STUDIES_WAIT"]))
+    elif not Path(studies).is_dir():
+        raise NotReady(f"STUDIES: the folder {studies} is not there")
+
+
+def _names(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ[variable].split(",") if name.strip()]
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except NotReady as error:
+        sys.exit(f"start_server: {error}")

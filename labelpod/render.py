@@ -1,0 +1,82 @@
+"""Settings to files: pure, no disk but the templates, no network.
+
+Values reach a shell script or a Dockerfile only through the quoting filters `shell` and `docker`; a name that
+Jinja does not know is an error (StrictUndefined).
+"""
+
+import hashlib
+import json
+import shlex
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+
+from labelpod import __version__
+from labelpod.errors import DeployError
+from labelpod.settings import Settings, secret_names
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+# The driver tags whatever source it took under these names, so that compose.yaml needs no choice.
+BASE_TAG = "labelpod/debian:bookworm"
+ORTHANC_TAG = "labelpod/orthanc:local"
+LABEL_SERVER_TAG = "labelpod/monailabel:local"
+WEIGHTS_SECONDS = 120
+_TEMPLATES = ("monailabel.Dockerfile", "start_server.sh", "orthanc.json")
+
+
+def stamp(settings: Settings) -> str:
+    """Short hash of the settings, without the secrets; rendered files carry it."""
+    values = settings.model_dump(exclude=set(secret_names()))
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def render(settings: Settings, templates: Path = ROOT / "templates") -> dict[str, str]:
+    """All generated files.
+
+    Returns:
+        File name below `build/` -> text. The same settings give the same texts.
+
+    Raises:
+        DeployError: a template names something that is not given.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(shell=shlex.quote, docker=_docker_quote)
+    values = {
+        "settings": settings,
+        "stamp": stamp(settings),
+        "base_image": BASE_TAG,
+        "version": __version__,
+        "weights_seconds": WEIGHTS_SECONDS,
+    }
+    try:
+        return {name: environment.get_template(f"{name}.j2").render(values) for name in _TEMPLATES}
+    except UndefinedError as error:
+        raise DeployError(f"template: {error.message}", "restore templates/ from the repository") from error
+
+
+def write(settings: Settings, folder: Path = BUILD) -> list[Path]:
+    """Render into `build/`; a file whose text is the same is not touched.
+
+    Returns:
+        The files that changed.
+    """
+    folder.mkdir(exist_ok=True)
+    changed = []
+    for name, text in render(settings).items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+def _docker_quote(text: object) -> str:
+    """A value for LABEL or ENV: JSON's quoting, with Docker's `$` made plain; one line whatever comes."""
+    return json.dumps(str(text)).replace("$", "\\$")

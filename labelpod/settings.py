@@ -1,0 +1,253 @@
+"""The only reader of `.env` and of the environment: typed, validated, unknown keys refused.
+
+Each setting is one field below; its description is the line that `.env.example` shows above it and that
+README's table quotes. The environment wins over `.env`, as it does in Docker Compose.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from labelpod import labels
+from labelpod.errors import DeployError
+
+# What Docker, Compose and BuildKit read themselves from `.env`.
+FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "BUILDX_")
+MODELS = (
+    "deepgrow_2d",
+    "deepgrow_3d",
+    "deepedit",
+    "segmentation",
+    "segmentation_spleen",
+    "localization_spine",
+    "localization_vertebra",
+    "segmentation_vertebra",
+    "sw_fastedit",
+    "sam2",
+)
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f'\"\\$`]*")
+
+
+def _labels(text: str) -> str:
+    labels.parse(text)
+    return text
+
+
+def _models(text: str) -> str:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ValueError("no model is named")
+    for name in names:
+        if name not in MODELS:
+            raise ValueError(f"there is no model {name!r}; there are: {', '.join(MODELS)}")
+    return ",".join(names)
+
+
+def _image(name: str) -> str:
+    if not _IMAGE.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of an image")
+    return name
+
+
+def _plain(text: str) -> str:
+    if not _PLAIN.fullmatch(text):
+        raise ValueError("quotes, backslashes, $, ` and line breaks are not allowed")
+    return text
+
+
+def _conf(text: str) -> str:
+    for pair in _plain(text).split():
+        if not re.fullmatch(r"[a-z0-9_]+=\S*", pair):
+            raise ValueError(f"{pair!r} is not a pair key=value")
+    return text
+
+
+def _names(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.,-]*", text):
+        raise ValueError("only names with letters, digits, _ . and -, separated by commas, are allowed")
+    return text
+
+
+def _studies(text: str) -> str:
+    if not text.startswith(("http://", "https://", "/")):
+        raise ValueError("it must be a DICOMweb URL (http://, https://) or a folder's full path")
+    return _plain(text)
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseModel):
+    """Every setting. Names are the keys of `.env`; `group` is the heading it stands under there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    APP: Literal["radiology", "monaibundle", "pathology"] = Field(
+        "radiology",
+        description="MONAI Label app: radiology carries our labels, the others are upstream's.",
+        json_schema_extra={"group": "Labels and models"},
+    )
+    LABELS: Annotated[str, AfterValidator(_labels)] = Field(
+        labels.DEFAULT,
+        description="What can be painted: name:class,... A name is a segment, a class is what it is.",
+    )
+    MODELS: Annotated[str, AfterValidator(_models)] = Field(
+        "deepgrow_2d,deepgrow_3d",
+        description=f"Models to serve: {', '.join(MODELS)}.",
+    )
+    BUNDLES: Annotated[str, AfterValidator(_names)] = Field(
+        "",
+        description="MONAI bundles to serve as well, for example lung_nodule_ct_detection.",
+    )
+    CONF: Annotated[str, AfterValidator(_conf)] = Field(
+        "",
+        description="Further --conf pairs for MONAI Label: key=value key=value.",
+    )
+    WEIGHTS_WAIT: Annotated[int, Field(ge=0, le=3600)] = Field(
+        60,
+        description="Seconds that the first start may spend on fetching pretrained weights; 0: do not.",
+    )
+    STUDIES: Annotated[str, AfterValidator(_studies)] = Field(
+        "http://orthanc:8042/dicom-web",
+        description="Where the images are: a DICOMweb URL (default: the stack's Orthanc) or a folder.",
+        json_schema_extra={"group": "Studies"},
+    )
+    STUDIES_MODALITY: Annotated[str, AfterValidator(_names)] = Field(
+        "CT",
+        description="Only series of this DICOM modality are offered.",
+    )
+    STUDIES_WAIT: Annotated[int, Field(ge=1, le=3600)] = Field(
+        60,
+        description="Seconds that the label server waits at start for the DICOMweb server to let it in.",
+    )
+    DICOMWEB_USERNAME: Plain = Field(
+        "",
+        description="Login for a DICOMweb server of your own; empty: the stack's Orthanc login.",
+    )
+    DICOMWEB_PASSWORD: Plain = Field("", description="Its password.", json_schema_extra={"secret": True})
+    BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
+        "127.0.0.1",
+        description="Address that the ports are opened on. Anything but loopback lets the network in.",
+        json_schema_extra={"group": "Network"},
+    )
+    LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
+    ORTHANC_PORT: Port = Field(8042, description="Port of Orthanc's web page, REST and DICOMweb.")
+    DICOM_PORT: Port = Field(4242, description="Port of Orthanc's DICOM service (C-STORE).")
+    ORTHANC_USERNAME: Annotated[str, AfterValidator(_names)] = Field(
+        "labelpod",
+        description="Login of the stack's Orthanc.",
+        json_schema_extra={"group": "Secrets"},
+    )
+    ORTHANC_PASSWORD: Plain = Field(
+        "",
+        description="Its password; `deploy.py up` makes one.",
+        json_schema_extra={"secret": True},
+    )
+    IMAGE_SOURCE: Literal["auto", "registry", "debian"] = Field(
+        "auto",
+        description="Base images from a registry, from Debian packages, or whichever answers.",
+        json_schema_extra={"group": "Images"},
+    )
+    BASE_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+        "debian:bookworm-slim",
+        description="Base of the label server's image in a registry; Debian 12.",
+    )
+    ORTHANC_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+        "orthancteam/orthanc:26.8.1",
+        description="Orthanc's image in a registry.",
+    )
+    DEVICE: Literal["auto", "cpu", "gpu"] = Field(
+        "auto",
+        description="auto takes an NVIDIA GPU of 12 GB or more where there is one.",
+        json_schema_extra={"group": "Hardware"},
+    )
+    SHM_SIZE: Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]b?$")] = Field(
+        "2gb",
+        description="Shared memory of the label server, for training's data loaders.",
+    )
+
+
+def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read `.env` (absent: defaults) under the environment.
+
+    Raises:
+        DeployError: an unknown key, with the nearest known one, or a bad value, with the reason.
+    """
+    values = _read(env_file)
+    known = Settings.model_fields
+    for key in values:
+        if key not in known and not key.startswith(FOREIGN_PREFIXES):
+            raise DeployError(f"{env_file.name}: {key} is not a setting", _nearest(key))
+    # In .env an empty value means "not set", as in Compose's ${NAME:-default}.
+    values = {key: value for key, value in values.items() if key in known and value}
+    values |= {key: environ[key] for key in known if environ.get(key)}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, reason = str(first["loc"][0]), str(first["msg"]).removeprefix("Value error, ")
+        raise DeployError(
+            f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment"
+        ) from None
+
+
+def _read(env_file: Path) -> dict[str, str]:
+    if not env_file.exists():
+        return {}
+    try:
+        text = env_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeployError(f"{env_file.name} cannot be read: {error}", "make it a text file") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#") and not re.match(r"[A-Za-z_]\w*=", stripped):
+            raise DeployError(
+                f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it"
+            )
+    return {key: value or "" for key, value in dotenv_values(env_file, interpolate=False).items()}
+
+
+def _nearest(key: str) -> str:
+    near = difflib.get_close_matches(key.upper(), Settings.model_fields, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else "see .env.example for the settings there are"
+
+
+def example() -> str:
+    """The text of `.env.example`: every setting with its default, grouped, one line of why each."""
+    lines = ["# Settings of labelpod. `deploy.py up` copies this file to .env and fills in the secrets."]
+    for name, field in Settings.model_fields.items():
+        extra: dict[str, Any] = field.json_schema_extra or {}  # type: ignore[assignment]
+        if "group" in extra:
+            lines += ["", f"# --- {extra['group']} ---"]
+        lines.append(f"# {field.description}")
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        if choices:
+            lines.append(f"# One of: {', '.join(choices)}")
+        lines.append(f"{name}={field.default}")
+    return "\n".join(lines) + "\n"
+
+
+def table() -> str:
+    """README's table of the settings, in Markdown."""
+    rows = ["| setting | default | what it does |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = f"`{field.default}`" if field.default != "" else ""
+        rows.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def secret_names() -> tuple[str, ...]:
+    """Names of the settings whose values must never be shown."""
+    return tuple(
+        name
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("secret")
+    )
