@@ -7,6 +7,7 @@ class DeployError(Exception):
     Args:
         message: one line: what was wrong, with the value that was.
         remedy: one line: the command to type or the edit to make.
+
     """
 
     def __init__(self, message: str, remedy: str) -> None:

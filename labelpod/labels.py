@@ -37,6 +37,7 @@ def parse(text: str) -> tuple[Label, ...]:
 
     Raises:
         ValueError: one line with the reason, naming the entry that is wrong.
+
     """
     entries = [entry.strip() for entry in text.split(",")]
     if not any(entries):

@@ -39,8 +39,10 @@ def render(settings: Settings, templates: Path = ROOT / "templates") -> dict[str
 
     Raises:
         DeployError: a template names something that is not given.
+
     """
-    environment = Environment(
+    # Not HTML: what is rendered are a Dockerfile, a shell script and JSON, each with a filter of its own.
+    environment = Environment(  # noqa: S701
         loader=FileSystemLoader(templates),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -66,6 +68,7 @@ def write(settings: Settings, folder: Path = BUILD) -> list[Path]:
 
     Returns:
         The files that changed.
+
     """
     folder.mkdir(exist_ok=True)
     changed = []

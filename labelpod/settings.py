@@ -180,6 +180,7 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises:
         DeployError: an unknown key, with the nearest known one, or a bad value, with the reason.
+
     """
     values = _read(env_file)
     known = Settings.model_fields
@@ -194,9 +195,12 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         key, reason = str(first["loc"][0]), str(first["msg"]).removeprefix("Value error, ")
-        raise DeployError(
-            f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment"
-        ) from None
+        raise DeployError(f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment") from None
+
+
+def project(env_file: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """Name of the Compose project, which names containers and volumes; Compose's own rule, compose.yaml's name."""
+    return environ.get("COMPOSE_PROJECT_NAME") or _read(env_file).get("COMPOSE_PROJECT_NAME") or "labelpod"
 
 
 def _read(env_file: Path) -> dict[str, str]:
@@ -209,9 +213,7 @@ def _read(env_file: Path) -> dict[str, str]:
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#") and not re.match(r"[A-Za-z_]\w*=", stripped):
-            raise DeployError(
-                f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it"
-            )
+            raise DeployError(f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it")
     return {key: value or "" for key, value in dotenv_values(env_file, interpolate=False).items()}
 
 

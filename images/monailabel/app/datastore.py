@@ -5,7 +5,6 @@ Each method says which fault of monailabel 0.8.5 it mends. The file layout of th
 """
 
 import logging
-import os
 import re
 import shutil
 import tempfile
@@ -48,6 +47,7 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
         image_filter: DICOM attributes that a series must match to be offered.
         cache: folder on the workspace volume.
         labels: the server's label list.
+
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
         Raises:
             ImageNotFoundException: no such series.
             IncompleteSeries: the server did not send all of it.
+
         """
         path = self._image_file(image_id)
         if path.exists():
@@ -102,7 +103,7 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
         return str(path)
 
     def _image_file(self, image_id: str) -> Path:
-        return Path(self._datastore.image_path(), f"{os.path.basename(image_id)}.nii.gz").resolve()
+        return Path(self._datastore.image_path(), f"{Path(image_id).name}.nii.gz").resolve()
 
     def _fetch(self, image_id: str, path: Path) -> None:
         series = self._index.image(image_id)
@@ -138,9 +139,7 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
         self._init_from_datastore_file()
         known = self._datastore.objects.get(image_id)
         labels = known.labels if known else {}
-        self._datastore.objects[image_id] = ImageLabelModel(
-            image=DataModel(info=info, ext=".nii.gz"), labels=labels
-        )
+        self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"), labels=labels)
         self._update_datastore_file()
 
     def _describe(self, series: Dataset) -> dict[str, Any]:
@@ -159,21 +158,20 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
 
         Raises:
             LabelError: the label does not fit the image or holds values without a name.
+
         """
         image_file = self.get_image_uri(image_id)
         with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
             if label_filename.endswith(".bin"):
                 as_image = binary_to_image(image_file, label_filename)
-                label_filename = shutil.move(as_image, Path(folder, "from_binary.nii.gz"))
+                label_filename = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
             if label_tag == DefaultLabelTag.FINAL:
                 label_filename = str(self._store_final(image_id, image_file, label_filename, label_info, folder))
             LocalDatastore.save_label(self, image_id, str(label_filename), label_tag, label_info)
         self._index.forget()
         return image_id
 
-    def _store_final(
-        self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str
-    ) -> Path:
+    def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
         label = segments.on_grid_of(image, sitk.ReadImage(label_file))
         names = segments.names_by_value(info.get("label_info"), self._labels)
@@ -197,7 +195,7 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
         """
         image_id = image_id or label_id
         cached = LocalDatastore.get_label_uri(self, image_id, label_tag)
-        if label_tag != DefaultLabelTag.FINAL or (cached and os.path.exists(cached)):
+        if label_tag != DefaultLabelTag.FINAL or (cached and Path(cached).exists()):
             return str(cached)
         series = self._index.labels().get(image_id)
         if series is None:

@@ -80,7 +80,7 @@ for kind, handler in (
 class OhifFiles(StaticFiles):
     """OHIF: its files with their types (upstream sends index.html for those in sub-folders), pages else."""
 
-    def lookup_path(self, path: str) -> tuple[str, object]:  # type: ignore[override]
+    def lookup_path(self, path: str) -> tuple[str, object]:
         """A file where there is one; any other path is a page of the viewer's own."""
         full_path, stat = super().lookup_path(path)
         if stat is None or path in ("", "."):

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.app import MONAILabelApp
@@ -83,13 +84,14 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         return infers | self._unavailable
 
     def info(self) -> dict[str, Any]:
-        """Upstream's information; our labels first, and of each model whether it has been trained."""
+        """Upstream's information; our labels first, the device, and of each model whether it is trained."""
         meta: dict[str, Any] = super().info()
         if _APP == "radiology":
             ours = [label.name for label in _LABELS]
             meta["labels"] = ours + [name for name in meta["labels"] if name not in ours]
         for name, model in meta["models"].items():
             model["trained"] = tasks.is_trained(self._infers[name])
+        meta["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
         return meta
 
     def _init_dicomweb_datastore(self) -> Datastore:

@@ -11,7 +11,7 @@ from typing import Any
 from lib.infers.deepgrow_pipeline import InferDeepgrowPipeline  # the radiology sample app's
 
 
-class DeepgrowPipeline(InferDeepgrowPipeline):  # type: ignore[misc]
+class DeepgrowPipeline(InferDeepgrowPipeline):
     """Upstream's pipeline, one request at a time."""
 
     def __init__(self, path: list[str], model_3d: Any, network: Any) -> None:

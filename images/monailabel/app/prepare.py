@@ -29,6 +29,7 @@ def check_names(app: str, models: list[str]) -> None:
 
     Raises:
         NotReady: with what there is instead.
+
     """
     if not (SAMPLE_APPS / app / "main.py").exists():
         raise NotReady(f"APP: there is no app {app!r}")
@@ -51,6 +52,7 @@ def lay_out(workspace: Path, app: str) -> Path:
 
     Returns:
         The app folder, which holds the models and logs of earlier starts.
+
     """
     folder = workspace / app
     try:
@@ -71,6 +73,7 @@ def wait_for_dicomweb(url: str, seconds: float) -> None:
 
     Raises:
         NotReady: what it answered last, after `seconds` by the clock.
+
     """
     user, password = os.environ.get("DICOMWEB_USERNAME", ""), os.environ.get("DICOMWEB_PASSWORD", "")
     login = (user, password) if user and password else None

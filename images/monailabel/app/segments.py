@@ -37,6 +37,7 @@ def names_by_value(label_info: Sequence[Mapping[str, Any]] | None, labels: Seque
 
     Slicer numbers the voxels by the position of a segment among those it sends, but counts `idx` over all
     segments, skipped ones too. So `idx` is believed only where it agrees with the server's list.
+
     """
     listed = {label.name: label.value for label in labels}
     entries = [entry for entry in label_info or [] if entry.get("name")]
@@ -57,6 +58,7 @@ def renumber(voxels: NDArray[Any], names: Mapping[int, str], labels: Sequence[La
 
     Raises:
         LabelError: a value that has no name, or more than 255 values.
+
     """
     values = _values(labels, names.values())
     result = np.zeros(voxels.shape, dtype=np.uint8)
@@ -97,6 +99,7 @@ def write(
 
     Raises:
         LabelError: the voxels do not fit the series.
+
     """
     sources = _sources(slices, image)
     if voxels.shape != (len(sources), image.GetHeight(), image.GetWidth()):
@@ -142,6 +145,7 @@ def read(seg: Dataset, image: sitk.Image, labels: Sequence[Label]) -> NDArray[np
 
     Raises:
         LabelError: the SEG lies on another grid.
+
     """
     names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
     values = _values(labels, names.values())

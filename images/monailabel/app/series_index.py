@@ -91,8 +91,7 @@ class SeriesIndex:
     def _search(self, filters: dict[str, Any]) -> list[Dataset]:
         fields = _SERIES_FIELDS + _STUDY_FIELDS
         return [
-            Dataset.from_json(each)
-            for each in self._client.search_for_series(search_filters=filters, fields=fields)
+            Dataset.from_json(each) for each in self._client.search_for_series(search_filters=filters, fields=fields)
         ]
 
     def _describe(self, series: Dataset) -> LabelSeries:

@@ -1,6 +1,6 @@
 """Models that cannot be had, and whether a model has been trained."""
 
-import os
+from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
@@ -23,6 +23,7 @@ class Unavailable(InferTask):
 
         Raises:
             MONAILabelException: always, with the reason.
+
         """
         raise MONAILabelException(MONAILabelError.INVALID_INPUT, self.reason)
 
@@ -35,5 +36,5 @@ def is_trained(task: InferTask) -> bool:
         return True
     parts = [value for value in vars(task).values() if isinstance(value, InferTask)]
     paths = getattr(task, "path", None) or []
-    own = any(path and os.path.exists(path) for path in ([paths] if isinstance(paths, str) else paths))
+    own = any(path and Path(path).exists() for path in ([paths] if isinstance(paths, str) else paths))
     return (own or not paths) and all(is_trained(part) for part in parts)

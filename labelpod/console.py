@@ -1,0 +1,79 @@
+"""What the user sees while something takes long, and the echo of every docker command."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+# Results go to stdout, all else to stderr, so that `--json` can be piped.
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say_command(*words: str) -> None:
+    """Show a command as it is run."""
+    print(f"$ {_short(' '.join(words))}", file=sys.stderr, flush=True)
+
+
+def say(message: str) -> None:
+    """One line about what is being done."""
+    err.print(message, markup=False)
+
+
+def confirmed(question: str, yes: bool) -> bool:
+    """Ask on a terminal; elsewhere only `--yes` is a yes."""
+    if yes:
+        return True
+    return sys.stdin.isatty() and err.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+
+
+@contextmanager
+def progress(description: str, total: float | None = None) -> Iterator[Progress]:
+    """A progress line with the elapsed time, on a terminal; elsewhere the description alone.
+
+    Args:
+        description: what takes long.
+        total: number of steps; None where it is not known beforehand.
+
+    """
+    columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
+    counted = [BarColumn(), MofNCompleteColumn()] if total is not None else []
+    bar = Progress(*columns, *counted, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal)
+    if not err.is_terminal:
+        say(description)
+    with bar:
+        bar.add_task(description, total=total)
+        yield bar
+
+
+def echo_docker(verbose: bool) -> None:
+    """Show the docker commands that change something as they are run; with `verbose` the others too."""
+    logger = logging.getLogger("python_on_whales")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logger.handlers = [_Echo(verbose)]
+
+
+_QUERIES = {"info", "inspect", "image inspect", "container", "ps", "version", "image list", "images"}
+
+
+class _Echo(logging.Handler):
+    def __init__(self, verbose: bool) -> None:
+        super().__init__()
+        self._verbose = verbose
+
+    def emit(self, record: logging.LogRecord) -> None:
+        command = record.getMessage().removeprefix("Running command: ")
+        words = command.split()[1:]
+        query = " ".join(words[:2]) in _QUERIES or (words[:1] and words[0] in _QUERIES)
+        if self._verbose or not (query or {"ps", "config"} & set(words[:8])):
+            say_command(command)
+
+
+def _short(command: str) -> str:
+    """The command with `docker` for its full path."""
+    path, _, rest = command.partition(" ")
+    return f"{path.rpartition('/')[2]} {rest}".strip()

@@ -1,0 +1,39 @@
+"""The docker command, and its failures in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from python_on_whales import DockerClient
+from python_on_whales.exceptions import DockerException
+
+from labelpod.errors import DeployError
+
+
+def client(files: list[Path] | None = None, env_file: Path | None = None, project: str = "") -> DockerClient:
+    """Docker and Compose for this stack's files."""
+    return DockerClient(
+        compose_files=[str(file) for file in files or []],
+        compose_env_files=[str(env_file)] if env_file and env_file.exists() else [],
+        compose_project_name=project or None,
+    )
+
+
+@contextmanager
+def explained(remedy: str) -> Iterator[None]:
+    """A failing docker command becomes one line: the command and its last useful word."""
+    try:
+        yield
+    except DockerException as error:
+        raise DeployError(f"{_command(error)}: {last_line(error.stderr or '')}", remedy) from error
+
+
+def last_line(text: str) -> str:
+    """The last line that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "failed without a word"
+
+
+def _command(error: DockerException) -> str:
+    words = [str(word) for word in error.docker_command]
+    return " ".join(["docker", *words[1:]])

@@ -1,0 +1,155 @@
+"""Gets or makes the images: bases from a registry or from Debian's packages, and the label server's own."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from python_on_whales import DockerClient
+from python_on_whales.exceptions import DockerException
+
+from labelpod import render, sources
+from labelpod.console import progress, say, say_command
+from labelpod.docker import explained, last_line
+from labelpod.errors import DeployError
+from labelpod.settings import Settings
+
+TRIXIE_TAG = "labelpod/debian:trixie"
+_RECORD = render.BUILD / "images.json"
+_STEP = re.compile(r"#\d+ \[(?:[\w-]+ )?(\d+)/(\d+)\] (.*)")
+
+
+def ensure(docker: DockerClient, settings: Settings, log: Path = render.BUILD / "build.log") -> list[Path]:
+    """Base, Orthanc and label server images are there and up to date; an interrupted build goes on.
+
+    Returns:
+        The rendered files that changed.
+
+    Raises:
+        DeployError: neither a registry nor Debian's packages could be used, or a build failed.
+
+    """
+    changed = render.write(settings)
+    _ensure_base(docker, settings, render.BASE_TAG, settings.BASE_IMAGE)
+    _ensure_base(docker, settings, render.ORTHANC_TAG, settings.ORTHANC_IMAGE)
+    if ignored := sources.left_out():
+        say(f"A build cannot see this machine's package folders: {', '.join(ignored)}; it does without them.")
+    _build(docker, render.LABEL_SERVER_TAG, render.BUILD / "monailabel.Dockerfile", "bookworm", log)
+    return changed
+
+
+def _ensure_base(docker: DockerClient, settings: Settings, tag: str, name: str) -> None:
+    """One base image under its local tag, from where IMAGE_SOURCE says."""
+    record = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}
+    accepted = {"registry": [name], "debian": ["debian"], "auto": [name, "debian"]}[settings.IMAGE_SOURCE]
+    if docker.image.exists(tag) and record.get(tag) in accepted:
+        return
+    came_from = _make_base(docker, settings.IMAGE_SOURCE, tag, name)
+    _RECORD.write_text(json.dumps(record | {tag: came_from}, indent=2))
+
+
+def _make_base(docker: DockerClient, source: str, tag: str, name: str) -> str:
+    if source != "debian":
+        problem = _pull(docker, tag, name)
+        if not problem:
+            say(f"{tag}: {name} from its registry")
+            return name
+        if source == "registry":
+            raise DeployError(
+                f"{name} cannot be pulled: {problem}", "check the registry, or set IMAGE_SOURCE=debian in .env"
+            )
+        say(f"{tag}: {name} cannot be pulled ({problem}); made from Debian's packages instead")
+    if tag == render.ORTHANC_TAG:
+        _debian_base(docker, "trixie", TRIXIE_TAG)
+        _build(docker, tag, render.ROOT / "images" / "orthanc" / "Dockerfile", "trixie")
+    else:
+        _debian_base(docker, "bookworm", tag)
+    return "debian"
+
+
+def _pull(docker: DockerClient, tag: str, name: str) -> str:
+    """Pull and tag; returns what went wrong, "" if nothing."""
+    try:
+        with progress(f"Pulling {name}"):
+            docker.image.pull(name, quiet=True)
+        docker.image.tag(name, tag)
+    except DockerException as error:
+        return last_line(error.stderr or "")
+    return ""
+
+
+def _debian_base(docker: DockerClient, codename: str, tag: str) -> None:
+    """A minimal Debian, from the machine's own package sources."""
+    if docker.image.exists(tag):
+        return
+    if not shutil.which("mmdebstrap"):
+        _install_mmdebstrap()
+    with tempfile.TemporaryDirectory() as folder, progress(f"Making {tag} from Debian's packages"):
+        archive = Path(folder, f"{codename}.tar")
+        command = ["mmdebstrap", "--variant=apt", "--include=ca-certificates", codename, str(archive)]
+        result = subprocess.run(
+            [*command, *sources.debian_sources(codename)], capture_output=True, text=True, check=False
+        )
+        if result.returncode != 0:
+            raise DeployError(
+                f"mmdebstrap {codename}: {last_line(result.stderr)}",
+                "check apt's package sources with `apt-get update`, or set IMAGE_SOURCE=registry in .env",
+            )
+        with explained("free disk space, see `deploy.py doctor`"):
+            docker.image.import_(archive, tag)
+
+
+def _install_mmdebstrap() -> None:
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise DeployError("mmdebstrap is not installed", "sudo apt-get install mmdebstrap")
+    command = ["apt-get", "install", "-qy", "--no-install-recommends", "mmdebstrap"]
+    say(f"$ {' '.join(command)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise DeployError(f"apt-get install mmdebstrap: {last_line(result.stderr)}", "apt-get update")
+
+
+def _build(
+    docker: DockerClient, tag: str, dockerfile: Path, codename: str, log: Path = render.BUILD / "build.log"
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        secrets = sources.write_secrets(Path(folder), codename)
+        say_command("docker", "buildx", "build", "--load", "--tag", tag, "--file", str(dockerfile), str(render.ROOT))
+        lines = docker.buildx.build(
+            render.ROOT,
+            file=dockerfile,
+            tags=tag,
+            secrets=[f"id={name},src={path}" for name, path in secrets.items()],
+            build_args=sources.build_arguments(),
+            progress="plain",
+            stream_logs=True,
+            load=True,
+        )
+        try:
+            _follow(lines, tag, log)
+        except DockerException as error:
+            raise DeployError(
+                f"building {tag} failed: {_reason(log)}", f"see {log}; a new start goes on where this one stopped"
+            ) from error
+
+
+def _follow(lines: Any, tag: str, log: Path) -> None:
+    """Show the step that is being built; everything else goes to the log."""
+    with log.open("w", buffering=1, encoding="utf-8") as file, progress(f"Building {tag}") as bar:
+        for line in lines:
+            file.write(line if line.endswith("\n") else f"{line}\n")
+            if step := _STEP.match(line):
+                number, count, command = step.groups()
+                words = re.sub(r"--mount=\S+\s+", "", command)[:60]
+                bar.update(bar.task_ids[0], description=f"Building {tag}: step {number} of {count}: {words}")
+
+
+def _reason(log: Path) -> str:
+    """The line that says why: the last one before BuildKit's own summary."""
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if re.match(r"#\d+ [\d.]+ \S", line)]
+    return re.sub(r"^#\d+ [\d.]+ ", "", lines[-1]) if lines else last_line(log.read_text(encoding="utf-8"))
