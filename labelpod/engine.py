@@ -1,0 +1,123 @@
+"""Docker Engine, Compose and Buildx: installed from the distribution's packages and started where none answers."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from labelpod import sources
+from labelpod.console import confirmed, progress, say
+from labelpod.docker import last_line
+from labelpod.errors import DeployError
+
+_LOG = Path("/var/log/labelpod-dockerd.log")
+_START_SECONDS = 45
+# Debian 12's own engine (20.10) and Compose (1.29) are too old; Debian 13's run on Debian 12's libc. Debian 13's
+# runc and tini do not, so that those two come from Debian 12 as well.
+_FROM_TRIXIE = ("docker.io", "containerd", "docker-cli", "docker-compose", "docker-buildx")
+_DEBIAN = ("iptables", "runc", "tini", *_FROM_TRIXIE)
+_PACKAGES = {
+    "bookworm": _DEBIAN,
+    "trixie": _DEBIAN,
+    "ubuntu": ("docker.io", "docker-compose-v2", "docker-buildx"),
+}
+_MANUAL = "install Docker Engine 23 or newer with Compose and Buildx: https://docs.docker.com/engine/install/"
+_SOURCES = Path("/etc/apt/sources.list.d/labelpod-docker.list")
+_PREFERENCES = Path("/etc/apt/preferences.d/labelpod-docker")
+
+
+def ensure(yes: bool) -> None:
+    """An engine with Compose and Buildx answers, or is installed and started.
+
+    Args:
+        yes: do not ask.
+
+    Raises:
+        DeployError: it is not allowed to, or it cannot be done here.
+
+    """
+    if not _has_plugins() or not (shutil.which("dockerd") or answers()):
+        _install(yes)
+    if not answers():
+        _start()
+
+
+def answers() -> bool:
+    """Whether an engine answers this user."""
+    return _succeeds("docker", "info")
+
+
+def _has_plugins() -> bool:
+    return _succeeds("docker", "compose", "version") and _succeeds("docker", "buildx", "version")
+
+
+def _install(yes: bool) -> None:
+    packages = _PACKAGES.get(sources.distribution(), ())
+    if not packages or not shutil.which("apt-get"):
+        raise DeployError(
+            "Docker Engine is missing and is installed by itself on Debian 12, 13 and Ubuntu only", _MANUAL
+        )
+    if os.geteuid() != 0:
+        raise DeployError("Docker Engine is missing and installing it takes root", "sudo python3 deploy.py up --yes")
+    if not confirmed(f"No Docker Engine answers. Install {', '.join(packages)} with apt-get?", yes):
+        raise DeployError(
+            "Docker Engine is missing and may not be installed without a yes", "python3 deploy.py up --yes"
+        )
+    if sources.distribution() == "bookworm":
+        _offer_trixie()
+    with progress("Installing Docker Engine, Compose and Buildx"):
+        _apt("update", "-q")
+        _apt("install", "-qy", "--no-install-recommends", *packages)
+
+
+def _offer_trixie() -> None:
+    """Let apt take the engine's packages from Debian 13, and keep them up to date; nothing else."""
+    lines = sources.debian_sources("trixie")
+    if not lines:
+        raise DeployError("apt has no Debian package source", "mend /etc/apt/sources.list.d and run `apt-get update`")
+    _SOURCES.write_text("# Docker Engine for labelpod.\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    _PREFERENCES.write_text(
+        "# Docker Engine for labelpod: these packages from Debian 13, all others from Debian 12.\n"
+        "Package: *\nPin: release n=trixie*\nPin-Priority: 50\n\n"
+        f"Package: {' '.join(_FROM_TRIXIE)}\nPin: release n=trixie*\nPin-Priority: 990\n",
+        encoding="utf-8",
+    )
+
+
+def _apt(*arguments: str) -> None:
+    command = ["apt-get", *arguments]
+    say(f"$ {' '.join(command)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise DeployError(f"{' '.join(command[:2])}: {last_line(result.stderr)}", "mend apt, then run this again")
+
+
+def _start() -> None:
+    """By systemd where it runs; else as a process of its own, which outlives this one."""
+    if os.geteuid() != 0:
+        raise DeployError(
+            "Docker Engine does not answer", "sudo systemctl start docker, or ask for membership in group docker"
+        )
+    with progress("Starting Docker Engine"):
+        if Path("/run/systemd/system").is_dir():
+            _succeeds("systemctl", "start", "docker")
+        else:
+            with _LOG.open("ab") as log:
+                subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + _START_SECONDS
+        while not answers():
+            if time.monotonic() > deadline:
+                raise DeployError(
+                    f"Docker Engine does not answer after {_START_SECONDS} s",
+                    f"look at {_LOG} or `journalctl -u docker`",
+                )
+            time.sleep(0.5)
+
+
+def _succeeds(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False

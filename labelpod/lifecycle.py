@@ -1,0 +1,70 @@
+"""`up`, `build` and `down` from start to end, in the order: look, ask, then change."""
+
+import shutil
+from typing import Literal
+
+from labelpod import doctor, engine, env_file, gpu, images, render, settings
+from labelpod.console import confirmed, say
+from labelpod.errors import DeployError
+from labelpod.settings import Settings
+from labelpod.stack import ENV_FILE, Stack
+
+
+def up(device: Literal["cpu", "gpu"] | None, yes: bool) -> Stack:
+    """Everything from a bare machine to a healthy stack; what is there already is left alone.
+
+    Args:
+        device: overrides the setting DEVICE.
+        yes: do not ask before installing Docker Engine.
+
+    Raises:
+        DeployError: something is missing or wrong; nothing was changed unless a build or start had begun.
+
+    """
+    values = _prepared(device, yes)
+    choice = gpu.choose(values.DEVICE, gpu.find(), gpu.runtime_available(doctor.docker_info()))
+    say(f"Device: {choice.reason}")
+    if choice.warning:
+        say(f"Warning: {choice.warning}")
+    if env_file.ensure(ENV_FILE):
+        say(f"{ENV_FILE.name} written, with passwords made for this machine")
+        values = _load(device)
+    stack = Stack(values, choice.use_gpu)
+    changed = images.ensure(stack.compose, values)
+    running = "orthanc" in stack.containers()
+    stack.up(restart_orthanc=running and render.BUILD / "orthanc.json" in changed)
+    return stack
+
+
+def build(yes: bool) -> None:
+    """Get or build the images, and start nothing."""
+    values = _prepared(None, yes)
+    images.ensure(Stack(values).compose, values)
+
+
+def down(volumes: bool, yes: bool) -> None:
+    """Stop and remove the containers; with `volumes` all that they stored as well, after asking."""
+    stack = Stack(settings.load(ENV_FILE))
+    name = settings.project(ENV_FILE)
+    question = f"Delete all studies, labels and trained models of {name}? This cannot be undone."
+    if volumes and not confirmed(question, yes):
+        raise DeployError("nothing was deleted", "python3 deploy.py down --volumes --yes deletes without asking")
+    if not shutil.which("docker") or not engine.answers():
+        raise DeployError("Docker does not answer", "python3 deploy.py doctor")
+    stack.down(volumes)
+
+
+def _prepared(device: Literal["cpu", "gpu"] | None, yes: bool) -> Settings:
+    """The settings, on a machine that can run them: an engine answers and nothing stands in the way."""
+    values = _load(device)
+    engine.ensure(yes)
+    if errors := doctor.blocking(doctor.examine(ENV_FILE)):
+        for finding in errors[1:]:
+            say(f"Error: {finding.subject}: {finding.message}\n       {finding.remedy}")
+        raise DeployError(f"{errors[0].subject}: {errors[0].message}", errors[0].remedy)
+    return values
+
+
+def _load(device: Literal["cpu", "gpu"] | None) -> Settings:
+    values = settings.load(ENV_FILE)
+    return values.model_copy(update={"DEVICE": device}) if device else values

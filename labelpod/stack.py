@@ -1,0 +1,123 @@
+"""The running stack: Orthanc and the label server, through Docker Compose."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from python_on_whales import Container, DockerClient
+from python_on_whales.exceptions import DockerException
+
+from labelpod import docker, settings
+from labelpod.console import progress
+from labelpod.docker import explained, last_line
+from labelpod.errors import DeployError
+from labelpod.render import ROOT
+from labelpod.settings import Settings
+
+ENV_FILE = ROOT / ".env"
+SERVICES = ("orthanc", "label-server")
+# The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
+_LOAD_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One set of containers; which one is said by Compose's project name.
+
+    Args:
+        values: the settings.
+        use_gpu: whether the label server gets the NVIDIA GPUs.
+
+    """
+
+    values: Settings
+    use_gpu: bool = False
+
+    @property
+    def compose(self) -> DockerClient:
+        """Docker with this stack's files."""
+        files = [ROOT / "compose.yaml"]
+        if self.use_gpu:
+            files.append(ROOT / "compose.gpu.yaml")
+        if self.values.STUDIES.startswith("/"):
+            files.append(ROOT / "compose.folder.yaml")
+        return docker.client(files, ENV_FILE, settings.project(ENV_FILE))
+
+    def up(self, restart_orthanc: bool) -> None:
+        """Start what does not run, replace what has changed, and wait until both services are healthy.
+
+        Args:
+            restart_orthanc: its configuration file has changed, which Compose does not see.
+
+        Raises:
+            DeployError: a service ended, or was not healthy in time; with its own last word.
+
+        """
+        with explained("python3 deploy.py doctor"):
+            self.compose.compose.up(detach=True, quiet=True)
+            if restart_orthanc:
+                self.compose.compose.restart(["orthanc"])
+        self._wait()
+
+    def down(self, volumes: bool) -> None:
+        """Stop and remove the containers; with `volumes` everything they stored, too."""
+        with explained("docker ps shows what still runs"):
+            self.compose.compose.down(volumes=volumes, timeout=15)
+
+    def containers(self) -> dict[str, Container]:
+        """Containers by service; those that are stopped, too."""
+        with explained("python3 deploy.py doctor"):
+            found = self.compose.compose.ps(all=True)
+        return {(container.config.labels or {})["com.docker.compose.service"]: container for container in found}
+
+    def logs(self, service: str | None, follow: bool) -> Iterator[str]:
+        """Lines of the services' logs."""
+        if service and service not in SERVICES:
+            raise DeployError(f"there is no service {service!r}", f"one of: {', '.join(SERVICES)}")
+        with explained("python3 deploy.py status"):
+            lines = self.compose.compose.logs(
+                [service] if service else [], follow=follow, stream=True, no_log_prefix=bool(service)
+            )
+            for _, line in lines:
+                yield line.decode(errors="replace")
+
+    def _wait(self) -> None:
+        limit = _LOAD_SECONDS + self.values.WEIGHTS_WAIT + self.values.STUDIES_WAIT
+        deadline = time.monotonic() + limit
+        with progress("Waiting for Orthanc and the label server") as bar:
+            while waiting := [name for name in SERVICES if not self._healthy(name)]:
+                bar.update(bar.task_ids[0], description=f"Waiting for {' and '.join(waiting)}")
+                if time.monotonic() > deadline:
+                    raise DeployError(
+                        f"{' and '.join(waiting)} not healthy after {limit} s", f"python3 deploy.py logs {waiting[0]}"
+                    )
+                time.sleep(0.5)
+
+    def _healthy(self, service: str) -> bool:
+        container = self.containers().get(service)
+        if container is None:
+            return False
+        state = container.state
+        # A service that ends is started again by its restart policy, and would fail again for the same reason.
+        if state.status in ("exited", "dead", "restarting") or (container.restart_count or 0) > 0:
+            self._stop(service)
+            raise DeployError(
+                f"{service} does not start: {_last_word(container)}",
+                f"mend that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {service}",
+            )
+        return bool(state.health and state.health.status == "healthy")
+
+    def _stop(self, service: str) -> None:
+        """Keep a failing service from being started over and over; its log stays."""
+        with explained("docker ps"):
+            self.compose.compose.stop([service], timeout=15)
+
+
+def _last_word(container: Container) -> str:
+    """What the service said of its end: start_server's own line where there is one."""
+    try:
+        lines = str(container.logs(tail=50)).splitlines()
+    except DockerException:
+        return "it says nothing"
+    own = [line for line in lines if line.startswith("start_server: ")]
+    return own[-1].removeprefix("start_server: ") if own else last_line("\n".join(lines))

@@ -1,0 +1,97 @@
+"""What runs, where, and what is in it: for people, and as JSON for programs."""
+
+import socket
+from typing import Any
+
+import httpx
+from rich.table import Table
+
+from labelpod import labels
+from labelpod.settings import Settings
+from labelpod.stack import Stack
+
+# An inference keeps the server from answering; longer than that, and `status` says that it is busy.
+_INFO_SECONDS = 10
+
+
+def collect(stack: Stack) -> dict[str, Any]:
+    """The state of the stack; the keys are stable, tests and scripts rely on them."""
+    values = stack.values
+    base = f"http://{host(values)}:{values.LABEL_SERVER_PORT}"
+    info, problem = _info(f"{base}/info/")
+    running = {name: container.state.status or "" for name, container in stack.containers().items()}
+    datastore = info.get("datastore", {})
+    return {
+        "label_server": {
+            "url": f"{base}/",
+            "ready": bool(info),
+            "state": running.get("label-server", "not started"),
+            "problem": problem,
+            "device": info.get("device"),
+            "models": [
+                {"name": name, "trained": model.get("trained"), "description": model.get("description", "")}
+                for name, model in sorted(info.get("models", {}).items())
+            ],
+        },
+        "ohif": {"url": f"{base}/ohif/"},
+        "orthanc": {
+            "url": f"http://{host(values)}:{values.ORTHANC_PORT}/",
+            "state": running.get("orthanc", "not started"),
+            "username": values.ORTHANC_USERNAME,
+            "password": values.ORTHANC_PASSWORD,
+            "dicom": f"LABELPOD@{host(values)}:{values.DICOM_PORT}",
+        },
+        "studies": {"total": datastore.get("total"), "labelled": datastore.get("completed")},
+        "labels": info.get("labels") or [label.name for label in labels.parse(values.LABELS)],
+    }
+
+
+def host(values: Settings) -> str:
+    """The address that others reach this machine by, where the ports are open to them."""
+    if values.BIND_ADDRESS != "0.0.0.0":  # noqa: S104
+        return values.BIND_ADDRESS
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; tells which address leads outside
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def table(state: dict[str, Any]) -> Table:
+    """The state for people."""
+    server, orthanc, studies = state["label_server"], state["orthanc"], state["studies"]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    grid.add_row("Label server", f"{server['url']}  ← paste into 3D Slicer, module MONAI Label")
+    grid.add_row("", f"ready, on {server['device']}" if server["ready"] else f"{server['state']}: {server['problem']}")
+    grid.add_row("OHIF", f"{state['ohif']['url']}  ← open in the browser")
+    grid.add_row("Orthanc", f"{orthanc['url']}  user {orthanc['username']}, password {orthanc['password']}")
+    grid.add_row("", f"{orthanc['state']}; DICOM {orthanc['dicom']}")
+    if server["ready"]:
+        grid.add_row("Labels", ", ".join(state["labels"]))
+        grid.add_row("Models", ", ".join(map(_model, server["models"])))
+        grid.add_row("Studies", f"{studies['total']}, {studies['labelled']} of them labelled")
+    return grid
+
+
+def untrained(state: dict[str, Any]) -> list[str]:
+    """Names of the models that have no weights."""
+    return [model["name"] for model in state["label_server"]["models"] if model["trained"] is False]
+
+
+def _model(model: dict[str, Any]) -> str:
+    return model["name"] if model["trained"] else f"{model['name']} (untrained)"
+
+
+def _info(url: str) -> tuple[dict[str, Any], str]:
+    """The label server's /info/ and, where there is none, why."""
+    try:
+        answer = httpx.get(url, timeout=httpx.Timeout(_INFO_SECONDS, connect=3), trust_env=False)
+        answer.raise_for_status()
+        return answer.json(), ""
+    except httpx.ReadTimeout:
+        return {}, f"busy: no answer within {_INFO_SECONDS} s"
+    except (httpx.HTTPError, ValueError) as error:
+        return {}, f"no answer ({type(error).__name__})"
