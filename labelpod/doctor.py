@@ -24,8 +24,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 import httpx
-from rich.markup import escape
-from rich.table import Table
 
 from labelpod import gpu, settings
 from labelpod.errors import DeployError
@@ -90,14 +88,14 @@ def blocking(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.level == "error"]
 
 
-def table(findings: list[Finding]) -> Table:
+def text(findings: list[Finding]) -> str:
     """The findings for people."""
-    grid = Table.grid(padding=(0, 2))
-    colours = {"ok": "green", "warning": "yellow", "error": "red"}
+    lines = []
     for each in findings:
-        message = escape(f"{each.message}\n→ {each.remedy}" if each.remedy else each.message)
-        grid.add_row(f"[{colours[each.level]}]{each.level}[/]", each.subject, message)
-    return grid
+        lines.append(f"{each.level:<9}{each.subject}: {each.message}")
+        if each.remedy:
+            lines.append(f"{'':<9}→ {each.remedy}")
+    return "\n".join(lines)
 
 
 def to_json(findings: list[Finding]) -> list[dict[str, str]]:

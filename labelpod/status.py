@@ -4,7 +4,6 @@ import socket
 from typing import Any
 
 import httpx
-from rich.table import Table
 
 from labelpod import labels
 from labelpod.settings import Settings
@@ -58,22 +57,24 @@ def host(values: Settings) -> str:
             return "127.0.0.1"
 
 
-def table(state: dict[str, Any]) -> Table:
-    """The state for people."""
+def text(state: dict[str, Any]) -> str:
+    """The state for people: lines that can be copied, whatever the width of the terminal."""
     server, orthanc, studies = state["label_server"], state["orthanc"], state["studies"]
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column()
-    grid.add_row("Label server", f"{server['url']}  ← paste into 3D Slicer, module MONAI Label")
-    grid.add_row("", f"ready, on {server['device']}" if server["ready"] else f"{server['state']}: {server['problem']}")
-    grid.add_row("OHIF", f"{state['ohif']['url']}  ← open in the browser")
-    grid.add_row("Orthanc", f"{orthanc['url']}  user {orthanc['username']}, password {orthanc['password']}")
-    grid.add_row("", f"{orthanc['state']}; DICOM {orthanc['dicom']}")
+    health = f"ready, on {server['device']}" if server["ready"] else f"{server['state']}: {server['problem']}"
+    rows = [
+        ("Label server", f"{server['url']}  (paste into 3D Slicer, module MONAI Label)"),
+        ("", health),
+        ("OHIF", f"{state['ohif']['url']}  (open in the browser)"),
+        ("Orthanc", f"{orthanc['url']}  user {orthanc['username']}, password {orthanc['password']}"),
+        ("", f"{orthanc['state']}; DICOM {orthanc['dicom']}"),
+    ]
     if server["ready"]:
-        grid.add_row("Labels", ", ".join(state["labels"]))
-        grid.add_row("Models", ", ".join(map(_model, server["models"])))
-        grid.add_row("Studies", f"{studies['total']}, {studies['labelled']} of them labelled")
-    return grid
+        rows += [
+            ("Labels", ", ".join(state["labels"])),
+            ("Models", ", ".join(map(_model, server["models"]))),
+            ("Studies", f"{studies['total']}, {studies['labelled']} of them labelled"),
+        ]
+    return "\n".join(f"{name:<14}{words}" for name, words in rows)
 
 
 def untrained(state: dict[str, Any]) -> list[str]:

@@ -22,6 +22,18 @@ from labelpod.labels import Label
 
 # How far, in voxels, a slice may lie from the grid it is said to lie on.
 TOLERANCE = 0.05
+# DICOM's type 2: the attribute must be there, its value need not.
+_MAY_BE_EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 
 
 class LabelError(ValueError):
@@ -188,10 +200,21 @@ def _describe(name: str, number: int) -> SegmentDescription:
 def _sources(slices: Path, image: sitk.Image) -> list[Dataset]:
     """Headers of the series in the order of the image's slices."""
     headers = [dcmread(path, stop_before_pixels=True) for path in slices.glob("*.dcm")]
+    for header in headers:
+        _complete(header)
     order = {_slice_index(image, header.ImagePositionPatient): header for header in headers}
     if len(order) != len(headers) or len(order) != image.GetDepth():
         raise LabelError(f"{len(headers)} DICOM slices do not make the image's {image.GetDepth()} slices")
     return [order[index] for index in sorted(order)]
+
+
+def _complete(header: Dataset) -> None:
+    """Fill in what DICOM wants and de-identified images often lack; the writer copies it without asking."""
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in header:
+            setattr(header, keyword, None)
+    if "FrameOfReferenceUID" not in header:
+        header.FrameOfReferenceUID = generate_uid(entropy_srcs=[str(header.SeriesInstanceUID)])
 
 
 def _slice_index(image: sitk.Image, position: Sequence[float]) -> int:

@@ -1,0 +1,63 @@
+"""`deploy.py test`: the tests, in tiers, with what they need of Debian's packages."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from labelpod.console import confirmed, say
+from labelpod.docker import last_line
+from labelpod.errors import DeployError
+from labelpod.render import ROOT
+
+# In the order in which they run: what is quick to fail comes first.
+TIERS = {
+    "unit": "settings, rendering, DICOM checks and code style; no engine",
+    "contract": "the app's own parts against stand-ins; no engine",
+    "image": "what must be true of the built images",
+    "stack": "the running stack, with a throw-away Orthanc",
+}
+# Program -> Debian package. Tests that miss one skip, and say so.
+_PROGRAMS = {"shellcheck": "shellcheck", "docker-registry": "docker-registry", "chromium": "chromium"}
+
+
+def run(tiers: list[str], yes: bool) -> int:
+    """Run the tiers, all by default.
+
+    Returns:
+        pytest's exit code; "no test ran" counts as a failure.
+
+    """
+    if unknown := [tier for tier in tiers if tier not in TIERS]:
+        raise DeployError(f"there is no test tier {unknown[0]!r}", f"one of: {', '.join(TIERS)}")
+    _install_programs(yes)
+    chosen = [ROOT / "tests" / tier for tier in TIERS if tier in (tiers or TIERS)]
+    started = time.monotonic()
+    command = [sys.executable, "-m", "pytest", *(str(folder) for folder in chosen if folder.is_dir())]
+    code = subprocess.run(command, cwd=ROOT, env=_clean_environment(), check=False).returncode
+    say(f"Tests took {time.monotonic() - started:.0f} s")
+    return code
+
+
+def _clean_environment() -> dict[str, str]:
+    """The user's own settings must not decide what the tests see."""
+    from labelpod.settings import Settings
+
+    return {key: value for key, value in os.environ.items() if key not in Settings.model_fields}
+
+
+def _install_programs(yes: bool) -> None:
+    missing = [package for program, package in _PROGRAMS.items() if not shutil.which(program)]
+    if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    command = ["apt-get", "install", "-qy", "--no-install-recommends", *missing]
+    if not confirmed(f"Some tests need {', '.join(missing)}. Run `{' '.join(command)}`?", yes):
+        return
+    say(f"$ {' '.join(command)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for step in (["apt-get", "update", "-q"], command):
+        result = subprocess.run(step, env=environment, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            say(f"apt-get: {last_line(result.stderr)}; the tests that need {', '.join(missing)} skip")
+            return

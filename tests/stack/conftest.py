@@ -1,0 +1,111 @@
+"""Two throw-away stacks: one brought up by deploy.py, one by plain Compose through pytest-docker."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Clone, eventually
+from tests.stack.annotator import Annotator
+from tests.stack.pacs import Pacs
+
+# --- brought up by deploy.py ---
+
+
+@pytest.fixture(scope="session")
+def user(tmp_path_factory: pytest.TempPathFactory, engine: None) -> Iterator[Clone]:
+    """A new user's clone in which nothing has been done yet."""
+    clone = Clone.make(tmp_path_factory.mktemp("user"), "labelpod-test-user")
+    yield clone
+    clone.cli("down", "--volumes", "--yes")
+
+
+# --- brought up by Compose ---
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory, engine: None, request: pytest.FixtureRequest) -> Clone:
+    """A clone with .env and images, as `deploy.py build` and the first `up` leave it."""
+    clone = Clone.make(tmp_path_factory.mktemp("compose"), "labelpod-test-compose")
+    clone.done("build", "--yes")
+    clone.environment["ORTHANC_PASSWORD"] = "throw-away"
+    # Short, so that a test that stops Orthanc need not wait long.
+    clone.environment["STUDIES_WAIT"] = "20"
+    if request.config.getoption("--plain-upstream"):
+        overlay = Path(__file__).with_name("upstream.yaml")
+        clone.environment["COMPOSE_FILE"] = f"{clone.root / 'compose.yaml'}:{overlay}"
+    return clone
+
+
+@pytest.fixture(scope="session")
+def docker_compose_file(clone: Clone, request: pytest.FixtureRequest) -> list[str]:
+    files = [str(clone.root / "compose.yaml")]
+    if request.config.getoption("--plain-upstream"):
+        files.append(str(Path(__file__).with_name("upstream.yaml")))
+    return files
+
+
+@pytest.fixture(scope="session")
+def docker_compose_project_name(clone: Clone) -> str:
+    return clone.project
+
+
+@pytest.fixture(scope="session")
+def docker_setup() -> list[str]:
+    return ["up --detach --wait"]
+
+
+@pytest.fixture(scope="session")
+def docker_cleanup() -> list[str]:
+    return ["down --volumes --timeout 15"]
+
+
+@pytest.fixture(scope="session")
+def environment(clone: Clone) -> Iterator[None]:
+    """pytest-docker calls Compose with this process's environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in clone.environment.items():
+            patch.setenv(key, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def running(environment: None, docker_services, clone: Clone) -> Clone:
+    """The stack runs and answers."""
+    url = f"http://127.0.0.1:{clone.environment['LABEL_SERVER_PORT']}"
+    docker_services.wait_until_responsive(lambda: _answers(url), timeout=120, pause=0.5)
+    return clone
+
+
+@pytest.fixture
+def stack(running: Clone) -> Iterator[Clone]:
+    """The running stack; services that a test has stopped are started again."""
+    yield running
+    running.compose("unpause")
+    running.compose("up", "--detach", "--wait")
+
+
+@pytest.fixture
+def pacs(stack: Clone) -> Pacs:
+    """The stack's Orthanc, empty."""
+    pacs = Pacs(f"http://127.0.0.1:{stack.environment['ORTHANC_PORT']}", "labelpod", "throw-away")
+    pacs.delete_everything()
+    return pacs
+
+
+@pytest.fixture
+def annotator(stack: Clone) -> Annotator:
+    """An annotator at the label server."""
+    return Annotator(f"http://127.0.0.1:{stack.environment['LABEL_SERVER_PORT']}")
+
+
+@pytest.fixture
+def ct(pacs: Pacs, annotator: Annotator, data: Path) -> str:
+    """The real chest CT is in Orthanc and the label server knows; its series UID."""
+    pacs.store(data / "chest-ct-mini")
+    return eventually(annotator.next_sample, 10, "the new CT is offered")
+
+
+def _answers(url: str) -> bool:
+    return subprocess.run(["curl", "-sf", f"{url}/info/"], capture_output=True, check=False).returncode == 0

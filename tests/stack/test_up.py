@@ -1,0 +1,128 @@
+"""A new user's first hour, in order: one command, one push, one label, and everything still there after a restart."""
+
+import json
+import stat
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from tests.conftest import Clone, eventually
+from tests.stack.annotator import Annotator
+from tests.stack.pacs import Pacs, masks
+
+# The nodule in chest-ct-mini: IJK of a voxel inside it (chest-ct-full/nodules.json, less 40 slices).
+NODULE = [181, 285, 25]
+
+
+@pytest.fixture(scope="module")
+def printed(user: Clone) -> str:
+    """What `up --yes` prints on a clone where nothing has been done yet."""
+    return user.done("up", "--yes", "--cpu")
+
+
+@pytest.fixture(scope="module")
+def status(user: Clone, printed: str) -> dict:
+    return user.status()
+
+
+@pytest.fixture(scope="module")
+def annotator(status: dict) -> Annotator:
+    return Annotator(status["label_server"]["url"])
+
+
+@pytest.fixture(scope="module")
+def pacs(status: dict) -> Pacs:
+    return Pacs.of(status)
+
+
+@pytest.fixture(scope="module")
+def ct(user: Clone, annotator: Annotator, data) -> str:
+    """The real CT, pushed; its series UID as next sample gives it."""
+    user.done("studies", "push", str(data / "chest-ct-mini"))
+    return eventually(annotator.next_sample, 5, "next sample offers the CT")
+
+
+@pytest.fixture(scope="module")
+def labelled(annotator: Annotator, ct: str) -> np.ndarray:
+    """nodule1 is painted by a click with deepgrow_2d, nodule2 and nodule3 by hand, and submitted."""
+    image = annotator.image(ct)
+    voxels = np.zeros(image.GetSize()[::-1], np.uint8)
+    voxels[annotator.click("deepgrow_2d", ct, NODULE) > 0] = 1
+    voxels[10:14, 300:320, 350:370] = 2
+    voxels[30:33, 100:110, 200:210] = 3
+    annotator.submit(ct, image, voxels)
+    return voxels
+
+
+def test_up_prints_what_to_paste_and_which_models_are_untrained(printed, status):
+    for text in (status["label_server"]["url"], status["ohif"]["url"], status["orthanc"]["url"]):
+        assert text in printed
+    assert (
+        status["orthanc"]["password"] in printed.replace("\n", "").replace(" ", "")
+        or status["orthanc"]["password"] in printed
+    )
+    assert "CPU" in printed and "deepgrow_2d (untrained)" in printed
+
+
+def test_status_tells_programs_all_that_design_promises(status):
+    server = status["label_server"]
+    assert server["ready"] is True and server["device"] == "CPU"
+    assert {model["name"]: model["trained"] for model in server["models"]}["deepgrow_2d"] is False
+    assert status["orthanc"]["username"] and status["studies"] == {"total": 0, "labelled": 0}
+    assert status["labels"] == ["nodule1", "nodule2", "nodule3"]
+
+
+def test_the_settings_file_holds_a_password_and_is_for_its_owner_alone(user, printed):
+    path = user.root / ".env"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (
+        len(dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)["ORTHANC_PASSWORD"]) > 20
+    )
+
+
+def test_a_second_up_takes_seconds(user, printed):
+    started = time.monotonic()
+    user.done("up", "--yes", "--cpu")
+    assert time.monotonic() - started < 20
+
+
+def test_a_pushed_ct_is_listed_and_offered(user, ct):
+    assert "LungFCP-mini" in user.done("studies", "list")
+
+
+def test_a_push_again_sends_nothing(user, ct, data):
+    outcome = json.loads(user.done("studies", "push", "--json", str(data / "chest-ct-mini")))
+    assert outcome["sent"] == 0 and outcome["already"] == 48
+
+
+def test_the_pipeline_segments_around_a_click_on_the_cpu(annotator, ct):
+    mask = annotator.click("deepgrow_pipeline", ct, NODULE)
+    assert mask.shape == (48, 512, 512) and mask.any()
+
+
+def test_the_label_is_a_dicom_seg_with_the_right_names_and_voxels(annotator, pacs, ct, labelled):
+    (seg,) = pacs.segmentations(ct)
+    found = masks(seg, annotator.image(ct))
+    assert set(found) == {"nodule1", "nodule2", "nodule3"}
+    for value, name in enumerate(("nodule1", "nodule2", "nodule3"), start=1):
+        assert np.array_equal(found[name], labelled == value), name
+
+
+def test_a_labelled_study_is_not_offered_again(annotator, ct, labelled):
+    assert annotator.next_sample() is None
+
+
+def test_labels_and_studies_survive_down_and_up(user, annotator, ct, labelled):
+    user.done("down")
+    assert user.status()["label_server"]["ready"] is False
+    user.done("up", "--yes", "--cpu")
+    assert user.status()["studies"] == {"total": 1, "labelled": 1}
+    assert np.array_equal(sitk.GetArrayFromImage(annotator.stored_label(ct)), labelled)
+
+
+def test_down_with_volumes_asks_first(user, printed):
+    refused = user.cli("down", "--volumes")
+    assert refused.returncode == 1 and "nothing was deleted" in refused.stderr
+    assert user.status()["label_server"]["ready"] is True
