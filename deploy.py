@@ -4,6 +4,9 @@
 Standard library only, because this runs before anything is installed.
 """
 
+# An old Python must get as far as being refused: before 3.9 it cannot evaluate `list[str]`.
+from __future__ import annotations
+
 import hashlib
 import importlib.util
 import os
@@ -36,7 +39,8 @@ def main(arguments: list[str]) -> None:
 
 def _update(locks: list[Path], yes: bool) -> None:
     """Install the locks that .venv does not carry the mark of; an interrupted install is done again."""
-    if not (VENV / "bin" / "python").exists():
+    # pip comes last: where it is missing, making .venv was interrupted.
+    if not all((VENV / "bin" / name).exists() for name in ("python", "pip")):
         _make_venv(yes)
     for lock in locks:
         mark = VENV / f"{lock.parent.name if lock.parent != ROOT else 'driver'}.installed"

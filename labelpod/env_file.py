@@ -1,9 +1,13 @@
 """Writes `.env`: made from the example on the first run, secrets generated, mode 0600."""
 
+import io
 import os
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
+
+from dotenv import dotenv_values
 
 from labelpod import settings
 from labelpod.errors import DeployError
@@ -19,7 +23,10 @@ def ensure(path: Path) -> bool:
         Whether the file was written.
 
     """
-    before = path.read_text(encoding="utf-8") if path.exists() else None
+    try:
+        before = path.read_text(encoding="utf-8") if path.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeployError(f"{path} cannot be read: {error}", "make it a text file of yours") from None
     after = _with_secrets(settings.example() if before is None else before)
     if after == before:
         return False
@@ -30,16 +37,19 @@ def ensure(path: Path) -> bool:
             file.write(after)
         draft.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
         raise DeployError(f"{path} cannot be written: {error.strerror}", "make the folder writable") from None
     return True
 
 
 def _with_secrets(text: str) -> str:
+    present = dotenv_values(stream=io.StringIO(text), interpolate=False)
     for name in GENERATED:
-        if re.search(rf"^{name}=\S", text, re.MULTILINE) or os.environ.get(name):
+        if present.get(name) or os.environ.get(name):
             continue
         line = f"{name}={secrets.token_urlsafe(24)}"
-        text, replaced = re.subn(rf"^{name}=[ \t]*$", line, text, count=1, flags=re.MULTILINE)
+        text, replaced = re.subn(rf"^{name}=[ \t]*(?:''|\"\")?[ \t]*$", line, text, count=1, flags=re.MULTILINE)
         if not replaced:
             text = f"{text.rstrip()}\n{line}\n"
     return text

@@ -3,7 +3,7 @@
 import shutil
 from typing import Literal
 
-from labelpod import doctor, engine, env_file, gpu, images, render, settings
+from labelpod import doctor, engine, env_file, gpu, images, machine, render, settings
 from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
 from labelpod.settings import Settings
@@ -22,7 +22,7 @@ def up(device: Literal["cpu", "gpu"] | None, yes: bool) -> Stack:
 
     """
     values = _prepared(device, yes)
-    choice = gpu.choose(values.DEVICE, gpu.find(), gpu.runtime_available(doctor.docker_info()))
+    choice = gpu.choose(values.DEVICE, gpu.find(), gpu.runtime_available(machine.docker_info()))
     say(f"Device: {choice.reason}")
     if choice.warning:
         say(f"Warning: {choice.warning}")

@@ -9,7 +9,7 @@ import json
 import shlex
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from labelpod import __version__
 from labelpod.errors import DeployError
@@ -59,7 +59,7 @@ def render(settings: Settings, templates: Path = ROOT / "templates") -> dict[str
     }
     try:
         return {name: environment.get_template(f"{name}.j2").render(values) for name in _TEMPLATES}
-    except UndefinedError as error:
+    except TemplateError as error:
         raise DeployError(f"template: {error.message}", "restore templates/ from the repository") from error
 
 

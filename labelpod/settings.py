@@ -5,14 +5,15 @@ README's table quotes. The environment wins over `.env`, as it does in Docker Co
 """
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
-from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from dotenv.parser import parse_stream
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from labelpod import labels
 from labelpod.errors import DeployError
@@ -31,17 +32,17 @@ MODELS = (
     "sw_fastedit",
     "sam2",
 )
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f'\"\\$`]*")
 
 
 def _labels(text: str) -> str:
     labels.parse(text)
-    return text
+    return _plain(text)
 
 
 def _models(text: str) -> str:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in _plain(text).split(",") if name.strip()]
     if not names:
         raise ValueError("no model is named")
     for name in names:
@@ -78,11 +79,22 @@ def _names(text: str) -> str:
 def _studies(text: str) -> str:
     if not text.startswith(("http://", "https://", "/")):
         raise ValueError("it must be a DICOMweb URL (http://, https://) or a folder's full path")
+    # The URL is baked into the image and shown; a login in it would be as well.
+    if re.match(r"https?://[^/]*@", text):
+        raise ValueError("the login belongs in DICOMWEB_USERNAME and DICOMWEB_PASSWORD, not in the URL")
     return _plain(text)
 
 
+def _digits(value: object) -> object:
+    # Compose reads the same text, and knows neither 8_000 nor 80.0.
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
+
+
 Plain = Annotated[str, AfterValidator(_plain)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65535)]
+Seconds = Annotated[int, BeforeValidator(_digits), Field(le=3600)]
 
 
 class Settings(BaseModel):
@@ -111,7 +123,7 @@ class Settings(BaseModel):
         "",
         description="Further --conf pairs for MONAI Label: key=value key=value.",
     )
-    WEIGHTS_WAIT: Annotated[int, Field(ge=0, le=3600)] = Field(
+    WEIGHTS_WAIT: Annotated[Seconds, Field(ge=0)] = Field(
         60,
         description="Seconds that the first start may spend on fetching pretrained weights; 0: do not.",
     )
@@ -124,7 +136,7 @@ class Settings(BaseModel):
         "CT",
         description="Only series of this DICOM modality are offered.",
     )
-    STUDIES_WAIT: Annotated[int, Field(ge=1, le=3600)] = Field(
+    STUDIES_WAIT: Annotated[Seconds, Field(ge=1)] = Field(
         60,
         description="Seconds that the label server waits at start for the DICOMweb server to let it in.",
     )
@@ -210,11 +222,21 @@ def _read(env_file: Path) -> dict[str, str]:
         text = env_file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DeployError(f"{env_file.name} cannot be read: {error}", "make it a text file") from None
+
+    def wrong(number: int) -> NoReturn:
+        raise DeployError(f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it")
+
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#") and not re.match(r"[A-Za-z_]\w*=", stripped):
-            raise DeployError(f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it")
-    return {key: value or "" for key, value in dotenv_values(env_file, interpolate=False).items()}
+            wrong(number)
+    values = {}
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:  # a quote that is not closed: dotenv would leave the setting out
+            wrong(binding.original.line)
+        if binding.key:
+            values[binding.key] = binding.value or ""
+    return values
 
 
 def _nearest(key: str) -> str:

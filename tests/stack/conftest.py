@@ -1,7 +1,7 @@
 """Two throw-away stacks: one brought up by deploy.py, one by plain Compose through pytest-docker."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -101,9 +101,22 @@ def annotator(stack: Clone) -> Annotator:
 
 
 @pytest.fixture
-def ct(pacs: Pacs, annotator: Annotator, data: Path) -> str:
+def noticed(stack: Clone, request: pytest.FixtureRequest) -> Callable[[], None]:
+    """Call it after images were stored: plain upstream would notice them in two hours, or when it starts."""
+
+    def restart() -> None:
+        if request.config.getoption("--plain-upstream"):
+            stack.compose("restart", "label-server")
+            stack.compose("up", "--detach", "--wait")
+
+    return restart
+
+
+@pytest.fixture
+def ct(pacs: Pacs, annotator: Annotator, noticed: Callable[[], None], data: Path) -> str:
     """The real chest CT is in Orthanc and the label server knows; its series UID."""
     pacs.store(data / "chest-ct-mini")
+    noticed()
     return eventually(annotator.next_sample, 10, "the new CT is offered")
 
 

@@ -4,9 +4,11 @@ Every test here has been seen failing on plain upstream, and can be again:
 `.venv/bin/python -m pytest tests/stack/test_faults.py --plain-upstream`.
 """
 
+import http.client
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +23,11 @@ from tests.stack.annotator import Annotator
 from tests.stack.pacs import Pacs, masks
 
 SERVER = "label-server"
+KILL_AT_FIRST_SLICE = """
+touch /tmp/now
+until [ $SECONDS -gt 30 ] || [ -n "$(find /workspace/cache -name '*.dcm' -newer /tmp/now -print -quit)" ]; do :; done
+pkill -9 -f 'python -m monailabel.main'
+"""
 
 
 def paint(annotator: Annotator, ct: str, **boxes: int) -> tuple[sitk.Image, np.ndarray]:
@@ -95,17 +102,21 @@ def test_labels_come_back_from_orthanc_alone_with_values_and_geometry(stack: Clo
     assert np.array_equal(sitk.GetArrayFromImage(label), voxels)
 
 
-def test_a_killed_download_is_not_taken_for_a_whole_series(stack: Clone, annotator: Annotator, pacs: Pacs, tmp_path):
+def test_a_killed_download_is_not_taken_for_a_whole_series(
+    stack: Clone, annotator: Annotator, pacs: Pacs, noticed: Callable[[], None], tmp_path: Path
+):
     """Upstream takes any folder that is not empty for a whole series (utils/dicom.py:82)."""
     phantom.write(tmp_path, slices=300, size=256)
     pacs.store(tmp_path)
-    ct = eventually(annotator.next_sample, 10, "the phantom is offered")
-    threading.Thread(target=_ask_for_image, args=(annotator, ct), daemon=True).start()
-    count = "find /workspace/cache -name '*.dcm' | wc -l"
-    eventually(lambda: int(stack.run_in(SERVER, "bash", "-c", count)) > 5, 30, "the download has begun")
-    stack.compose("kill", SERVER)
+    noticed()
+    killer = threading.Thread(target=stack.compose, args=("exec", "-T", SERVER, "bash", "-c", KILL_AT_FIRST_SLICE))
+    killer.start()
+    time.sleep(2)
+    with suppress(OSError, http.client.HTTPException):  # its connection ends with the server
+        annotator.image(eventually(annotator.next_sample, 10, "the phantom is offered"))
+    killer.join()
     stack.compose("up", "--detach", "--wait", SERVER)
-    assert annotator.image(ct).GetDepth() == 300
+    assert annotator.image(eventually(annotator.next_sample, 10, "it is offered again")).GetDepth() == 300
 
 
 def test_no_temporary_file_is_left_by_a_fetch(stack: Clone, annotator: Annotator, ct: str):
@@ -128,7 +139,7 @@ def test_an_idle_server_does_not_walk_its_cache(stack: Clone, annotator: Annotat
     time.sleep(5)
     spent = _cpu_seconds(stack) - before
     stack.run_in(SERVER, "bash", "-c", "rm -rf /workspace/cache/*/many*")
-    assert spent < 0.5, f"{spent:.2f} s of CPU in 5 idle seconds"
+    assert spent < 0.4, f"{spent:.2f} s of CPU in 5 idle seconds"
 
 
 def test_a_hanging_orthanc_does_not_hang_the_server_for_ever(stack: Clone, annotator: Annotator, ct: str):
@@ -176,20 +187,15 @@ def test_the_viewers_query_reaches_orthanc(annotator: Annotator, ct: str):
     assert found.status_code in (200, 204) and not (found.content and found.json())
 
 
-@pytest.mark.parametrize("path", ["assets/favicon.ico", "assets/manifest.json"])
+@pytest.mark.parametrize("path", ["assets/favicon.ico", "assets/android-chrome-36x36.png"])
 def test_the_viewers_files_have_their_own_types(annotator: Annotator, path: str):
     """Upstream sends index.html for every file in a sub-folder (ohif.py:35)."""
     answer = requests.get(f"{annotator.url}/ohif/{path}", timeout=10)
     assert answer.ok and "text/html" not in answer.headers["content-type"]
 
 
-def _ask_for_image(annotator: Annotator, image_id: str) -> None:
-    with suppress(requests.RequestException):  # the server is killed meanwhile
-        requests.get(f"{annotator.url}/datastore/image?image={image_id}", timeout=60)
-
-
 def _training(annotator: Annotator) -> bool:
-    return annotator.client.train_status(check_if_running=True).get("status") == "RUNNING"
+    return bool(annotator.client.train_status(check_if_running=True))
 
 
 def _ok(url: str) -> bool:

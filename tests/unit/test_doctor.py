@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import doctor
+from labelpod import doctor, ports
+from labelpod.machine import Finding
 from labelpod.render import LABEL_SERVER_TAG, ORTHANC_TAG
 from labelpod.settings import Settings
 
@@ -116,7 +117,7 @@ class Machine:
         self._monkeypatch.setattr(shutil, "disk_usage", lambda place: asked.append(Path(place)) or usage)
         return asked
 
-    def find(self, subject: str) -> doctor.Finding:
+    def find(self, subject: str) -> Finding:
         (finding,) = [each for each in doctor.examine(self.env_file) if each.subject == subject]
         return finding
 
@@ -247,20 +248,20 @@ def listener():
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
 def test_a_listening_program_is_found_with_its_pid(listener, address):
-    assert f"(pid {os.getpid()})" in doctor.port_holder(address, listener)
+    assert f"(pid {os.getpid()})" in ports.holder(address, listener)
 
 
 def test_a_program_that_listens_for_ipv6_on_every_address_holds_the_port():
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
-        assert f"(pid {os.getpid()})" in doctor.port_holder("127.0.0.1", server.getsockname()[1])
+        assert f"(pid {os.getpid()})" in ports.holder("127.0.0.1", server.getsockname()[1])
 
 
 def test_nobody_holds_a_free_port():
-    assert doctor.port_holder("127.0.0.1", free_port()) is None
+    assert ports.holder("127.0.0.1", free_port()) is None
 
 
 def test_a_listener_on_another_address_does_not_hold_the_port(listener):
-    assert doctor.port_holder("127.0.0.2", listener) is None
+    assert ports.holder("127.0.0.2", listener) is None
 
 
 def test_a_program_that_may_not_be_looked_into_is_another_program(listener, monkeypatch):
@@ -268,7 +269,7 @@ def test_a_program_that_may_not_be_looked_into_is_another_program(listener, monk
         raise PermissionError(errno.EACCES, "denied")
 
     monkeypatch.setattr(Path, "readlink", refuse)
-    assert doctor.port_holder("127.0.0.1", listener) == "another program"
+    assert ports.holder("127.0.0.1", listener) == "another program"
 
 
 def test_a_taken_port_is_an_error_that_names_program_and_setting(machine, listener):
@@ -448,10 +449,10 @@ def test_a_machine_where_nothing_answers_is_examined_within_8_seconds(machine):
 
 
 def test_only_errors_block():
-    error, warning = doctor.Finding("error", "a", "b", "c"), doctor.Finding("warning", "a", "b", "c")
-    assert doctor.blocking([warning, error, doctor.Finding("ok", "a", "b")]) == [error]
+    error, warning = Finding("error", "a", "b", "c"), Finding("warning", "a", "b", "c")
+    assert doctor.blocking([warning, error, Finding("ok", "a", "b")]) == [error]
 
 
 def test_findings_become_json():
-    (each,) = json.loads(json.dumps(doctor.to_json([doctor.Finding("warning", "disk", "full", "rm")])))
+    (each,) = json.loads(json.dumps(doctor.to_json([Finding("warning", "disk", "full", "rm")])))
     assert each == {"level": "warning", "subject": "disk", "message": "full", "remedy": "rm"}

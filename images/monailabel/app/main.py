@@ -102,6 +102,8 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
+        # The client's own retries would make five time-outs of one.
+        client.set_http_retry_params(retry=False)
         return RepairedDicomWebDatastore(
             client,
             settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,

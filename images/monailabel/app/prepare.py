@@ -4,6 +4,7 @@ Run by start_server. Light on imports: a wrong label name must not take ten seco
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,13 +56,13 @@ def lay_out(workspace: Path, app: str) -> Path:
 
     """
     folder = workspace / app
+    main = folder / "main.py"
     try:
         (folder / "model").mkdir(parents=True, exist_ok=True)
+        main.unlink(missing_ok=True)
+        main.symlink_to(OWN_APP)
     except OSError as error:
         raise NotReady(f"the workspace cannot be written: {error}") from None
-    main = folder / "main.py"
-    main.unlink(missing_ok=True)
-    main.symlink_to(OWN_APP)
     # What a killed server left of its downloads.
     for incoming in workspace.glob("cache/*/.incoming"):
         shutil.rmtree(incoming, ignore_errors=True)
@@ -79,8 +80,9 @@ def wait_for_dicomweb(url: str, seconds: float) -> None:
     login = (user, password) if user and password else None
     deadline = time.monotonic() + seconds
     while True:
+        patience = max(1.0, min(10.0, deadline - time.monotonic()))
         try:
-            answer = requests.get(f"{url}/studies", params={"limit": "1"}, auth=login, timeout=(3, 10))
+            answer = requests.get(f"{url}/studies", params={"limit": "1"}, auth=login, timeout=(3, patience))
             if answer.ok:
                 return
             problem = f"it answers {answer.status_code}"
@@ -90,7 +92,7 @@ def wait_for_dicomweb(url: str, seconds: float) -> None:
             problem = f"it cannot be reached ({type(error).__name__})"
         if time.monotonic() > deadline:
             raise NotReady(f"the DICOMweb server {url} is not ready after {seconds:g} s: {problem}")
-        time.sleep(1)
+        time.sleep(max(0.0, min(1.0, deadline - time.monotonic())))
 
 
 def fetch_weights(folder: Path, models: list[str], seconds: float) -> None:
@@ -98,7 +100,10 @@ def fetch_weights(folder: Path, models: list[str], seconds: float) -> None:
     baked = Path(os.environ["WEIGHTS"])
     for file in baked.glob("*.*") if baked.is_dir() else ():
         if not (folder / file.name).exists():
-            shutil.copy2(file, folder / file.name)
+            # Never half a file under the name that the server loads.
+            part = folder / f"{file.name}.part"
+            shutil.copy2(file, part)
+            part.replace(folder / file.name)
     if seconds > 0:
         for line in weights.fetch(models, folder, seconds):
             print(f"start_server: the model starts untrained, {line}", flush=True)
@@ -122,7 +127,7 @@ def fetch_bundles(folder: Path, bundles: list[str], seconds: float) -> None:
             except subprocess.TimeoutExpired:
                 problem = f"not downloaded within {seconds:g} s"
             except (subprocess.CalledProcessError, OSError) as error:
-                problem = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
+                problem = ((getattr(error, "stderr", "") or "").strip() or str(error)).splitlines()[-1]
         if problem:
             print(f"start_server: bundle {name} is left out: {problem}", flush=True)
 
@@ -131,15 +136,15 @@ def main() -> None:
     """Check, lay out, wait, fetch, in the order of what can be refused soonest."""
     app, studies = os.environ["APP"], os.environ["STUDIES"]
     models, bundles = _names("MODELS"), _names("BUNDLES")
-    seconds = float(os.environ["WEIGHTS_WAIT"])
+    weights_wait, studies_wait = _seconds("WEIGHTS_WAIT"), _seconds("STUDIES_WAIT")
     check_names(app, models)
     folder = lay_out(Path(os.environ["WORKSPACE"]), app)
     if app == "radiology":
-        fetch_weights(folder / "model", models, seconds)
+        fetch_weights(folder / "model", models, weights_wait)
     if app != "pathology":
-        fetch_bundles(folder / "model", bundles, seconds)
+        fetch_bundles(folder / "model", bundles, weights_wait)
     if studies.startswith(("http://", "https://")):
-        wait_for_dicomweb(studies.rstrip("/"), float(os.environ["STUDIES_WAIT"]))
+        wait_for_dicomweb(studies.rstrip("/"), studies_wait)
     elif not Path(studies).is_dir():
         raise NotReady(f"STUDIES: the folder {studies} is not there")
 
@@ -148,8 +153,15 @@ def _names(variable: str) -> list[str]:
     return [name.strip() for name in os.environ[variable].split(",") if name.strip()]
 
 
+def _seconds(variable: str) -> float:
+    text = os.environ[variable]
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]*)?", text):
+        raise NotReady(f"{variable}: {text!r} is not a number of seconds")
+    return float(text)
+
+
 if __name__ == "__main__":
     try:
         main()
-    except NotReady as error:
+    except (NotReady, OSError) as error:
         sys.exit(f"start_server: {error}")

@@ -7,6 +7,7 @@ so that the image can run it before anything else is installed.
 
 import argparse
 import hashlib
+import http.client
 import json
 import sys
 import threading
@@ -61,26 +62,40 @@ def fetch(models: list[str], folder: Path, seconds: float) -> list[str]:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
+    # A download that hangs cannot clean up before the process ends, and its folder may be an image's layer.
+    for name in missing:
+        _part(folder, name).unlink(missing_ok=True)
     return sorted(problems.values())
 
 
 def _fetch(name: str, url: str, folder: Path, deadline: float, problems: dict[str, str]) -> None:
-    part = folder / f"{name}.part"
+    part = _part(folder, name)
     digest = hashlib.sha256()
     try:
-        with urllib.request.urlopen(url, timeout=10) as response, part.open("wb") as file:  # noqa: S310 (FILES)
-            while chunk := response.read(1 << 20):
-                if time.monotonic() > deadline:
-                    return
-                digest.update(chunk)
-                file.write(chunk)
+        with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 (FILES)
+            if time.monotonic() > deadline:
+                return
+            with part.open("wb") as file:
+                while chunk := response.read(1 << 20):
+                    if time.monotonic() > deadline:
+                        return
+                    digest.update(chunk)
+                    file.write(chunk)
+                size = response.headers.get("Content-Length")
+                # http.client takes a connection that ends early for the end of the file.
+                if size and file.tell() != int(size):
+                    raise OSError(f"the connection ended after {file.tell()} of {size} bytes")
         part.replace(folder / name)
         _record(folder, name, url, digest.hexdigest())
         problems.pop(name)
-    except (OSError, ValueError) as error:
-        problems[name] = f"{name}: {error} ({url})"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        problems[name] = f"{name}: {' '.join(str(error).split())} ({url})"
     finally:
         part.unlink(missing_ok=True)
+
+
+def _part(folder: Path, name: str) -> Path:
+    return folder / f"{name}.part"
 
 
 _record_lock = threading.Lock()

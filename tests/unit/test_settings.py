@@ -1,0 +1,246 @@
+"""What may stand in `.env` and in the environment, and what is said where it may not."""
+
+import re
+import traceback
+from pathlib import Path
+
+import pytest
+
+from labelpod import settings
+from labelpod.errors import DeployError
+from labelpod.settings import MODELS, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRET = "hunter2-tr0ub4dor"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Read a `.env` of the given text, in an environment that holds the given variables only."""
+
+    def read(text: str | bytes = "", **environment: str) -> Settings:
+        (tmp_path / ".env").write_bytes(text.encode() if isinstance(text, str) else text)
+        return settings.load(tmp_path / ".env", environment)
+
+    return read
+
+
+@pytest.fixture
+def refusal(load):
+    """The error for a `.env` of the given text: one line of what, one line of remedy."""
+
+    def read(text: str | bytes = "", **environment: str) -> DeployError:
+        with pytest.raises(DeployError) as caught:
+            load(text, **environment)
+        assert caught.value.message and "\n" not in caught.value.message
+        assert caught.value.remedy and "\n" not in caught.value.remedy
+        return caught.value
+
+    return read
+
+
+def test_the_example_in_the_repository_is_the_one_that_the_settings_give():
+    assert (ROOT / ".env.example").read_text() == settings.example(), "write settings.example() to .env.example"
+
+
+def test_the_example_holds_every_setting_once_and_nothing_else():
+    keys = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert sorted(keys) == sorted(Settings.model_fields)
+
+
+def test_the_example_is_accepted_as_it_stands_and_changes_nothing():
+    assert settings.load(ROOT / ".env.example", {}) == Settings()
+
+
+def test_the_example_holds_no_working_secret():
+    for name in settings.secret_names():
+        assert f"\n{name}=\n" in settings.example()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_says_in_one_line_what_it_is_for(name):
+    description = Settings.model_fields[name].description
+    assert description and description.endswith(".") and "\n" not in description
+    assert f"| `{name}` |" in settings.table() and description in settings.table()
+
+
+def test_every_setting_that_is_called_a_password_is_a_secret():
+    assert settings.secret_names() == tuple(name for name in Settings.model_fields if "PASSWORD" in name)
+
+
+def test_without_an_env_file_the_defaults_hold(tmp_path):
+    assert settings.load(tmp_path / "absent", {}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("LABEL", "LABELS"), ("labels", "LABELS"), ("STUDY", "STUDIES"), ("ORTHANC_PASWORD", "ORTHANC_PASSWORD")],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(refusal, key, nearest):
+    error = refusal(f"{key}=x\n")
+    assert error.message == f".env: {key} is not a setting"
+    assert error.remedy == f"did you mean {nearest}?"
+
+
+def test_a_key_that_resembles_nothing_is_answered_with_the_list(refusal):
+    assert ".env.example" in refusal("QXZ=1\n").remedy
+
+
+def test_an_unknown_variable_in_the_environment_is_nobodys_business(load):
+    assert load(LABEL="x", HOME="/root") == Settings()
+
+
+@pytest.mark.parametrize(
+    "key", ["COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES", "DOCKER_HOST", "BUILDKIT_PROGRESS", "BUILDX_BUILDER"]
+)
+def test_keys_of_docker_and_compose_are_left_to_them(load, key):
+    assert load(f"{key}=x\nDEVICE=cpu\n") == Settings(DEVICE="cpu")
+
+
+def test_the_environment_wins_over_the_env_file(load):
+    assert load("DEVICE=cpu\nORTHANC_PORT=1\n", DEVICE="gpu") == Settings(DEVICE="gpu", ORTHANC_PORT=1)
+
+
+def test_an_empty_variable_takes_nothing_away(load):
+    assert load("DEVICE=cpu\n", DEVICE="").DEVICE == "cpu"
+
+
+def test_an_empty_value_means_the_default(load):
+    assert load("LABELS=\nORTHANC_PORT=\nMODELS=''\n") == Settings()
+
+
+def test_quotes_comments_and_windows_line_ends_are_read_as_compose_reads_them(load):
+    text = "# mine\r\n\r\nLABELS=\"left upper:1,right:1\" # two\r\nDEVICE='cpu'\r\n  ORTHANC_PORT=81\r\n"
+    assert load(text) == Settings(LABELS="left upper:1,right:1", DEVICE="cpu", ORTHANC_PORT=81)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["not a setting", "DEVICE", "DEVICE = cpu", "DEVICE: cpu", "export DEVICE=cpu", 'DEVICE="cpu', "DEVICE='cpu' x"],
+)
+def test_a_malformed_line_is_refused_with_its_number(refusal, line):
+    assert refusal(f"# mine\nORTHANC_PORT=81\n{line}\nAPP=radiology\n").message == ".env line 3 is not KEY=value"
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00", b"DEVICE=\xff\xfe\n", b"\x00\x01\x02"])
+def test_a_binary_env_file_is_refused(refusal, content):
+    assert refusal(content).message.startswith(".env ")
+
+
+def test_an_env_file_that_is_a_folder_is_refused(tmp_path):
+    with pytest.raises(DeployError, match="cannot be read"):
+        settings.load(tmp_path, {})
+
+
+def test_an_unknown_model_is_refused_with_the_models_there_are(refusal):
+    error = refusal("MODELS=deepgrow_2d,deepgro_3d\n")
+    assert error.message == f"MODELS: there is no model 'deepgro_3d'; there are: {', '.join(MODELS)}"
+    assert error.remedy == "correct MODELS in .env or in the environment"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("MODELS", ", ,", "no model is named"),
+        ("LABELS", "a,a", "'a' stands there twice"),
+        ("LABELS", "a:0", "whole number from 1"),
+        ("LABELS", "Background", "reserved"),
+        ("ORTHANC_PORT", "70000", "65535"),
+        ("ORTHANC_PORT", "0", "1"),
+        ("ORTHANC_PORT", "http", "not a whole number"),
+        ("DICOM_PORT", "-1", "not a whole number"),
+        ("WEIGHTS_WAIT", "3601", "3600"),
+        ("WEIGHTS_WAIT", "60s", "not a whole number"),
+        ("STUDIES_WAIT", "0", "1"),
+        ("APP", "cardiology", "'radiology', 'monaibundle' or 'pathology'"),
+        ("DEVICE", "cuda", "'auto', 'cpu' or 'gpu'"),
+        ("IMAGE_SOURCE", "none", "'auto', 'registry' or 'debian'"),
+        ("STUDIES", "orthanc:8042/dicom-web", "DICOMweb URL"),
+        ("STUDIES", "data/studies", "full path"),
+        ("CONF", "epochs", "not a pair key=value"),
+        ("CONF", "epochs=3 --debug=1", "not a pair key=value"),
+        ("BIND_ADDRESS", "127.0.0.1:80", "only names"),
+        ("BUNDLES", "../../etc", "only names"),
+        ("BASE_IMAGE", "debian bookworm", "not the name of an image"),
+        ("BASE_IMAGE", "-v", "not the name of an image"),
+        ("SHM_SIZE", "2 gigabytes", "match"),
+        ("SHM_SIZE", "0gb", "match"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name_and_the_reason(refusal, key, value, reason):
+    for error in (refusal(f"{key}={value}\n"), refusal(**{key: value})):
+        assert error.message.startswith(f"{key}: ") and reason in error.message
+        assert key in error.remedy
+
+
+@pytest.mark.parametrize("value", ["8_000", "8000.0", "+8000", "\u0668000", "8 000"])
+def test_a_number_that_compose_would_not_read_the_same_is_refused(refusal, value):
+    assert "not a whole number" in refusal(LABEL_SERVER_PORT=value).message
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["debian:bookworm-slim", "ghcr.io/owner/name:V1.0-RC_2", "registry:5000/a/b", f"debian:12@sha256:{'0' * 64}"],
+)
+def test_names_of_images_as_registries_have_them_are_accepted(load, image):
+    loaded = load(BASE_IMAGE=image)
+    assert loaded == Settings(BASE_IMAGE=image)
+
+
+TEXTS = [name for name, field in Settings.model_fields.items() if isinstance(field.default, str)]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("hostile", ["'", '"', "`id`", "$(id)", "${HOME}", "\\", "\n", "\r", "\x00", "\x1b[2J"])
+def test_nothing_that_a_shell_compose_or_a_dockerfile_would_act_on_is_accepted(refusal, name, hostile):
+    default = Settings.model_fields[name].default or "a=b"
+    for value in (default + hostile, f"{default},{hostile}b"):
+        assert refusal(**{name: value}).message.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("name", settings.secret_names())
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{name}={secret}$\n",
+        "{name} {secret}\n",
+        '{name}="{secret}\n',
+        "{name}={secret}\nORTHANC_PORT=70000\n",
+        "{name}={secret}\nNOT_A_SETTING=1\n",
+        "{name}={secret}\n\udcff\n",
+    ],
+)
+def test_no_error_shows_a_secret(refusal, name, text):
+    content = text.format(name=name, secret=SECRET).encode(errors="surrogateescape")
+    error = refusal(content)
+    assert SECRET not in "".join(traceback.format_exception(error)) + error.remedy
+
+
+def test_the_checks_own_error_does_not_show_a_secret_either():
+    with pytest.raises(ValueError, match="ORTHANC_PASSWORD") as caught:
+        Settings(ORTHANC_PASSWORD=f"{SECRET}$")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", [f"http://me:{SECRET}@pacs:8042/dicom-web", f"https://{SECRET}@pacs/dicom-web"])
+def test_a_login_in_the_studies_url_is_refused_because_the_url_is_baked_into_the_image(refusal, url):
+    error = refusal(f"STUDIES={url}\n")
+    assert "DICOMWEB_PASSWORD" in error.message and SECRET not in error.message
+
+
+def test_settings_are_not_changed_once_they_are_read():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().DEVICE = "cpu"
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "project"),
+    [
+        ("", {}, "labelpod"),
+        ("COMPOSE_PROJECT_NAME=ward\n", {}, "ward"),
+        ("COMPOSE_PROJECT_NAME=ward\n", {"COMPOSE_PROJECT_NAME": "lab"}, "lab"),
+    ],
+)
+def test_the_project_is_named_as_compose_names_it(tmp_path, text, environment, project):
+    (tmp_path / ".env").write_text(text)
+    assert settings.project(tmp_path / ".env", environment) == project

@@ -1,0 +1,155 @@
+"""What start_server makes of its environment; a stand-in for Python notes how it is called."""
+
+import json
+
+import pytest
+
+from labelpod.settings import Settings
+
+HOSTILE = [
+    'a$(touch {file})"',
+    "`touch {file}`",
+    "';touch {file};'",
+    "a\ntouch {file}\n",
+    '"; touch {file} #',
+    "*",
+    "\\",
+]
+
+
+def test_with_no_environment_at_all_the_rendered_defaults_are_served(start, tmp_path):
+    settings = Settings(LABELS="left:1,right:2", MODELS="deepedit", STUDIES="http://pacs:8042/dicom-web")
+    started = start(settings)
+    assert (started.code, started.stderr) == (0, "")
+    environment = started.prepare.environment
+    assert environment["APP"] == "radiology"
+    assert (environment["LABELS"], environment["MODELS"]) == (settings.LABELS, settings.MODELS)
+    assert (environment["STUDIES_WAIT"], environment["WEIGHTS_WAIT"]) == ("60", "60")
+    server = started.server
+    assert server.arguments[:3] == ["-m", "monailabel.main", "start_server"]
+    assert server.option("--studies") == settings.STUDIES
+    assert server.option("--app") == str(tmp_path / "workspace" / "radiology")
+    assert server.option("--uvicorn_app") == "app.gate:app"
+    assert server.conf["models"] == "deepedit"
+    assert server.folder == str(tmp_path / "workspace")
+
+
+def test_the_environment_wins_over_what_is_baked_in(start, tmp_path):
+    server = start(LABELS="a,b", MODELS="segmentation", STUDIES="/data", WORKSPACE=str(tmp_path)).server
+    assert server.environment["LABELS"] == "a,b"
+    assert server.conf["models"] == "segmentation"
+    assert server.option("--studies") == "/data"
+    assert server.folder == str(tmp_path)
+
+
+def test_an_empty_variable_means_the_default(start):
+    """Compose hands over every variable, empty where `.env` says nothing."""
+    names = (
+        "APP",
+        "LABELS",
+        "MODELS",
+        "BUNDLES",
+        "CONF",
+        "WEIGHTS_WAIT",
+        "STUDIES",
+        "STUDIES_MODALITY",
+        "STUDIES_WAIT",
+    )
+    plain, empty = start(), start(**dict.fromkeys(names, ""))
+    assert empty.server.arguments == plain.server.arguments
+    for name in ("LABELS", "MODELS", "WEIGHTS_WAIT", "MONAI_LABEL_DICOMWEB_SEARCH_FILTER"):
+        assert empty.server.environment[name] == plain.server.environment[name]
+
+
+@pytest.mark.parametrize(
+    ("models", "served", "sam2"),
+    [
+        ("deepgrow_2d,deepgrow_3d", "deepgrow_2d,deepgrow_3d", "false"),
+        ("deepedit,sam2", "deepedit", "true"),
+        ("sam2, deepedit", "deepedit", "true"),
+        (" deepedit , , segmentation ", "deepedit,segmentation", "false"),
+    ],
+)
+def test_sam2_is_a_switch_and_not_a_model(start, models, served, sam2):
+    conf = start(MODELS=models).server.conf
+    assert (conf["models"], conf["sam2"]) == (served, sam2)
+
+
+def test_bundles_are_served_beside_the_models(start):
+    conf = start(BUNDLES="lung_nodule_ct_detection").server.conf
+    assert conf["models"] == "deepgrow_2d,deepgrow_3d"
+    assert conf["bundles"] == "lung_nodule_ct_detection"
+
+
+def test_another_app_takes_its_models_from_bundles(start, tmp_path):
+    server = start(APP="monaibundle", MODELS="deepgrow_2d", BUNDLES="spleen_ct_segmentation,swin_unetr").server
+    assert server.option("--app") == str(tmp_path / "workspace" / "monaibundle")
+    assert server.conf["models"] == "spleen_ct_segmentation,swin_unetr"
+
+
+def test_conf_pairs_become_options_behind_ours_so_that_they_win(start):
+    call = start(CONF="epochs=3  loss=dice=2 use_pretrained_model=true").server
+    assert " ".join(call.arguments).endswith("--conf epochs 3 --conf loss dice=2 --conf use_pretrained_model true")
+    assert call.conf["use_pretrained_model"] == "true"
+
+
+def test_neither_upstreams_downloads_nor_its_model_zoo_are_asked(start):
+    conf = start().server.conf
+    assert (conf["use_pretrained_model"], conf["zoo_source"]) == ("false", "ngc")
+
+
+def test_the_dicomweb_login_reaches_the_server_by_its_environment_alone(start):
+    started = start(DICOMWEB_USERNAME="reader", DICOMWEB_PASSWORD="hunter2 'x' $y")
+    environment = started.server.environment
+    assert environment["MONAI_LABEL_DICOMWEB_USERNAME"] == "reader"
+    assert environment["MONAI_LABEL_DICOMWEB_PASSWORD"] == "hunter2 'x' $y"
+    assert "DICOMWEB_PASSWORD" not in environment
+    assert not [word for call in (started.prepare, started.server) for word in call.arguments if "hunter2" in word]
+    assert started.prepare.environment["DICOMWEB_PASSWORD"] == "hunter2 'x' $y"
+
+
+def test_only_series_of_the_wanted_modality_are_searched(start):
+    search = start(STUDIES_MODALITY="MR").server.environment["MONAI_LABEL_DICOMWEB_SEARCH_FILTER"]
+    assert json.loads(search) == {"Modality": "MR"}
+
+
+def test_everything_that_the_server_writes_is_below_the_workspace(start, tmp_path):
+    environment = start().server.environment
+    workspace = str(tmp_path / "workspace")
+    for name in ("DICOMWEB_CACHE_PATH", "SESSION_PATH", "DATASTORE_CACHE_PATH"):
+        assert environment[f"MONAI_LABEL_{name}"].startswith(f"{workspace}/")
+    assert environment["MONAI_LABEL_TRACKING_URI"] == f"sqlite:///{workspace}/mlflow.db"
+
+
+@pytest.mark.parametrize("code", [1, 3])
+def test_a_server_that_is_not_prepared_is_not_started(start, code):
+    started = start(PREPARE_FAILS=str(code))
+    assert (started.code, started.server) == (code, None)
+
+
+def test_a_workspace_that_is_not_there_ends_the_start(start, tmp_path):
+    started = start(WORKSPACE=str(tmp_path / "absent"))
+    assert started.code != 0 and started.server is None and "absent" in started.stderr
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_whatever_stands_in_the_environment_is_data(start, tmp_path, hostile):
+    made = tmp_path / "made"
+    value = hostile.format(file=made)
+    names = (
+        "APP",
+        "LABELS",
+        "MODELS",
+        "BUNDLES",
+        "STUDIES",
+        "STUDIES_MODALITY",
+        "DICOMWEB_USERNAME",
+        "DICOMWEB_PASSWORD",
+    )
+    started = start(**dict.fromkeys(names, value), CONF=f"key={value}")
+    assert not made.exists()
+    assert started.code == 0, started.stderr
+    assert started.server.option("--studies") == value
+    assert started.server.environment["LABELS"] == value
+    assert started.server.environment["MONAI_LABEL_DICOMWEB_PASSWORD"] == value
+    assert started.server.conf["bundles"] == value

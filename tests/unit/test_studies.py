@@ -1,0 +1,386 @@
+"""Pushing to Orthanc and listing it, against a stand-in that answers as Orthanc 1.12.7 was seen to."""
+
+import base64
+import hashlib
+import io
+import json
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from labelpod import console, phantom, studies
+from labelpod.errors import DeployError
+
+LOGIN = "Basic " + base64.b64encode(b"labelpod:secret").decode()
+STUDY_TAGS = ("StudyInstanceUID", "PatientID", "StudyDate", "StudyDescription")
+SERIES_TAGS = ("SeriesInstanceUID", "Modality", "SeriesDescription")
+
+
+class FakeOrthanc(ThreadingHTTPServer):
+    """Keeps instances; does not overwrite them."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.files: dict[str, bytes] = {}
+        self.posted: list[str] = []
+        self.requests: list[str] = []
+        self.connections = 0
+        self.drops = 0  # so many of the next uploads end in a broken connection
+        self.drops_always: bytes = b"\0no file"  # a file that breaks the connection each time
+        self.dies_after: int | None = None
+        self.lock = threading.Lock()
+
+    def get_request(self):
+        self.connections += 1
+        return super().get_request()
+
+    def handle_error(self, *_):
+        pass
+
+    def store(self, content: bytes) -> tuple[int, dict]:
+        try:
+            header = pydicom.dcmread(io.BytesIO(content))
+        except Exception:
+            return 400, {"Message": "Bad file format", "Details": "Cannot parse an invalid DICOM file"}
+        if "SeriesInstanceUID" not in header:
+            return 404, {"Message": "Inexistent tag"}
+        uids = (header.PatientID, header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID)
+        key = hashlib.sha1("|".join(uids).encode()).hexdigest()
+        status = "AlreadyStored" if key in self.files else "Success"
+        self.files.setdefault(key, content)
+        return 200, {"ID": key, "Status": status}
+
+    def find(self, question: dict) -> list[dict]:
+        headers = {key: pydicom.dcmread(io.BytesIO(content)) for key, content in self.files.items()}
+        if question["Level"] == "Instance":
+            series = question["Query"]["SeriesInstanceUID"]
+            return [self.instance(key, each) for key, each in headers.items() if each.SeriesInstanceUID == series]
+        groups: dict[str, list] = {}
+        for each in headers.values():
+            groups.setdefault(each.SeriesInstanceUID, []).append(each)
+        return [
+            {
+                "MainDicomTags": {tag: str(group[0][tag].value) for tag in SERIES_TAGS if tag in group[0]},
+                "RequestedTags": {tag: str(group[0][tag].value) for tag in STUDY_TAGS if tag in group[0]}
+                | {"NumberOfSeriesRelatedInstances": str(len(group))},
+            }
+            for group in groups.values()
+        ]
+
+    def instance(self, key: str, header) -> dict:
+        return {
+            "ID": key,
+            "MainDicomTags": {"SOPInstanceUID": header.SOPInstanceUID},
+            "Attachments": [
+                {"ContentType": 3, "UncompressedMD5": "of something else"},
+                {"ContentType": 1, "UncompressedMD5": hashlib.md5(self.files[key]).hexdigest()},
+            ],
+        }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        self._answer(b"")
+
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _answer(self, body: bytes) -> None:
+        server = self.server
+        with server.lock:
+            server.requests.append(f"{self.command} {self.path}")
+            if server.dies_after is not None and len(server.files) >= server.dies_after:
+                server.socket.close()
+                return self._hang_up()
+            if self.headers["Authorization"] != LOGIN:
+                return self._say(401, {})
+            if self.path == "/system":
+                return self._say(200, {"ApiVersion": 27, "Version": "1.12.7"})
+            if self.path == "/tools/find":
+                return self._say(200, server.find(json.loads(body)))
+            if self.path.endswith("/attachments/dicom/info"):
+                content = server.files[self.path.split("/")[2]]
+                return self._say(200, {"UncompressedMD5": hashlib.md5(content).hexdigest()})
+            if server.drops or body == server.drops_always:
+                server.drops -= bool(server.drops)
+                return self._hang_up()
+            status, answer = server.store(body)
+            server.posted.append(answer.get("ID", ""))
+            return self._say(status, answer)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+
+    def _say(self, status: int, answer) -> None:
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(studies, "_PAUSES", (0, 0, 0))
+    server = FakeOrthanc()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def orthanc(server) -> studies.Orthanc:
+    return studies.Orthanc(server.url, "labelpod", "secret")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("original")
+    phantom.write(folder, slices=20, size=16)
+    return folder
+
+
+@pytest.fixture
+def folder(original, tmp_path) -> Path:
+    """A sound series of 20 slices."""
+    return Path(shutil.copytree(original, tmp_path / "series"))
+
+
+def edit(path: Path, **values) -> None:
+    dataset = pydicom.dcmread(path)
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path)
+
+
+# --- push ---
+
+
+def test_everything_arrives_byte_for_byte(server, orthanc, folder):
+    outcome = studies.push([folder], orthanc, "CT")
+    assert (outcome.sent, outcome.already, outcome.errors, outcome.ok) == (20, 0, [], True)
+    assert sorted(server.files.values()) == sorted(path.read_bytes() for path in folder.iterdir())
+
+
+def test_what_is_there_is_not_sent_again(server, orthanc, folder):
+    studies.push([folder], orthanc, "CT")
+    server.posted.clear()
+    outcome = studies.push([folder], orthanc, "CT")
+    assert (outcome.sent, outcome.already, outcome.ok) == (0, 20, True)
+    assert server.posted == []
+
+
+def test_orthanc_is_asked_once_for_each_series_what_it_has(server, orthanc, folder):
+    studies.push([folder], orthanc, "CT")
+    assert server.requests.count("POST /tools/find") == 1
+
+
+def test_a_push_that_was_cut_short_goes_on_with_the_rest(server, orthanc, folder):
+    for path in sorted(folder.iterdir())[:7]:
+        server.store(path.read_bytes())
+    outcome = studies.push([folder], orthanc, "CT")
+    assert (outcome.sent, outcome.already) == (13, 7)
+    assert len(server.posted) == 13
+
+
+def test_a_refused_series_is_not_sent_and_a_good_one_is(server, orthanc, folder, tmp_path):
+    phantom.write(tmp_path / "gap", slices=10, size=16)[4].unlink()
+    outcome = studies.push([folder, tmp_path / "gap"], orthanc, "CT")
+    assert outcome.sent == len(server.files) == 20
+    assert not outcome.ok
+    assert [problem.code for problem in outcome.refused[0].problems] == ["missing-slices"]
+
+
+def test_force_sends_a_refused_series_and_names_its_problems(server, orthanc, folder):
+    sorted(folder.iterdir())[4].unlink()
+    outcome = studies.push([folder], orthanc, "CT", force=True)
+    assert (outcome.sent, outcome.refused, outcome.ok) == (19, [], True)
+    assert outcome.doubtful[0].problems[0].code == "missing-slices"
+
+
+def test_a_series_of_another_modality_is_refused(server, orthanc, folder):
+    outcome = studies.push([folder], orthanc, "MR")
+    assert not outcome.ok and outcome.refused and server.posted == []
+
+
+def test_a_warning_does_not_keep_a_series_back(server, orthanc, folder):
+    for path in folder.iterdir():
+        edit(path, LossyImageCompression="01")
+    outcome = studies.push([folder], orthanc, "CT")
+    assert outcome.ok and outcome.sent == 20
+    assert outcome.doubtful[0].problems[0].code == "lossy"
+
+
+def test_a_file_that_orthanc_refuses_does_not_stop_the_others(server, orthanc, folder):
+    bad = folder / "0007.dcm"
+    dataset = pydicom.dcmread(bad)
+    del dataset.SeriesInstanceUID
+    dataset.save_as(bad)
+    outcome = studies.push([folder], orthanc, "CT", force=True)
+    (error,) = outcome.errors
+    assert (outcome.sent, error.path, error.message) == (19, bad, "Orthanc refuses it: Inexistent tag")
+    assert not outcome.ok
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(server, orthanc, folder):
+    edit(folder / "0020.dcm", NumberOfFrames=1)
+    broken = folder / "0020.dcm"
+    broken.write_bytes(broken.read_bytes()[:600])
+    outcome = studies.push([folder], orthanc, "CT", force=True)
+    assert (outcome.sent, [each.path for each in outcome.errors]) == (19, [broken])
+
+
+def test_other_content_under_a_known_uid_is_an_error(server, orthanc, folder):
+    studies.push([folder], orthanc, "CT")
+    before = dict(server.files)
+    edit(folder / "0007.dcm", ImageComments="changed")
+    outcome = studies.push([folder], orthanc, "CT")
+    (error,) = outcome.errors
+    assert error.path.name == "0007.dcm" and "other content" in error.message
+    assert (outcome.already, outcome.ok, server.files) == (19, False, before)
+
+
+def test_of_two_files_with_one_uid_the_second_is_an_error(server, orthanc, folder):
+    shutil.copy(folder / "0007.dcm", folder / "again.dcm")
+    edit(folder / "again.dcm", ImageComments="changed")
+    outcome = studies.push([folder], orthanc, "CT", force=True)
+    (error,) = outcome.errors
+    assert outcome.sent == 20 and "other content" in error.message
+
+
+def test_what_somebody_else_sends_meanwhile_is_there_already(server, orthanc, folder, monkeypatch):
+    for path in folder.iterdir():
+        server.store(path.read_bytes())
+    monkeypatch.setattr(server, "find", lambda _: [])
+    outcome = studies.push([folder], orthanc, "CT")
+    assert (outcome.already, outcome.ok) == (20, True)
+
+
+def test_connections_that_break_are_tried_again(server, orthanc, folder):
+    server.drops = 3
+    outcome = studies.push([folder], orthanc, "CT")
+    assert (outcome.sent, outcome.ok) == (20, True)
+
+
+def test_a_file_that_always_breaks_the_connection_does_not_stop_the_others(server, orthanc, folder):
+    server.drops_always = (folder / "0007.dcm").read_bytes()
+    outcome = studies.push([folder], orthanc, "CT")
+    (error,) = outcome.errors
+    assert outcome.sent == 19 and error.path.name == "0007.dcm" and "connection" in error.message
+
+
+def test_an_orthanc_that_goes_away_ends_the_push_and_the_next_one_goes_on(server, orthanc, folder):
+    server.dies_after = 8
+    with pytest.raises(DeployError, match="does not answer"):
+        studies.push([folder], orthanc, "CT")
+    assert len(server.files) == 8
+
+
+def test_few_connections_are_opened_and_kept(server, orthanc, folder):
+    studies.push([folder], orthanc, "CT")
+    assert server.connections <= 4
+
+
+def test_a_wrong_password_is_noticed_before_any_file_is_read(server):
+    orthanc = studies.Orthanc(server.url, "labelpod", "wrong")
+    with pytest.raises(DeployError, match="does not accept the login of user labelpod") as caught:
+        studies.push([Path("nowhere")], orthanc, "CT")
+    assert "ORTHANC_PASSWORD" in caught.value.remedy
+
+
+def test_an_orthanc_that_is_not_there_is_an_error_with_a_remedy(monkeypatch):
+    monkeypatch.setattr(studies, "_PAUSES", (0,))
+    with pytest.raises(DeployError, match=r"does not answer at http://127\.0\.0\.1:9") as caught:
+        studies.list_studies(studies.Orthanc("http://127.0.0.1:9", "labelpod", "secret"))
+    assert "deploy.py up" in caught.value.remedy
+
+
+def test_another_web_server_is_not_taken_for_orthanc(web):
+    with pytest.raises(DeployError, match="is not Orthanc"):
+        studies.list_studies(studies.Orthanc(web.url, "labelpod", "secret"))
+
+
+def test_the_machines_proxy_is_not_used(server, orthanc, folder, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert studies.push([folder], orthanc, "CT").ok
+
+
+def test_the_password_is_not_shown(orthanc):
+    assert "secret" not in repr(orthanc)
+
+
+# --- list ---
+
+
+@pytest.fixture
+def stored(server, folder) -> FakeOrthanc:
+    """Two studies; one of them is labelled."""
+    for path in folder.iterdir():
+        server.store(path.read_bytes())
+    seg = folder / "0001.dcm"
+    edit(seg, Modality="SEG", SeriesInstanceUID="1.2.3", SeriesDescription="Label", SOPInstanceUID="1.2.3.4")
+    server.store(seg.read_bytes())
+    edit(seg, Modality="CT", SeriesInstanceUID="1.2.5", StudyInstanceUID="1.2.4", PatientID="A", StudyDate="")
+    server.store(seg.read_bytes())
+    return server
+
+
+def test_studies_are_listed_with_their_series(stored, orthanc):
+    first, second = studies.list_studies(orthanc)
+    assert (first.patient_id, first.uid, first.labelled) == ("A", "1.2.4", False)
+    assert (second.patient_id, second.date, second.labelled) == ("SYNTHETIC-PHANTOM", "20200101", True)
+    assert {(each.modality, each.instances) for each in second.series} == {("CT", 20), ("SEG", 1)}
+
+
+def test_the_list_takes_one_question(stored, orthanc):
+    studies.list_studies(orthanc)
+    assert stored.requests == ["GET /system", "POST /tools/find"]
+
+
+def test_an_empty_orthanc_has_no_studies(server, orthanc):
+    assert studies.list_studies(orthanc) == []
+    assert studies.studies_table([]).plain == "0 studies, 0 labelled"
+
+
+def test_the_list_is_shown_and_becomes_json(stored, orthanc):
+    found = studies.list_studies(orthanc)
+    text = studies.studies_table(found).plain
+    assert "20 instances  SYNTHETIC chest CT phantom" in text and text.endswith("2 studies, 1 labelled")
+    first, second = json.loads(json.dumps(studies.studies_json(found)))
+    assert (first["labelled"], second["labelled"]) == (False, True)
+    assert first["series"][0] == {"uid": "1.2.5", "modality": "CT", "description": "Label", "instances": 1}
+
+
+def test_the_outcome_is_shown_and_becomes_json(server, orthanc, folder, tmp_path):
+    phantom.write(tmp_path / "gap", slices=10, size=16)[4].unlink()
+    (folder / "notes.txt").write_text("not DICOM")
+    server.store((folder / "0001.dcm").read_bytes())
+    outcome = studies.push([folder, tmp_path / "gap"], orthanc, "CT")
+    with console.out.capture() as capture:
+        console.out.print(studies.outcome_table(outcome))
+    lines = capture.get().splitlines()
+    assert lines[0].startswith("refused") and "missing-slices" in lines[1]
+    assert lines[-1] == (
+        "19 instances sent, 1 there already; 1 series refused, --force sends them all the same; "
+        "1 file skipped: not DICOM"
+    )
+    found = json.loads(json.dumps(studies.outcome_json(outcome)))
+    assert (found["ok"], found["sent"], found["already"], found["skipped"]) == (False, 19, 1, 1)
+    assert found["refused"][0]["problems"][0]["code"] == "missing-slices"
