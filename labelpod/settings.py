@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -222,21 +222,22 @@ def _read(env_file: Path) -> dict[str, str]:
         text = env_file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DeployError(f"{env_file.name} cannot be read: {error}", "make it a text file") from None
-
-    def wrong(number: int) -> NoReturn:
-        raise DeployError(f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it")
-
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#") and not re.match(r"[A-Za-z_]\w*=", stripped):
-            wrong(number)
+            raise _malformed(env_file, number)
     values = {}
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:  # a quote that is not closed: dotenv would leave the setting out
-            wrong(binding.original.line)
+            raise _malformed(env_file, binding.original.line)
         if binding.key:
             values[binding.key] = binding.value or ""
     return values
+
+
+def _malformed(env_file: Path, number: int) -> DeployError:
+    # Without the line itself, which may hold a password.
+    return DeployError(f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it")
 
 
 def _nearest(key: str) -> str:

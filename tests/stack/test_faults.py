@@ -128,10 +128,8 @@ def test_no_temporary_file_is_left_by_a_fetch(stack: Clone, annotator: Annotator
 def test_an_idle_server_does_not_walk_its_cache(stack: Clone, annotator: Annotator, ct: str):
     """Upstream polls every file of a cache on a volume each second (local.py:173, 699)."""
     annotator.image(ct)
-    many = (
-        "for i in $(seq 100); do mkdir -p /workspace/cache/*/many$i; touch /workspace/cache/*/many$i/{1..200}.dcm; done"
-    )
-    stack.run_in(SERVER, "bash", "-O", "extglob", "-c", many)
+    many = "cd /workspace/cache/*/ && for i in {1..300}; do mkdir many$i && touch many$i/{1..200}.dcm; done"
+    stack.run_in(SERVER, "bash", "-c", many)
     stack.compose("restart", SERVER)
     stack.compose("up", "--detach", "--wait", SERVER)
     time.sleep(3)

@@ -3,10 +3,11 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from labelpod import engine, sources
+from labelpod import console, engine, sources
 from labelpod.errors import DeployError
 
 MIRROR = "echo 'Debian|http://mirror.example/debian|bookworm'"
@@ -26,6 +27,7 @@ class Machine:
         monkeypatch.setattr(engine, "_START_SECONDS", 5)
         self.release({"ID": "debian", "VERSION_CODENAME": "bookworm"})
         self.user(0)
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
         self.apt(install=f": > {self.state}/compose; : > {self.state}/buildx")
         programs.add(
             "docker",
@@ -166,9 +168,9 @@ def test_without_a_terminal_and_a_yes_nothing_is_installed_and_the_remedy_is_the
 
 @pytest.mark.parametrize(("answer", "installs"), [("y", True), ("yes", True), ("", False), ("n", False)])
 def test_on_a_terminal_the_user_is_asked(machine, monkeypatch, answer, installs):
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     asked = []
-    monkeypatch.setattr(engine.confirmed.__globals__["err"], "input", lambda *text, **_: asked.append(text) or answer)
+    monkeypatch.setattr(console.err, "input", lambda *text, **_: asked.append(text) or answer)
     if installs:
         engine.ensure(yes=False)
     else:
