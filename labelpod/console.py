@@ -41,11 +41,13 @@ def progress(description: str, total: float | None = None) -> Iterator[Progress]
     """
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
     counted = [BarColumn(), MofNCompleteColumn()] if total is not None else []
-    bar = Progress(*columns, *counted, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal)
+    bar = Progress(*columns, *counted, TimeElapsedColumn(), console=err, transient=True)
+    bar.add_task(description, total=total)
     if not err.is_terminal:
         say(description)
+        yield bar
+        return
     with bar:
-        bar.add_task(description, total=total)
         yield bar
 
 

@@ -1,0 +1,91 @@
+"""Takes README's picture: the synthetic CT with its three nodules labelled, in OHIF.
+
+Type `python3 deploy.py up --yes --sample`, then `python3 deploy.py test --yes unit` once for the packages, then
+`.venv/bin/python docs/screenshot.py`. It labels the synthetic CT, which is what the picture shows.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from playwright.sync_api import Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from labelpod import phantom, settings, status, studies
+from labelpod.stack import ENV_FILE, Stack
+from tests.stack.annotator import Annotator
+
+PICTURE = Path(__file__).with_name("ohif.png")
+CHROMIUM = "/usr/bin/chromium"
+# Without a GPU Chromium draws with SwiftShader; it asks nobody on the Internet for anything.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+
+
+def main() -> None:
+    """Label the phantom, open it, and save what is seen."""
+    state = status.collect(Stack(settings.load(ENV_FILE)))
+    orthanc = state["orthanc"]
+    login = studies.Orthanc(orthanc["url"].rstrip("/"), orthanc["username"], orthanc["password"])
+    study = next(each for each in studies.list_studies(login) if "SYNTHETIC" in str(each))
+    series = next(each for each in study.series if each.modality == "CT")
+    if not study.labelled:
+        label(Annotator(state["label_server"]["url"]), series.uid)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        show(page, f"{state['ohif']['url']}viewer?StudyInstanceUIDs={study.uid}")
+        page.screenshot(path=PICTURE)
+        browser.close()
+    print(f"{PICTURE} written")
+
+
+def label(annotator: Annotator, uid: str) -> None:
+    """Each nodule a segment of its own: a ball where the phantom has it."""
+    image = annotator.image(uid)
+    depth, height, width = image.GetSize()[::-1]
+    k, j, i = np.mgrid[:depth, :height, :width]
+    spacing, origin = image.GetSpacing(), image.GetOrigin()
+    voxels = np.zeros((depth, height, width), np.uint8)
+    for value, nodule in enumerate(phantom.nodules(), start=1):
+        x, y, z = (axis * step + start for axis, step, start in zip((i, j, k), spacing, origin, strict=True))
+        centre = nodule.lps
+        inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2 < nodule.radius**2
+        voxels[inside] = value
+    assert sitk.GetArrayViewFromImage(image).shape == voxels.shape
+    annotator.submit(uid, image, voxels)
+
+
+def show(page: Page, url: str) -> None:
+    """Open the study, load its segmentation, and go to the second nodule, which is the largest."""
+    page.goto(url)
+    segmentation = page.locator('[data-cy="study-browser-thumbnail-no-image"]').first
+    segmentation.wait_for(timeout=60_000)
+    if page.get_by_text("Confirm and Hide").count():
+        page.get_by_text("Confirm and Hide").click()
+    page.wait_for_timeout(4000)
+    segmentation.dblclick()
+    page.get_by_text("Yes", exact=True).click(timeout=60_000)
+    page.wait_for_timeout(6000)
+    page.locator('[data-cy^="panelSegmentation"]').first.click()
+    page.get_by_text("nodule2", exact=True).click()
+    page.locator("canvas").first.hover()
+    for _ in range(phantom.nodules()[1].ijk[2] - 2):
+        page.mouse.wheel(0, 100)
+        page.wait_for_timeout(60)
+    page.wait_for_timeout(4000)
+
+
+if __name__ == "__main__":
+    main()
