@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -20,17 +19,8 @@ from tests.stack.annotator import Annotator
 PICTURE = Path(__file__).with_name("ohif.png")
 CHROMIUM = "/usr/bin/chromium"
 # Without a GPU Chromium draws with SwiftShader; it asks nobody on the Internet for anything.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-]
+FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+FLAGS += ["--disable-component-update", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 def main() -> None:
@@ -63,7 +53,6 @@ def label(annotator: Annotator, uid: str) -> None:
         centre = nodule.lps
         inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2 < nodule.radius**2
         voxels[inside] = value
-    assert sitk.GetArrayViewFromImage(image).shape == voxels.shape
     annotator.submit(uid, image, voxels)
 
 

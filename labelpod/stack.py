@@ -54,9 +54,9 @@ class Stack:
 
         """
         with explained("python3 deploy.py doctor"):
-            self.compose.compose.up(detach=True, quiet=True)
-            if restart_orthanc:
+            if restart_orthanc:  # first, so that the label server's start waits for it
                 self.compose.compose.restart(["orthanc"])
+            self.compose.compose.up(detach=True, quiet=True)
         self._wait()
 
     def down(self, volumes: bool) -> None:

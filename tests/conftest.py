@@ -60,6 +60,7 @@ class Clone:
 
     @classmethod
     def make(cls, folder: Path, project: str) -> "Clone":
+        project = f"{project}-{os.getpid()}"  # what a killed run left must not be taken for ours
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
         for name in filter(None, files):

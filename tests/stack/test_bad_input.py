@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,9 +14,11 @@ from tests.conftest import Clone, eventually
 
 
 @pytest.fixture(scope="module")
-def untouched(tmp_path_factory: pytest.TempPathFactory, engine: None) -> Clone:
+def untouched(tmp_path_factory: pytest.TempPathFactory, engine: None) -> Iterator[Clone]:
     """A clone for errors that must be found before anything is changed."""
-    return Clone.make(tmp_path_factory.mktemp("bad"), "labelpod-test-bad")
+    clone = Clone.make(tmp_path_factory.mktemp("bad"), "labelpod-test-bad")
+    yield clone
+    clone.cli("down", "--volumes", "--yes")
 
 
 def refused(clone: Clone, *arguments: str, **environment: str) -> tuple[str, str]:
@@ -45,7 +48,7 @@ def test_a_taken_port_is_named_with_its_holder(untouched: Clone):
         ("LABELS=nodule1,nodule1", "twice", "correct LABELS"),
         ("LABELS=background", "reserved", "correct LABELS"),
         ("MODELS=deepgrow_4d", "deepgrow_4d", "correct MODELS"),
-        ("ORTHANC_PORT=http", "ORTHANC_PORT", "correct ORTHANC_PORT"),
+        ("STUDIES_WAIT=soon", "STUDIES_WAIT", "correct STUDIES_WAIT"),
         ("STUDIES=relative/folder", "STUDIES", "correct STUDIES"),
     ],
 )
