@@ -1,6 +1,7 @@
 """What the pre-flight check says of real, hostile and synthetic DICOM."""
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -172,6 +173,13 @@ def test_a_slice_out_of_step_is_irregular_spacing(slices):
     assert "from 17.00 to 31.00 mm" in found.message
 
 
+def test_thin_slices_among_thick_ones_are_irregular_and_not_a_gap(slices):
+    for number, path in enumerate(slices[6:], start=1):
+        move(path, 0, 0, 24 * number)
+    found = problem(slices)
+    assert found.code == "irregular-spacing" and "from 24.00 to 48.00 mm" in found.message
+
+
 def test_distances_that_grow_slowly_are_irregular_spacing(slices):
     for number, path in enumerate(slices):
         move(path, 0, 0, 0.15 * number**2)
@@ -208,7 +216,9 @@ def test_two_slices_in_one_plane_are_duplicates(slices):
 def test_two_files_with_one_uid_and_different_content_are_duplicates(slices):
     copy = slices[4].with_name("again.dcm")
     shutil.copy(slices[4], copy)
-    edit(copy, ImageComments="another")
+    edit(copy, ImageComments=pydicom.dcmread(copy).ImageComments.upper())
+    for path in (slices[4], copy):
+        os.utime(path, (0, 0))  # size and date are the same, too
     found = problem(slices)
     assert found.code == "duplicate-slices" and "SOPInstanceUID" in found.message
 

@@ -79,8 +79,8 @@ class FakeOrthanc(ThreadingHTTPServer):
             "ID": key,
             "MainDicomTags": {"SOPInstanceUID": header.SOPInstanceUID},
             "Attachments": [
-                {"ContentType": 3, "UncompressedMD5": "of something else"},
                 {"ContentType": 1, "UncompressedMD5": hashlib.md5(self.files[key]).hexdigest()},
+                {"ContentType": 3, "UncompressedMD5": "of something else"},
             ],
         }
 
