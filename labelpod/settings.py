@@ -147,7 +147,7 @@ class Settings(BaseModel):
     DICOMWEB_PASSWORD: Plain = Field("", description="Its password.", json_schema_extra={"secret": True})
     BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
         "127.0.0.1",
-        description="Address that the ports are opened on. Anything but loopback lets the network in.",
+        description="Address of Orthanc's ports; 0.0.0.0 lets the network in. The label server stays on this machine.",
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")

@@ -16,7 +16,7 @@ _INFO_SECONDS = 10
 def collect(stack: Stack) -> dict[str, Any]:
     """The state of the stack; the keys are stable, tests and scripts rely on them."""
     values = stack.values
-    base = f"http://{host(values)}:{values.LABEL_SERVER_PORT}"
+    base = f"http://127.0.0.1:{values.LABEL_SERVER_PORT}"
     info, problem = _info(f"{base}/info/")
     running = {name: container.state.status or "" for name, container in stack.containers().items()}
     datastore = info.get("datastore", {})
@@ -46,7 +46,7 @@ def collect(stack: Stack) -> dict[str, Any]:
 
 
 def host(values: Settings) -> str:
-    """The address that others reach this machine by, where the ports are open to them."""
+    """The address of Orthanc's ports, as others reach them where they are open to others."""
     if values.BIND_ADDRESS != "0.0.0.0":  # noqa: S104
         return values.BIND_ADDRESS
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
