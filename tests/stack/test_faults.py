@@ -166,8 +166,7 @@ def test_training_runs_to_the_end_and_publishes(stack: Clone, annotator: Annotat
     image, voxels = paint(annotator, ct, first=1)
     annotator.submit(ct, image, voxels)
     annotator.client.train_start("deepgrow_2d", {"max_epochs": 1, "train_batch_size": 1, "val_split": 0.0})
-    eventually(lambda: not _training(annotator), 240, "the training ends")
-    last = annotator.client.train_status(check_if_running=False)
+    last = eventually(lambda: _ended_training(annotator), 240, "the training ends")
     assert last["status"] == "DONE", last["details"][-20:]
     assert {each["trained"] for name, each in annotator.client.info()["models"].items() if name == "deepgrow_2d"} == {
         True
@@ -192,8 +191,10 @@ def test_the_viewers_files_have_their_own_types(annotator: Annotator, path: str)
     assert answer.ok and "text/html" not in answer.headers["content-type"]
 
 
-def _training(annotator: Annotator) -> bool:
-    return bool(annotator.client.train_status(check_if_running=True))
+def _ended_training(annotator: Annotator) -> dict | None:
+    """The last training, once it has ended."""
+    last = annotator.client.train_status(check_if_running=False)
+    return last if last.get("status") in ("DONE", "ERROR") else None
 
 
 def _ok(url: str) -> bool:
