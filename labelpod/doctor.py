@@ -82,9 +82,9 @@ def _ports(values: Settings, project: str) -> list[Finding]:
         message = f"BIND_ADDRESS={address} is not an IPv4 address of this machine"
         return [Finding("error", "network", message, "set BIND_ADDRESS in .env to 127.0.0.1 or 0.0.0.0")]
     # The label server has no login and is never opened to others.
-    wanted = (("127.0.0.1", "LABEL_SERVER_PORT"), (address, "ORTHANC_PORT"), (address, "DICOM_PORT"))
+    addresses = {"LABEL_SERVER_PORT": "127.0.0.1", "ORTHANC_PORT": address, "DICOM_PORT": address}
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda each: _port(*each, getattr(values, each[1]), project), wanted))
+        return list(pool.map(lambda name: _port(addresses[name], name, getattr(values, name), project), addresses))
 
 
 def _port(address: str, name: str, port: int, own: str) -> Finding:
