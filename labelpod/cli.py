@@ -124,7 +124,7 @@ def _stack() -> Stack:
     return Stack(settings.load(ENV_FILE))
 
 
-def _orthanc(values: settings.Settings) -> "studies.Orthanc":
+def _orthanc(values: settings.Settings) -> studies.Orthanc:
     url = f"http://{status.host(values)}:{values.ORTHANC_PORT}"
     return studies.Orthanc(url, values.ORTHANC_USERNAME, values.ORTHANC_PASSWORD)
 

@@ -10,12 +10,12 @@ from python_on_whales.exceptions import DockerException
 from labelpod.errors import DeployError
 
 
-def client(files: list[Path] | None = None, env_file: Path | None = None, project: str = "") -> DockerClient:
+def client(files: list[Path], env_file: Path, project: str) -> DockerClient:
     """Docker and Compose for this stack's files."""
     return DockerClient(
-        compose_files=[str(file) for file in files or []],
-        compose_env_files=[str(env_file)] if env_file and env_file.exists() else [],
-        compose_project_name=project or None,
+        compose_files=[str(file) for file in files],
+        compose_env_files=[str(env_file)] if env_file.exists() else [],
+        compose_project_name=project,
     )
 
 

@@ -71,8 +71,9 @@ def free_gib(path: Path) -> float:
     return 0.0
 
 
-def _ports(values: Settings, project: str) -> list[Finding]:
+def _network(machine: Machine) -> list[Finding]:
     """Whether the stack can open its ports; those that its own containers hold are its own."""
+    values = machine.settings
     address = values.BIND_ADDRESS
     try:
         ipaddress.IPv4Address(address)
@@ -84,10 +85,11 @@ def _ports(values: Settings, project: str) -> list[Finding]:
     # The label server has no login and is never opened to others.
     addresses = {"LABEL_SERVER_PORT": "127.0.0.1", "ORTHANC_PORT": address, "DICOM_PORT": address}
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda name: _port(addresses[name], name, getattr(values, name), project), addresses))
+        return list(pool.map(lambda name: _port(machine, addresses[name], name), addresses))
 
 
-def _port(address: str, name: str, port: int, own: str) -> Finding:
+def _port(machine: Machine, address: str, name: str) -> Finding:
+    port = getattr(machine.settings, name)
     subject = f"port {port}"
     holder = ports.holder(address, port)
     if holder is None:
@@ -95,7 +97,7 @@ def _port(address: str, name: str, port: int, own: str) -> Finding:
     form = '{{.Names}} {{.Label "com.docker.compose.project"}}'
     listed = run("docker", "ps", "--filter", f"publish={port}", "--format", form, seconds=_PORT_SECONDS)
     for container, _, project in (line.partition(" ") for line in listed.stdout.splitlines()):
-        if project == own:
+        if project == machine.project:
             return Finding("ok", subject, f"held by this stack's own {container}")
         holder = f"container {container}"
     return Finding("error", subject, f"taken by {holder}", f"stop it, or set {name} in .env to another port")
@@ -168,10 +170,6 @@ def _memory(machine: Machine) -> list[Finding]:
     level: Literal["warning", "error"] = "warning" if has >= MIN_MEMORY_GB else "error"
     remedy = "use a machine with more memory, or serve fewer MODELS in .env"
     return [Finding(level, "memory", message, remedy)]
-
-
-def _network(machine: Machine) -> list[Finding]:
-    return _ports(machine.settings, machine.project)
 
 
 def _gpu(machine: Machine, found: list[gpu.Gpu]) -> Finding:

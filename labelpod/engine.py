@@ -6,9 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from labelpod import sources
-from labelpod.console import confirmed, progress, say
-from labelpod.docker import last_line
+from labelpod import apt, sources
+from labelpod.console import confirmed, progress
 from labelpod.errors import DeployError
 
 _LOG = Path("/var/log/labelpod-dockerd.log")
@@ -67,8 +66,7 @@ def _install(yes: bool) -> None:
     if sources.distribution() == "bookworm":
         _offer_trixie()
     with progress("Installing Docker Engine, Compose and Buildx"):
-        _apt("update", "-q")
-        _apt("install", "-qy", "--no-install-recommends", *packages)
+        apt.install(*packages)
 
 
 def _offer_trixie() -> None:
@@ -83,15 +81,6 @@ def _offer_trixie() -> None:
         f"Package: {' '.join(_FROM_TRIXIE)}\nPin: release n=trixie*\nPin-Priority: 990\n",
         encoding="utf-8",
     )
-
-
-def _apt(*arguments: str) -> None:
-    command = ["apt-get", *arguments]
-    say(f"$ {' '.join(command)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise DeployError(f"{' '.join(command[:2])}: {last_line(result.stderr)}", "mend apt, then run this again")
 
 
 def _start() -> None:

@@ -1,7 +1,6 @@
 """Gets or makes the images: bases from a registry or from Debian's packages, and the label server's own."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 from python_on_whales import DockerClient
 from python_on_whales.exceptions import DockerException
 
-from labelpod import render, sources
+from labelpod import apt, render, sources
 from labelpod.console import progress, say, say_command
 from labelpod.docker import explained, last_line
 from labelpod.errors import DeployError
@@ -20,10 +19,11 @@ from labelpod.settings import Settings
 
 TRIXIE_TAG = "labelpod/debian:trixie"
 _RECORD = render.BUILD / "images.json"
+_LOG = render.BUILD / "build.log"
 _STEP = re.compile(r"#\d+ \[(?:[\w-]+ )?(\d+)/(\d+)\] (.*)")
 
 
-def ensure(docker: DockerClient, settings: Settings, log: Path = render.BUILD / "build.log") -> list[Path]:
+def ensure(docker: DockerClient, settings: Settings) -> list[Path]:
     """Base, Orthanc and label server images are there and up to date; an interrupted build goes on.
 
     Returns:
@@ -38,7 +38,7 @@ def ensure(docker: DockerClient, settings: Settings, log: Path = render.BUILD / 
     _ensure_base(docker, settings, render.ORTHANC_TAG, settings.ORTHANC_IMAGE)
     if ignored := sources.left_out():
         say(f"A build cannot see this machine's package folders: {', '.join(ignored)}; it does without them.")
-    _build(docker, render.LABEL_SERVER_TAG, render.BUILD / "monailabel.Dockerfile", "bookworm", log)
+    _build(docker, render.LABEL_SERVER_TAG, render.BUILD / "monailabel.Dockerfile", "bookworm")
     return changed
 
 
@@ -87,7 +87,9 @@ def _debian_base(docker: DockerClient, codename: str, tag: str) -> None:
     if docker.image.exists(tag):
         return
     if not shutil.which("mmdebstrap"):
-        _install_mmdebstrap()
+        if not apt.usable():
+            raise DeployError("mmdebstrap is not installed", "sudo apt-get install mmdebstrap")
+        apt.install("mmdebstrap")
     with tempfile.TemporaryDirectory() as folder, progress(f"Making {tag} from Debian's packages"):
         archive = Path(folder, f"{codename}.tar")
         command = ["mmdebstrap", "--variant=apt", "--include=ca-certificates", codename, str(archive)]
@@ -103,20 +105,7 @@ def _debian_base(docker: DockerClient, codename: str, tag: str) -> None:
             docker.image.import_(archive, tag)
 
 
-def _install_mmdebstrap() -> None:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise DeployError("mmdebstrap is not installed", "sudo apt-get install mmdebstrap")
-    command = ["apt-get", "install", "-qy", "--no-install-recommends", "mmdebstrap"]
-    say(f"$ {' '.join(command)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise DeployError(f"apt-get install mmdebstrap: {last_line(result.stderr)}", "apt-get update")
-
-
-def _build(
-    docker: DockerClient, tag: str, dockerfile: Path, codename: str, log: Path = render.BUILD / "build.log"
-) -> None:
+def _build(docker: DockerClient, tag: str, dockerfile: Path, codename: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         secrets = sources.write_secrets(Path(folder), codename)
         say_command("docker", "buildx", "build", "--load", "--tag", tag, "--file", str(dockerfile), str(render.ROOT))
@@ -131,16 +120,16 @@ def _build(
             load=True,
         )
         try:
-            _follow(lines, tag, log)
+            _follow(lines, tag)
         except DockerException as error:
             raise DeployError(
-                f"building {tag} failed: {_reason(log)}", f"see {log}; a new start goes on where this one stopped"
+                f"building {tag} failed: {_reason()}", f"see {_LOG}; a new start goes on where this one stopped"
             ) from error
 
 
-def _follow(lines: Any, tag: str, log: Path) -> None:
+def _follow(lines: Any, tag: str) -> None:
     """Show the step that is being built; everything else goes to the log."""
-    with log.open("w", buffering=1, encoding="utf-8") as file, progress(f"Building {tag}") as bar:
+    with _LOG.open("w", buffering=1, encoding="utf-8") as file, progress(f"Building {tag}") as bar:
         for line in lines:
             file.write(line if line.endswith("\n") else f"{line}\n")
             if step := _STEP.match(line):
@@ -149,7 +138,8 @@ def _follow(lines: Any, tag: str, log: Path) -> None:
                 bar.update(bar.task_ids[0], description=f"Building {tag}: step {number} of {count}: {words}")
 
 
-def _reason(log: Path) -> str:
+def _reason() -> str:
     """The line that says why: the last one before BuildKit's own summary."""
-    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if re.match(r"#\d+ [\d.]+ \S", line)]
-    return re.sub(r"^#\d+ [\d.]+ ", "", lines[-1]) if lines else last_line(log.read_text(encoding="utf-8"))
+    text = _LOG.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if re.match(r"#\d+ [\d.]+ \S", line)]
+    return re.sub(r"^#\d+ [\d.]+ ", "", lines[-1]) if lines else last_line(text)

@@ -1,6 +1,5 @@
 """`up`, `build` and `down` from start to end, in the order: look, ask, then change."""
 
-import shutil
 from typing import Literal
 
 from labelpod import doctor, engine, env_file, gpu, images, machine, render, settings
@@ -49,7 +48,7 @@ def down(volumes: bool, yes: bool) -> None:
     question = f"Delete all studies, labels and trained models of {name}? This cannot be undone."
     if volumes and not confirmed(question, yes):
         raise DeployError("nothing was deleted", "python3 deploy.py down --volumes --yes deletes without asking")
-    if not shutil.which("docker") or not engine.answers():
+    if not engine.answers():
         raise DeployError("Docker does not answer", "python3 deploy.py doctor")
     stack.down(volumes)
 

@@ -85,7 +85,7 @@ class Stack:
         limit = _LOAD_SECONDS + self.values.WEIGHTS_WAIT + self.values.STUDIES_WAIT
         deadline = time.monotonic() + limit
         with progress("Waiting for Orthanc and the label server") as bar:
-            while waiting := [name for name in SERVICES if not self._healthy(name)]:
+            while waiting := self._waiting():
                 bar.update(bar.task_ids[0], description=f"Waiting for {' and '.join(waiting)}")
                 if time.monotonic() > deadline:
                     raise DeployError(
@@ -93,10 +93,12 @@ class Stack:
                     )
                 time.sleep(0.5)
 
-    def _healthy(self, service: str) -> bool:
-        container = self.containers().get(service)
-        if container is None:
-            return False
+    def _waiting(self) -> list[str]:
+        """The services that are not healthy yet."""
+        containers = self.containers()
+        return [name for name in SERVICES if name not in containers or not self._healthy(name, containers[name])]
+
+    def _healthy(self, service: str, container: Container) -> bool:
         state = container.state
         # A service that ends is started again by its restart policy, and would fail again for the same reason.
         if state.status in ("exited", "dead", "restarting") or (container.restart_count or 0) > 0:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 
+from labelpod import apt
 from labelpod.console import confirmed, say
-from labelpod.docker import last_line
 from labelpod.errors import DeployError
 from labelpod.render import ROOT
 from labelpod.settings import Settings
@@ -48,15 +48,11 @@ def _clean_environment() -> dict[str, str]:
 
 def _install_programs(yes: bool) -> None:
     missing = [package for program, package in _PROGRAMS.items() if not shutil.which(program)]
-    if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
+    if not missing or not apt.usable():
         return
-    command = ["apt-get", "install", "-qy", "--no-install-recommends", *missing]
-    if not confirmed(f"Some tests need {', '.join(missing)}. Run `{' '.join(command)}`?", yes):
+    if not confirmed(f"Some tests need {', '.join(missing)}. Install them with apt-get?", yes):
         return
-    say(f"$ {' '.join(command)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["apt-get", "update", "-q"], command):
-        result = subprocess.run(step, env=environment, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            say(f"apt-get: {last_line(result.stderr)}; the tests that need {', '.join(missing)} skip")
-            return
+    try:
+        apt.install(*missing)
+    except DeployError as error:
+        say(f"{error.message}; the tests that need {', '.join(missing)} skip")

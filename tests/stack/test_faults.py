@@ -168,9 +168,8 @@ def test_training_runs_to_the_end_and_publishes(stack: Clone, annotator: Annotat
     annotator.client.train_start("deepgrow_2d", {"max_epochs": 1, "train_batch_size": 1, "val_split": 0.0})
     last = eventually(lambda: _ended_training(annotator), 240, "the training ends")
     assert last["status"] == "DONE", last["details"][-20:]
-    assert {each["trained"] for name, each in annotator.client.info()["models"].items() if name == "deepgrow_2d"} == {
-        True
-    }
+    assert annotator.client.info()["models"]["deepgrow_2d"]["trained"] is True
+    assert "mlflow.db" in stack.run_in(SERVER, "ls", "/workspace")
 
 
 def test_the_pipeline_runs_without_a_gpu(annotator: Annotator, ct: str):
