@@ -25,10 +25,9 @@ FLAGS += ["--disable-component-update", "--use-gl=angle", "--use-angle=swiftshad
 
 def main() -> None:
     """Label the phantom, open it, and save what is seen."""
-    state = status.collect(Stack(settings.load(ENV_FILE)))
-    orthanc = state["orthanc"]
-    login = studies.Orthanc(orthanc["url"].rstrip("/"), orthanc["username"], orthanc["password"])
-    study = next(each for each in studies.list_studies(login) if "SYNTHETIC" in str(each))
+    values = settings.load(ENV_FILE)
+    state = status.collect(Stack(values))
+    study = next(each for each in studies.list_studies(studies.Orthanc.of(values)) if "SYNTHETIC" in str(each))
     series = next(each for each in study.series if each.modality == "CT")
     if not study.labelled:
         label(Annotator(state["label_server"]["url"]), series.uid)

@@ -11,6 +11,7 @@ from typing import Any
 
 from labelpod import (
     __version__,
+    addresses,
     console,
     doctor,
     lifecycle,
@@ -21,6 +22,7 @@ from labelpod import (
     status,
     studies,
     testing,
+    users,
 )
 from labelpod.errors import DeployError
 from labelpod.stack import ENV_FILE, SERVICES, Stack
@@ -100,13 +102,13 @@ def _build(options: argparse.Namespace) -> None:
 
 def _push(options: argparse.Namespace, stack: Stack | None = None) -> int:
     values = (stack or _stack()).values
-    outcome = studies.push(options.paths, _orthanc(values), values.STUDIES_MODALITY, force=options.force)
+    outcome = studies.push(options.paths, studies.Orthanc.of(values), values.STUDIES_MODALITY, force=options.force)
     _show(options, studies.outcome_json(outcome), lambda: studies.outcome_table(outcome))
     return 0 if outcome.ok else 1
 
 
 def _list(options: argparse.Namespace) -> None:
-    found = studies.list_studies(_orthanc(_stack().values))
+    found = studies.list_studies(studies.Orthanc.of(settings.load(ENV_FILE)))
     _show(options, studies.studies_json(found), lambda: studies.studies_table(found))
 
 
@@ -116,17 +118,31 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def _add_user(options: argparse.Namespace) -> None:
+    values = settings.load(ENV_FILE)
+    token = users.add(options.name, options.role)
+    url = addresses.label_server(values, token)
+    data = {"name": options.name, "role": options.role, "url": url, "token": token}
+    words = f"{url}  ({options.name}, {options.role})\nThis URL lets its owner in. It cannot be shown again."
+    _show(options, data, lambda: words)
+
+
+def _list_users(options: argparse.Namespace) -> None:
+    known = users.known()
+    _show(options, known, lambda: "\n".join(f"{each['role']:<11}{each['name']}" for each in known))
+
+
+def _revoke_user(options: argparse.Namespace) -> None:
+    users.revoke(options.name)
+    console.out.print(f"{options.name} is let in no more", markup=False)
+
+
 def _test(options: argparse.Namespace) -> int:
     return testing.run(options.tiers, options.yes)
 
 
 def _stack() -> Stack:
     return Stack(settings.load(ENV_FILE))
-
-
-def _orthanc(values: settings.Settings) -> studies.Orthanc:
-    url = f"http://{status.host(values)}:{values.ORTHANC_PORT}"
-    return studies.Orthanc(url, values.ORTHANC_USERNAME, values.ORTHANC_PASSWORD)
 
 
 def _show(options: argparse.Namespace, data: Any, text: Callable[[], Any]) -> None:
@@ -167,6 +183,16 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--force", action="store_true", help="send series that the check refuses, too")
     _json(_verb(actions, "list", _list, "the studies in Orthanc"))
     _paths(_verb(actions, "check", _check, "check DICOM files for what MONAI Label would mis-read"))
+
+    actions = _verb(verbs, "users", None, "who may use the label server").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    add = _verb(actions, "add", _add_user, "let somebody in, and print their URL once")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--role", choices=users.ROLES, default=users.ROLES[0], help="default: %(default)s")
+    _json(add)
+    _json(_verb(actions, "list", _list_users, "names and roles"))
+    _verb(actions, "revoke", _revoke_user, "let somebody in no more").add_argument("name", metavar="NAME")
 
     test = _verb(verbs, "test", _test, "run the tests")
     _yes(test)

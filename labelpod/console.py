@@ -59,7 +59,7 @@ def echo_docker(verbose: bool) -> None:
     logger.handlers = [_Echo(verbose)]
 
 
-_QUERIES = {"info", "inspect", "image inspect", "container", "ps", "version", "image list", "images"}
+_QUERIES = {"info", "inspect", "image inspect", "container", "ps", "config", "version", "image list", "images"}
 
 
 class _Echo(logging.Handler):
@@ -70,9 +70,18 @@ class _Echo(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         command = record.getMessage().removeprefix("Running command: ")
         words = command.split()[1:]
+        if words[:1] == ["compose"]:
+            words = _without_options(words[1:])
         query = " ".join(words[:2]) in _QUERIES or (words[:1] and words[0] in _QUERIES)
-        if self._verbose or not (query or {"ps", "config"} & set(words[:8])):
+        if self._verbose or not query:
             say_command(command)
+
+
+def _without_options(words: list[str]) -> list[str]:
+    """A Compose command from its verb on; each option before that has a value."""
+    while words and words[0].startswith("--"):
+        words = words[2:]
+    return words
 
 
 def _short(command: str) -> str:

@@ -3,27 +3,24 @@
 Changes nothing.
 """
 
-import ipaddress
 import os
 import re
 import shutil
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from labelpod import gpu, ports, reach, settings
+from labelpod import gpu, network, reach, settings
 from labelpod.errors import DeployError
-from labelpod.machine import Finding, Machine, docker_info, image_names, run
+from labelpod.machine import Finding, Machine, docker_info, image_names
 from labelpod.render import LABEL_SERVER_TAG
 from labelpod.settings import Settings
 
 BUILD_GIB, RUN_GIB = 30, 5
 # Decimal: a machine sold with 8 GB reports a little less than 8 GiB, but more than 8 GB.
 MIN_MEMORY_GB, GOOD_MEMORY_GB = 8, 16
-_PORT_SECONDS = 3
 _INSTALL = "`python3 deploy.py up --yes` installs it on Debian; elsewhere see https://docs.docker.com/engine/install/"
 
 
@@ -38,7 +35,7 @@ def examine(settings_file: Path) -> list[Finding]:
     with ThreadPoolExecutor(max_workers=16) as pool:
         info, images, gpus = pool.submit(docker_info), pool.submit(image_names), pool.submit(gpu.find)
         machine = Machine(values, project, info.result(), images.result())
-        checks = (_engine, _plugins, _disk, _memory, _network, reach.registry, reach.debian, reach.python)
+        checks = (_engine, _plugins, _disk, _memory, network.check, reach.registry, reach.debian, reach.python)
         groups = list(pool.map(lambda check: check(machine), checks))
         return [*findings, *(each for group in groups for each in group), _gpu(machine, gpus.result())]
 
@@ -69,38 +66,6 @@ def free_gib(path: Path) -> float:
         with suppress(OSError):
             return shutil.disk_usage(place).free / 2**30
     return 0.0
-
-
-def _network(machine: Machine) -> list[Finding]:
-    """Whether the stack can open its ports; those that its own containers hold are its own."""
-    values = machine.settings
-    address = values.BIND_ADDRESS
-    try:
-        ipaddress.IPv4Address(address)
-        with socket.socket() as probe:
-            probe.bind((address, 0))
-    except (OSError, ValueError):
-        message = f"BIND_ADDRESS={address} is not an IPv4 address of this machine"
-        return [Finding("error", "network", message, "set BIND_ADDRESS in .env to 127.0.0.1 or 0.0.0.0")]
-    # The label server has no login and is never opened to others.
-    addresses = {"LABEL_SERVER_PORT": "127.0.0.1", "ORTHANC_PORT": address, "DICOM_PORT": address}
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda name: _port(machine, addresses[name], name), addresses))
-
-
-def _port(machine: Machine, address: str, name: str) -> Finding:
-    port = getattr(machine.settings, name)
-    subject = f"port {port}"
-    holder = ports.holder(address, port)
-    if holder is None:
-        return Finding("ok", subject, f"free, for {name}")
-    form = '{{.Names}} {{.Label "com.docker.compose.project"}}'
-    listed = run("docker", "ps", "--filter", f"publish={port}", "--format", form, seconds=_PORT_SECONDS)
-    for container, _, project in (line.partition(" ") for line in listed.stdout.splitlines()):
-        if project == machine.project:
-            return Finding("ok", subject, f"held by this stack's own {container}")
-        holder = f"container {container}"
-    return Finding("error", subject, f"taken by {holder}", f"stop it, or set {name} in .env to another port")
 
 
 def _settings(path: Path) -> tuple[Settings, str, list[Finding]]:

@@ -4,16 +4,17 @@ import io
 import os
 import re
 import secrets
-from contextlib import suppress
 from pathlib import Path
 
 from dotenv import dotenv_values
 
-from labelpod import settings
+from labelpod import atomic, settings
 from labelpod.errors import DeployError
 
 # Made here; the passwords of other people's servers are not.
-GENERATED = ("ORTHANC_PASSWORD",)
+GENERATED = ("LABEL_SERVER_TOKEN", "ORTHANC_PASSWORD")
+# compose.yaml knows by it whether there is a `.env`.
+_ALWAYS = "ORTHANC_USERNAME"
 
 
 def ensure(path: Path) -> bool:
@@ -27,29 +28,24 @@ def ensure(path: Path) -> bool:
         before = path.read_text(encoding="utf-8") if path.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise DeployError(f"{path} cannot be read: {error}", "make it a text file of yours") from None
-    after = _with_secrets(settings.example() if before is None else before)
+    after = _completed(settings.example() if before is None else before)
     if after == before:
         return False
-    draft = path.with_name(f"{path.name}.draft")
-    try:
-        draft.unlink(missing_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(after)
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
-        raise DeployError(f"{path} cannot be written: {error.strerror}", "make the folder writable") from None
-    return True
+    return atomic.write(path, after.encode(), 0o600)
 
 
-def _with_secrets(text: str) -> str:
+def _completed(text: str) -> str:
     present = dotenv_values(stream=io.StringIO(text), interpolate=False)
     for name in GENERATED:
-        if present.get(name) or os.environ.get(name):
-            continue
-        line = f"{name}={secrets.token_urlsafe(24)}"
-        text, replaced = re.subn(rf"^{name}=[ \t]*(?:''|\"\")?[ \t]*$", line, text, count=1, flags=re.MULTILINE)
-        if not replaced:
-            text = f"{text.rstrip()}\n{line}\n"
+        if not (present.get(name) or os.environ.get(name)):
+            text = _with(text, f"{name}={secrets.token_urlsafe(24)}")
+    if _ALWAYS not in present:
+        text = _with(text, f"{_ALWAYS}={settings.Settings.model_fields[_ALWAYS].default}")
     return text
+
+
+def _with(text: str, line: str) -> str:
+    """The text with this line in the place of the empty one, or at its end."""
+    name = line.partition("=")[0]
+    text, replaced = re.subn(rf"^{name}=[ \t]*(?:''|\"\")?[ \t]*$", line, text, count=1, flags=re.MULTILINE)
+    return text if replaced else f"{text.rstrip()}\n{line}\n"

@@ -1,5 +1,6 @@
 """Gets or makes the images: bases from a registry or from Debian's packages, and the label server's own."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -18,34 +19,31 @@ from labelpod.errors import DeployError
 from labelpod.settings import Settings
 
 TRIXIE_TAG = "labelpod/debian:trixie"
+_ORTHANC = render.ROOT / "images" / "orthanc"
 _RECORD = render.BUILD / "images.json"
 _LOG = render.BUILD / "build.log"
 _STEP = re.compile(r"#\d+ \[(?:[\w-]+ )?(\d+)/(\d+)\] (.*)")
 
 
-def ensure(docker: DockerClient, settings: Settings) -> list[Path]:
+def ensure(docker: DockerClient, settings: Settings) -> None:
     """Base, Orthanc and label server images are there and up to date; an interrupted build goes on.
-
-    Returns:
-        The rendered files that changed.
 
     Raises:
         DeployError: neither a registry nor Debian's packages could be used, or a build failed.
 
     """
-    changed = render.write(settings)
+    render.write(settings)
     _ensure_base(docker, settings, render.BASE_TAG, settings.BASE_IMAGE)
     _ensure_base(docker, settings, render.ORTHANC_TAG, settings.ORTHANC_IMAGE)
     if ignored := sources.left_out():
         say(f"A build cannot see this machine's package folders: {', '.join(ignored)}; it does without them.")
     _build(docker, render.LABEL_SERVER_TAG, render.BUILD / "monailabel.Dockerfile", "bookworm")
-    return changed
 
 
 def _ensure_base(docker: DockerClient, settings: Settings, tag: str, name: str) -> None:
     """One base image under its local tag, from where IMAGE_SOURCE says."""
     record = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}
-    accepted = {"registry": [name], "debian": ["debian"], "auto": [name, "debian"]}[settings.IMAGE_SOURCE]
+    accepted = {"registry": [name], "debian": [_debian(tag)], "auto": [name, _debian(tag)]}[settings.IMAGE_SOURCE]
     if docker.image.exists(tag) and record.get(tag) in accepted:
         return
     came_from = _make_base(docker, settings.IMAGE_SOURCE, tag, name)
@@ -65,10 +63,18 @@ def _make_base(docker: DockerClient, source: str, tag: str, name: str) -> str:
         say(f"{tag}: {name} cannot be pulled ({problem}); made from Debian's packages instead")
     if tag == render.ORTHANC_TAG:
         _debian_base(docker, "trixie", TRIXIE_TAG)
-        _build(docker, tag, render.ROOT / "images" / "orthanc" / "Dockerfile", "trixie")
+        _build(docker, tag, _ORTHANC / "Dockerfile", "trixie")
     else:
         _debian_base(docker, "bookworm", tag)
-    return "debian"
+    return _debian(tag)
+
+
+def _debian(tag: str) -> str:
+    """What the record says of an image from Debian's packages; another recipe makes another image."""
+    if tag != render.ORTHANC_TAG:
+        return "debian"
+    recipe = b"".join((_ORTHANC / name).read_bytes() for name in ("Dockerfile", "tls.c"))
+    return f"debian, {hashlib.sha256(recipe).hexdigest()[:12]}"
 
 
 def _pull(docker: DockerClient, tag: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from labelpod import doctor, engine, env_file, gpu, images, machine, render, settings
+from labelpod import credentials, doctor, engine, env_file, gpu, images, machine, settings
 from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
 from labelpod.settings import Settings
@@ -25,20 +25,22 @@ def up(device: Literal["cpu", "gpu"] | None, yes: bool) -> Stack:
     say(f"Device: {choice.reason}")
     if choice.warning:
         say(f"Warning: {choice.warning}")
-    if env_file.ensure(ENV_FILE):
-        say(f"{ENV_FILE.name} written, with passwords made for this machine")
-        values = _load(device)
+    values = _configured(values, device)
     stack = Stack(values, choice.use_gpu)
-    changed = images.ensure(stack.compose, values)
-    running = "orthanc" in stack.containers()
-    stack.up(restart_orthanc=running and render.BUILD / "orthanc.json" in changed)
+    images.ensure(stack.compose, values)
+    stack.up()
     return stack
 
 
 def build(yes: bool) -> None:
-    """Get or build the images, and start nothing."""
-    values = _prepared(None, yes)
-    images.ensure(Stack(values).compose, values)
+    """Write the settings, get or build the images, start nothing; say what is in them and known against them."""
+    from labelpod import advisories, sbom  # here, because no other verb should wait for the SBOM library to load
+
+    values = _configured(_prepared(None, yes), None)
+    compose = Stack(values).compose
+    images.ensure(compose, values)
+    sbom.write(compose)
+    advisories.check()
 
 
 def down(volumes: bool, yes: bool) -> None:
@@ -61,6 +63,15 @@ def _prepared(device: Literal["cpu", "gpu"] | None, yes: bool) -> Settings:
         for finding in errors[1:]:
             say(f"Error: {finding.subject}: {finding.message}\n       {finding.remedy}")
         raise DeployError(f"{errors[0].subject}: {errors[0].message}", errors[0].remedy)
+    return values
+
+
+def _configured(values: Settings, device: Literal["cpu", "gpu"] | None) -> Settings:
+    """The settings with every secret that was missing; `.env` and the containers' secrets are written."""
+    if env_file.ensure(ENV_FILE):
+        say(f"{ENV_FILE.name} written, with passwords made for this machine")
+        values = _load(device)
+    credentials.write(values)
     return values
 
 

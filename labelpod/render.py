@@ -51,7 +51,7 @@ def render(settings: Settings, templates: Path = ROOT / "templates") -> dict[str
     )
     environment.filters.update(shell=shlex.quote, docker=_docker_quote)
     values = {
-        "settings": settings,
+        "settings": settings.model_copy(update={"STUDIES": settings.STUDIES or settings.own_dicomweb}),
         "stamp": stamp(settings),
         "base_image": BASE_TAG,
         "version": __version__,

@@ -32,6 +32,8 @@ MODELS = (
     "sw_fastedit",
     "sam2",
 )
+# The label server's login at the stack's Orthanc; images/orthanc/access.lua says what it may do.
+LABEL_SERVER_USER = "label-server"
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f'\"\\$`]*")
 
@@ -70,6 +72,19 @@ def _conf(text: str) -> str:
     return text
 
 
+def _token(text: str) -> str:
+    # It is the first part of a URL's path.
+    if text and not re.fullmatch(r"[A-Za-z0-9_-]{20,}", text):
+        raise ValueError("at least 20 letters, digits, _ or - are needed, and nothing else is allowed")
+    return text
+
+
+def _orthanc_user(text: str) -> str:
+    if text == LABEL_SERVER_USER:
+        raise ValueError(f"{text!r} is the label server's own login at Orthanc")
+    return _names(text)
+
+
 def _names(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.,-]*", text):
         raise ValueError("only names with letters, digits, _ . and -, separated by commas, are allowed")
@@ -77,7 +92,7 @@ def _names(text: str) -> str:
 
 
 def _studies(text: str) -> str:
-    if not text.startswith(("http://", "https://", "/")):
+    if text and not text.startswith(("http://", "https://", "/")):
         raise ValueError("it must be a DICOMweb URL (http://, https://) or a folder's full path")
     # The URL is baked into the image and shown; a login in it would be as well.
     if re.match(r"https?://[^/]*@", text):
@@ -95,6 +110,8 @@ def _digits(value: object) -> object:
 Plain = Annotated[str, AfterValidator(_plain)]
 Port = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65535)]
 Seconds = Annotated[int, BeforeValidator(_digits), Field(le=3600)]
+Count = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65536)]
+Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]b?$")]
 
 
 class Settings(BaseModel):
@@ -128,8 +145,8 @@ class Settings(BaseModel):
         description="Seconds that the first start may spend on fetching pretrained weights; 0: do not.",
     )
     STUDIES: Annotated[str, AfterValidator(_studies)] = Field(
-        "http://orthanc:8042/dicom-web",
-        description="Where the images are: a DICOMweb URL (default: the stack's Orthanc) or a folder.",
+        "",
+        description="Where the images are: a DICOMweb URL or a folder; empty: the stack's Orthanc.",
         json_schema_extra={"group": "Studies"},
     )
     STUDIES_MODALITY: Annotated[str, AfterValidator(_names)] = Field(
@@ -142,27 +159,56 @@ class Settings(BaseModel):
     )
     DICOMWEB_USERNAME: Plain = Field(
         "",
-        description="Login for a DICOMweb server of your own; empty: the stack's Orthanc login.",
+        description="Login for a DICOMweb server of your own; the stack's Orthanc needs none here.",
     )
     DICOMWEB_PASSWORD: Plain = Field("", description="Its password.", json_schema_extra={"secret": True})
     BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
         "127.0.0.1",
-        description="Address of Orthanc's ports; 0.0.0.0 lets the network in. The label server stays on this machine.",
+        description="Address of the label server's and Orthanc's web ports; 0.0.0.0 lets the network in.",
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
     ORTHANC_PORT: Port = Field(8042, description="Port of Orthanc's web page, REST and DICOMweb.")
+    DICOM_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
+        "127.0.0.1",
+        description="Address of Orthanc's DICOM port, which knows no login: for a network of scanners alone.",
+    )
     DICOM_PORT: Port = Field(4242, description="Port of Orthanc's DICOM service (C-STORE).")
-    ORTHANC_USERNAME: Annotated[str, AfterValidator(_names)] = Field(
+    TLS_CERT: Plain = Field(
+        "",
+        description="File with the certificate chain (PEM) for HTTPS; empty: plain HTTP.",
+    )
+    TLS_KEY: Plain = Field("", description="File with its private key (PEM, not encrypted).")
+    ORTHANC_EXPLORER: Literal["true", "false"] = Field("true", description="Whether Orthanc shows its web pages.")
+    LABEL_SERVER_TOKEN: Annotated[str, AfterValidator(_token)] = Field(
+        "",
+        description="Access token of the label server's user admin; `deploy.py up` makes one.",
+        json_schema_extra={"group": "Secrets", "secret": True},
+    )
+    ORTHANC_USERNAME: Annotated[str, AfterValidator(_orthanc_user)] = Field(
         "labelpod",
-        description="Login of the stack's Orthanc.",
-        json_schema_extra={"group": "Secrets"},
+        description="Login of the stack's Orthanc, for people and programs.",
     )
     ORTHANC_PASSWORD: Plain = Field(
         "",
         description="Its password; `deploy.py up` makes one.",
         json_schema_extra={"secret": True},
     )
+    MAX_BODY_MB: Count = Field(
+        2048,
+        description="Longest request that the label server takes, in MB: an uploaded volume or label.",
+        json_schema_extra={"group": "Limits"},
+    )
+    MAX_HEADER_KB: Annotated[Count, Field(le=64)] = Field(32, description="Longest head of a request, in KB.")
+    MAX_REQUESTS_PER_USER: Count = Field(16, description="Requests that one user may have running at once.")
+    SLOW_CLIENT_SECONDS: Annotated[Seconds, Field(ge=1)] = Field(
+        20,
+        description="Seconds that a client may be silent in the middle of a request.",
+    )
+    INFER_QUEUE: Count = Field(8, description="Inferences that may wait for the GPU or CPU.")
+    SAMPLE_LEASE: Count = Field(30, description="Minutes for which next sample gives an image to one annotator alone.")
+    LABEL_SERVER_MEMORY: Memory = Field("16g", description="Memory that the label server may take.")
+    ORTHANC_MEMORY: Memory = Field("4g", description="Memory that Orthanc may take.")
     IMAGE_SOURCE: Literal["auto", "registry", "debian"] = Field(
         "auto",
         description="Base images from a registry, from Debian packages, or whichever answers.",
@@ -181,10 +227,25 @@ class Settings(BaseModel):
         description="auto takes an NVIDIA GPU of 12 GB or more where there is one.",
         json_schema_extra={"group": "Hardware"},
     )
-    SHM_SIZE: Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]b?$")] = Field(
+    SHM_SIZE: Memory = Field(
         "2gb",
         description="Shared memory of the label server, for training's data loaders.",
     )
+
+    @property
+    def tls(self) -> bool:
+        """Whether the ports speak HTTPS."""
+        return bool(self.TLS_CERT)
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """What the ports' URLs begin with."""
+        return "https" if self.tls else "http"
+
+    @property
+    def own_dicomweb(self) -> str:
+        """The stack's Orthanc, as the label server reaches it."""
+        return f"{self.scheme}://orthanc:8042/dicom-web"
 
 
 def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -203,11 +264,26 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     values = {key: value for key, value in values.items() if key in known and value}
     values |= {key: environ[key] for key in known if environ.get(key)}
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key, reason = str(first["loc"][0]), str(first["msg"]).removeprefix("Value error, ")
         raise DeployError(f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment") from None
+    _agree(settings, env_file.name)
+    return settings
+
+
+def _agree(settings: Settings, file: str) -> None:
+    """Refuse settings that contradict each other."""
+    if bool(settings.TLS_CERT) != bool(settings.TLS_KEY):
+        there, missing = ("TLS_CERT", "TLS_KEY") if settings.TLS_CERT else ("TLS_KEY", "TLS_CERT")
+        raise DeployError(
+            f"{there} is set and {missing} is not; HTTPS needs both", f"set {missing} in {file}, or neither"
+        )
+    if settings.tls and settings.STUDIES.startswith("http://orthanc:"):
+        raise DeployError(
+            "STUDIES: with TLS_CERT the stack's Orthanc speaks HTTPS only", f"leave STUDIES in {file} empty"
+        )
 
 
 def project(env_file: Path, environ: Mapping[str, str] = os.environ) -> str:

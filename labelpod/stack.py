@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from python_on_whales import Container, DockerClient
 from python_on_whales.exceptions import DockerException
@@ -11,11 +12,22 @@ from labelpod import docker, settings
 from labelpod.console import progress
 from labelpod.docker import explained, last_line
 from labelpod.errors import DeployError
-from labelpod.render import ROOT
+from labelpod.render import BUILD, ROOT
 from labelpod.settings import Settings
+from labelpod.users import SECRETS
 
 ENV_FILE = ROOT / ".env"
 SERVICES = ("orthanc", "label-server")
+# What a container reads when it starts; Compose sees no change in a file. A file that is not there is not used.
+_READ_AT_START = {
+    "orthanc": (
+        BUILD / "orthanc.json",
+        ROOT / "images" / "orthanc" / "access.lua",
+        SECRETS / "orthanc_users.json",
+        SECRETS / "tls_both.pem",
+    ),
+    "label-server": (SECRETS / "dicomweb_password", SECRETS / "tls_cert.pem", SECRETS / "tls_key.pem"),
+}
 # The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
 _LOAD_SECONDS = 240
 
@@ -39,23 +51,22 @@ class Stack:
         files = [ROOT / "compose.yaml"]
         if self.use_gpu:
             files.append(ROOT / "compose.gpu.yaml")
+        if self.values.tls:
+            files.append(ROOT / "compose.tls.yaml")
         if self.values.STUDIES.startswith("/"):
             files.append(ROOT / "compose.folder.yaml")
         return docker.client(files, ENV_FILE, settings.project(ENV_FILE))
 
-    def up(self, restart_orthanc: bool) -> None:
+    def up(self) -> None:
         """Start what does not run, replace what has changed, and wait until both services are healthy.
-
-        Args:
-            restart_orthanc: its configuration file has changed, which Compose does not see.
 
         Raises:
             DeployError: a service ended, or was not healthy in time; with its own last word.
 
         """
         with explained("python3 deploy.py doctor"):
-            if restart_orthanc:  # first, so that the label server's start waits for it
-                self.compose.compose.restart(["orthanc"])
+            if outdated := self._outdated():  # Compose starts them again, in the right order
+                self.compose.compose.stop(outdated)
             self.compose.compose.up(detach=True, quiet=True)
         self._wait()
 
@@ -80,6 +91,15 @@ class Stack:
             )
             for _, line in lines:
                 yield line.decode(errors="replace")
+
+    def _outdated(self) -> list[str]:
+        """The running services that started before a file of theirs was written."""
+        started = {
+            name: container.state.started_at.timestamp()
+            for name, container in self.containers().items()
+            if container.state.running and container.state.started_at
+        }
+        return [name for name in started if any(_written(file) > started[name] for file in _READ_AT_START[name])]
 
     def _wait(self) -> None:
         limit = _LOAD_SECONDS + self.values.WEIGHTS_WAIT + self.values.STUDIES_WAIT
@@ -113,6 +133,10 @@ class Stack:
         """Keep a failing service from being started over and over; its log stays."""
         with explained("docker ps"):
             self.compose.compose.stop([service], timeout=15)
+
+
+def _written(file: Path) -> float:
+    return file.stat().st_mtime if file.exists() else 0
 
 
 def _last_word(container: Container) -> str:

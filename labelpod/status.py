@@ -1,11 +1,10 @@
 """What runs, where, and what is in it: for people, and as JSON for programs."""
 
-import socket
 from typing import Any
 
 import httpx
 
-from labelpod import labels
+from labelpod import addresses, labels, tls
 from labelpod.settings import Settings
 from labelpod.stack import Stack
 
@@ -16,13 +15,13 @@ _INFO_SECONDS = 10
 def collect(stack: Stack) -> dict[str, Any]:
     """The state of the stack; the keys are stable, tests and scripts rely on them."""
     values = stack.values
-    base = f"http://127.0.0.1:{values.LABEL_SERVER_PORT}"
-    info, problem = _info(f"{base}/info/")
+    url = addresses.label_server(values, values.LABEL_SERVER_TOKEN)
+    info, problem = _info(values)
     running = {name: container.state.status or "" for name, container in stack.containers().items()}
     datastore = info.get("datastore", {})
     return {
         "label_server": {
-            "url": f"{base}/",
+            "url": url,
             "ready": bool(info),
             "state": running.get("label-server", "not started"),
             "problem": problem,
@@ -32,29 +31,17 @@ def collect(stack: Stack) -> dict[str, Any]:
                 for name, model in sorted(info.get("models", {}).items())
             ],
         },
-        "ohif": {"url": f"{base}/ohif/"},
+        "ohif": {"url": f"{url}ohif/"},
         "orthanc": {
-            "url": f"http://{host(values)}:{values.ORTHANC_PORT}/",
+            "url": addresses.orthanc(values),
             "state": running.get("orthanc", "not started"),
             "username": values.ORTHANC_USERNAME,
             "password": values.ORTHANC_PASSWORD,
-            "dicom": f"LABELPOD@{host(values)}:{values.DICOM_PORT}",
+            "dicom": addresses.dicom(values),
         },
         "studies": {"total": datastore.get("total"), "labelled": datastore.get("completed")},
         "labels": info.get("labels") or [label.name for label in labels.parse(values.LABELS)],
     }
-
-
-def host(values: Settings) -> str:
-    """The address of Orthanc's ports, as others reach them where they are open to others."""
-    if values.BIND_ADDRESS != "0.0.0.0":  # noqa: S104
-        return values.BIND_ADDRESS
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing; tells which address leads outside
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"
 
 
 def text(state: dict[str, Any]) -> str:
@@ -86,10 +73,16 @@ def _model(model: dict[str, Any]) -> str:
     return model["name"] if model["trained"] else f"{model['name']} (untrained)"
 
 
-def _info(url: str) -> tuple[dict[str, Any], str]:
+def _info(values: Settings) -> tuple[dict[str, Any], str]:
     """The label server's /info/ and, where there is none, why."""
+    # In a header, because URLs are written to logs.
+    login = {"Authorization": f"Bearer {values.LABEL_SERVER_TOKEN}"}
+    patience = httpx.Timeout(_INFO_SECONDS, connect=3)
     try:
-        answer = httpx.get(url, timeout=httpx.Timeout(_INFO_SECONDS, connect=3), trust_env=False)
+        with httpx.Client(headers=login, timeout=patience, verify=tls.trust(values), trust_env=False) as client:
+            answer = client.get(f"{addresses.label_server_here(values)}info/")
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            return {}, "LABEL_SERVER_TOKEN is not its token: `python3 deploy.py up` makes it so"
         answer.raise_for_status()
         return answer.json(), ""
     except httpx.ReadTimeout:

@@ -1,6 +1,7 @@
 """Sends DICOM to Orthanc and lists what it has."""
 
 import hashlib
+import ssl
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,10 +14,11 @@ from typing import Any
 import httpx
 from rich.text import Text
 
-from labelpod import preflight
+from labelpod import addresses, preflight, tls
 from labelpod.errors import DeployError
 from labelpod.instances import FileError, Instance, clean
 from labelpod.preflight import Series, counted
+from labelpod.settings import Settings
 
 _CONNECTIONS = 4
 _PAUSES = (0.2, 0.5, 1.0)  # seconds before each further attempt where a connection broke
@@ -25,11 +27,18 @@ _TIMEOUT = httpx.Timeout(60, connect=3)
 
 @dataclass(frozen=True)
 class Orthanc:
-    """Where Orthanc answers, and its login."""
+    """Where Orthanc answers, its login, and what its certificate is verified with."""
 
     url: str
     username: str
     password: str = field(repr=False)
+    trust: ssl.SSLContext | bool = field(default=True, repr=False)
+
+    @classmethod
+    def of(cls, values: Settings) -> "Orthanc":
+        """The stack's own."""
+        url = addresses.orthanc(values).rstrip("/")
+        return cls(url, values.ORTHANC_USERNAME, values.ORTHANC_PASSWORD, tls.trust(values))
 
 
 @dataclass(frozen=True)
@@ -183,7 +192,9 @@ class _Connection:
         self._orthanc = orthanc
         login = httpx.BasicAuth(orthanc.username, orthanc.password)
         # Proxies of the environment are for elsewhere.
-        self._client = httpx.Client(base_url=orthanc.url, auth=login, timeout=_TIMEOUT, trust_env=False)
+        self._client = httpx.Client(
+            base_url=orthanc.url, auth=login, timeout=_TIMEOUT, verify=orthanc.trust, trust_env=False
+        )
 
     def __enter__(self) -> "_Connection":
         return self

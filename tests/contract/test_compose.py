@@ -8,12 +8,16 @@ import subprocess
 
 import pytest
 
+from labelpod import settings, stack
 from labelpod.settings import Settings
 from tests.conftest import ROOT
 
-FILES = ("compose.yaml", "compose.gpu.yaml", "compose.folder.yaml")
-# ${NAME}, ${NAME:-default} and ${NAME:?what to do}; a default may itself be a variable.
-VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::-([^{}]*)|:\?[^}]*)?\}")
+FILES = ("compose.yaml", "compose.gpu.yaml", "compose.tls.yaml", "compose.folder.yaml")
+# ${NAME}, ${NAME:-default}, ${NAME?what to do} and ${NAME:?what to do}; a default may itself be a variable.
+VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::-([^{}]*)|:?\?[^}]*)?\}")
+# The stack's own Orthanc, whose URL says whether there is a certificate.
+COMPUTED = "STUDIES"
+SECRET = "hunter2-tr0ub4dor-3"
 
 
 def variables() -> list[tuple[str, str]]:
@@ -25,53 +29,135 @@ def test_every_variable_of_the_compose_files_is_a_setting():
     assert {name for name, _ in variables()} <= set(Settings.model_fields)
 
 
+def test_no_variable_of_the_compose_files_is_a_secret():
+    assert not {name for name, _ in variables()} & set(settings.secret_names())
+
+
 def test_every_default_of_the_compose_files_is_the_settings_own():
     for name, default in variables():
-        if default:
+        if default and name not in (COMPUTED, "DICOMWEB_USERNAME"):
             assert default == str(Settings.model_fields[name].default), name
+
+
+def test_the_label_server_logs_in_as_the_user_that_access_lua_lets_in():
+    assert ("DICOMWEB_USERNAME", settings.LABEL_SERVER_USER) in variables()
+    assert f'"{settings.LABEL_SERVER_USER}"' in (ROOT / "images" / "orthanc" / "access.lua").read_text()
+
+
+def compose(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+    """Run Compose in the project's folder with these settings and no `.env`."""
+    if not shutil.which("docker"):
+        pytest.skip("docker is not installed")
+    known = {key: value for key, value in os.environ.items() if key not in Settings.model_fields}
+    return subprocess.run(
+        ["docker", "compose", "--env-file", os.devnull, *arguments],
+        cwd=ROOT,
+        env=known | values,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def configuration(*files: str, **values: str) -> dict:
+    """What Compose makes of these files; by default with all ports but DICOM's open to the network."""
+    chosen = [part for file in files for part in ("-f", file)]
+    given = {"ORTHANC_USERNAME": "labelpod", "BIND_ADDRESS": "0.0.0.0"}
+    result = compose(*chosen, "config", "--format", "json", **given | values)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
 
 
 @pytest.fixture(scope="module")
 def services() -> dict:
-    """What Compose makes of compose.yaml with Orthanc open to the network and defaults for the rest."""
-    if not shutil.which("docker"):
-        pytest.skip("docker is not installed")
-    known = {key: value for key, value in os.environ.items() if key not in Settings.model_fields}
-    result = subprocess.run(
-        ["docker", "compose", "--env-file", os.devnull, "-f", "compose.yaml", "config", "--format", "json"],
-        cwd=ROOT,
-        env=known | {"ORTHANC_PASSWORD": "secret", "BIND_ADDRESS": "0.0.0.0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)["services"]
+    return configuration("compose.yaml")["services"]
 
 
-def test_without_a_password_compose_says_what_to_do():
-    known = {key: value for key, value in os.environ.items() if key not in Settings.model_fields}
-    result = subprocess.run(
-        ["docker", "compose", "--env-file", os.devnull, "config"],
-        cwd=ROOT,
-        env=known,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode != 0 and "deploy.py up" in result.stderr
+def test_without_an_env_file_compose_says_what_to_do():
+    result = compose("config")
+    assert result.returncode != 0
+    assert 'run "python3 deploy.py up" once, it makes .env' in result.stderr
 
 
-def test_the_label_server_is_open_to_this_machine_alone_whatever_the_bind_address(services):
-    assert {port["host_ip"] for port in services["label-server"]["ports"]} == {"127.0.0.1"}
-    assert {port["host_ip"] for port in services["orthanc"]["ports"]} == {"0.0.0.0"}
+def test_compose_never_shows_a_secret():
+    secrets = {name: f"{SECRET}{number}" for number, name in enumerate(settings.secret_names())}
+    result = compose("-f", "compose.yaml", "-f", "compose.tls.yaml", "config", ORTHANC_USERNAME="x", **secrets)
+    assert result.returncode == 0 and SECRET not in result.stdout + result.stderr
+
+
+def test_no_secret_is_in_a_containers_environment(services):
+    """Who may look at a container sees it, and every program in there inherits it."""
+    for service in services.values():
+        named = [name for name in service["environment"] if re.search("PASSWORD|TOKEN|SECRET|KEY", name)]
+        assert all(name.endswith("_FILE") for name in named)
+
+
+def test_web_ports_follow_one_address_and_the_port_without_a_login_another(services):
+    def opened(**values: str) -> dict[int, str]:
+        chosen = configuration("compose.yaml", **values)["services"].values()
+        return {port["target"]: port["host_ip"] for service in chosen for port in service["ports"]}
+
+    assert opened() == {8000: "0.0.0.0", 8042: "0.0.0.0", 4242: "127.0.0.1"}
+    assert opened(BIND_ADDRESS="") == dict.fromkeys((8000, 8042, 4242), "127.0.0.1")
+    assert opened(BIND_ADDRESS="", DICOM_BIND_ADDRESS="10.0.0.7")[4242] == "10.0.0.7"
 
 
 def test_services_have_no_rights_that_they_do_not_need(services):
     for service in services.values():
         assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
         assert not service.get("privileged") and "user" not in service
-    assert services["label-server"]["read_only"] is True
+        assert service["read_only"] is True
+
+
+def test_services_cannot_take_the_whole_machine(services):
+    for service in services.values():
+        assert int(service["mem_limit"]) > 0 and 0 < service["pids_limit"] <= 4096
+        assert all("size=" in place for place in service["tmpfs"])
+    smaller = configuration("compose.yaml", LABEL_SERVER_MEMORY="7g", ORTHANC_MEMORY="1g")["services"]
+    assert {name: int(each["mem_limit"]) >> 30 for name, each in smaller.items()} == {"label-server": 7, "orthanc": 1}
+
+
+def test_what_is_mounted_from_this_machine_cannot_be_written(services):
+    for service in services.values():
+        assert all(each.get("read_only") for each in service["volumes"] if each["type"] == "bind")
+
+
+def test_a_service_is_given_no_secret_but_its_own():
+    tls = configuration("compose.yaml", "compose.tls.yaml")["services"]
+    mounted = {name: {each["source"]: each["target"] for each in service["secrets"]} for name, service in tls.items()}
+    assert mounted == {
+        "orthanc": {"orthanc_users": "/etc/orthanc/users.json", "tls_both": "/run/secrets/tls_both"},
+        "label-server": {name: f"/run/secrets/{name}" for name in ("dicomweb_password", "tls_cert", "tls_key")},
+    }
+
+
+def test_every_file_that_is_mounted_starts_its_service_again_when_it_changes():
+    everything = configuration("compose.yaml", "compose.tls.yaml")
+    for name, service in everything["services"].items():
+        secrets = {everything["secrets"][each["source"]]["file"] for each in service["secrets"]}
+        binds = {each["source"] for each in service["volumes"] if each["type"] == "bind"} - {
+            str(ROOT / "secrets/users")
+        }
+        assert {str(path) for path in stack._READ_AT_START[name]} == secrets | binds
+
+
+def test_users_are_mounted_as_a_folder_so_that_changes_are_seen_at_once(services):
+    assert {"/run/users"} & {each["target"] for each in services["label-server"]["volumes"]}
+    assert services["label-server"]["environment"]["USERS_FILE"] == "/run/users/users.json"
+
+
+@pytest.mark.parametrize(
+    ("files", "studies", "expected"),
+    [
+        (["compose.yaml"], "", "http://orthanc:8042/dicom-web"),
+        (["compose.yaml", "compose.tls.yaml"], "", "https://orthanc:8042/dicom-web"),
+        (["compose.yaml", "compose.tls.yaml"], "http://pacs/dicom-web", "http://pacs/dicom-web"),
+        (["compose.yaml", "compose.tls.yaml", "compose.folder.yaml"], "/srv", "/studies"),
+    ],
+)
+def test_the_label_server_finds_its_studies(files, studies, expected):
+    chosen = configuration(*files, STUDIES=studies)["services"]["label-server"]
+    assert chosen["environment"]["STUDIES"] == expected
 
 
 def test_services_restart_report_their_health_and_rotate_their_logs(services):

@@ -152,7 +152,19 @@ def test_a_wrong_start_is_refused_at_once_in_one_line(clone, variables, says):
     options = [part for key, value in variables.items() for part in ("-e", f"{key}={value}")]
     started = time.monotonic()
     result = subprocess.run(
-        ["docker", "run", "--rm", "--network", "none", "-e", "WEIGHTS_WAIT=0", *options, IMAGE],
+        [
+            "docker",
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "-e",
+            "WEIGHTS_WAIT=0",
+            "-e",
+            "LABEL_SERVER_TOKEN=t",
+            *options,
+            IMAGE,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -181,3 +193,10 @@ def test_the_lock_pins_every_package_with_a_hash():
     entries = re.split(r"\n(?=\S)", lock.read_text().strip())
     assert len(entries) > 100
     assert all("==" in entry.splitlines()[0] and "--hash=sha256:" in entry for entry in entries)
+
+
+def test_it_does_not_start_without_a_token_where_others_could_reach_it(clone: Clone):
+    command = ["docker", "run", "--rm", "--network", "none", "-e", "STUDIES=/tmp", "-e", "WEIGHTS_WAIT=0", IMAGE]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("start_server: anybody could reach the server")

@@ -10,6 +10,8 @@ from tests.conftest import Clone, eventually
 from tests.stack.annotator import Annotator
 from tests.stack.pacs import Pacs
 
+TOKEN = "throw-away-token-of-32-letters-0"
+
 # --- brought up by deploy.py ---
 
 
@@ -26,12 +28,15 @@ def user(tmp_path_factory: pytest.TempPathFactory, engine: None) -> Iterator[Clo
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory, engine: None, request: pytest.FixtureRequest) -> Clone:
-    """A clone with .env and images, as `deploy.py build` and the first `up` leave it."""
+    """A clone with .env, secrets and images, as `deploy.py build` leaves it."""
     clone = Clone.make(tmp_path_factory.mktemp("compose"), "labelpod-test-compose")
+    clone.environment |= {"ORTHANC_PASSWORD": "throw-away", "LABEL_SERVER_TOKEN": TOKEN}
     clone.done("build", "--yes")
-    clone.environment["ORTHANC_PASSWORD"] = "throw-away"
     # Short, so that a test that stops Orthanc need not wait long.
     clone.environment["STUDIES_WAIT"] = "20"
+    # Small, so that a test can go beyond them.
+    clone.environment |= {"SLOW_CLIENT_SECONDS": "5", "MAX_BODY_MB": "64"}
+    clone.environment |= {"INFER_QUEUE": "2", "MAX_REQUESTS_PER_USER": "8"}
     if request.config.getoption("--plain-upstream"):
         overlay = Path(__file__).with_name("upstream.yaml")
         clone.environment["COMPOSE_FILE"] = f"{clone.root / 'compose.yaml'}:{overlay}"
@@ -71,9 +76,10 @@ def environment(clone: Clone) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def running(environment: None, docker_services, clone: Clone) -> Clone:
+def running(environment: None, docker_services, clone: Clone, request: pytest.FixtureRequest) -> Clone:
     """The stack runs and answers."""
-    url = f"http://127.0.0.1:{clone.environment['LABEL_SERVER_PORT']}"
+    path = "info/" if request.config.getoption("--plain-upstream") else "healthz"
+    url = f"http://127.0.0.1:{clone.environment['LABEL_SERVER_PORT']}/{path}"
     docker_services.wait_until_responsive(lambda: _answers(url), timeout=120, pause=0.5)
     return clone
 
@@ -95,9 +101,10 @@ def pacs(stack: Clone) -> Pacs:
 
 
 @pytest.fixture
-def annotator(stack: Clone) -> Annotator:
-    """An annotator at the label server."""
-    return Annotator(f"http://127.0.0.1:{stack.environment['LABEL_SERVER_PORT']}")
+def annotator(stack: Clone, request: pytest.FixtureRequest) -> Annotator:
+    """An annotator at the label server; plain upstream knows no tokens."""
+    url = f"http://127.0.0.1:{stack.environment['LABEL_SERVER_PORT']}"
+    return Annotator(url if request.config.getoption("--plain-upstream") else f"{url}/{TOKEN}")
 
 
 @pytest.fixture
@@ -121,4 +128,4 @@ def ct(pacs: Pacs, annotator: Annotator, noticed: Callable[[], None], data: Path
 
 
 def _answers(url: str) -> bool:
-    return subprocess.run(["curl", "-sf", f"{url}/info/"], capture_output=True, check=False).returncode == 0
+    return subprocess.run(["curl", "-sf", url], capture_output=True, check=False).returncode == 0

@@ -2,10 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -92,6 +93,13 @@ def web(monkeypatch: pytest.MonkeyPatch):
     server.over.set()
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """The port of a program, this one, that listens on 127.0.0.1."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """What the doctor finds on a machine; docker, apt-get and nvidia-smi are stand-ins first on PATH."""
 
-import errno
 import json
 import os
 import shutil
@@ -13,10 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import doctor, ports
+from labelpod import doctor
 from labelpod.machine import Finding
 from labelpod.render import LABEL_SERVER_TAG, ORTHANC_TAG
 from labelpod.settings import Settings
+from tests import certificates
+from tests.conftest import free_port
 
 NOWHERE = "http://127.0.0.1:9"
 WHEEL = b'<a href="monailabel-0.8.5-py3-none-any.whl">monailabel-0.8.5-py3-none-any.whl</a>'
@@ -49,12 +50,6 @@ def web():
     yield server
     server.shutdown()
     server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Machine:
@@ -240,38 +235,6 @@ def test_less_than_8_gb_of_memory_is_an_error_and_less_than_16_a_warning(machine
     assert finding.level == level and f"{gigabytes} GB" in finding.message
 
 
-@pytest.fixture
-def listener():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
-def test_a_listening_program_is_found_with_its_pid(listener, address):
-    assert f"(pid {os.getpid()})" in ports.holder(address, listener)
-
-
-def test_a_program_that_listens_for_ipv6_on_every_address_holds_the_port():
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
-        assert f"(pid {os.getpid()})" in ports.holder("127.0.0.1", server.getsockname()[1])
-
-
-def test_nobody_holds_a_free_port():
-    assert ports.holder("127.0.0.1", free_port()) is None
-
-
-def test_a_listener_on_another_address_does_not_hold_the_port(listener):
-    assert ports.holder("127.0.0.2", listener) is None
-
-
-def test_a_program_that_may_not_be_looked_into_is_another_program(listener, monkeypatch):
-    def refuse(_):
-        raise PermissionError(errno.EACCES, "denied")
-
-    monkeypatch.setattr(Path, "readlink", refuse)
-    assert ports.holder("127.0.0.1", listener) == "another program"
-
-
 def test_a_taken_port_is_an_error_that_names_program_and_setting(machine, listener):
     machine.settings(ORTHANC_PORT=listener)
     finding = machine.find(f"port {listener}")
@@ -298,6 +261,64 @@ def test_an_address_that_the_machine_does_not_have_is_an_error(machine):
     machine.settings(BIND_ADDRESS="203.0.113.7")
     finding = machine.find("network")
     assert finding.level == "error" and "203.0.113.7" in finding.message
+
+
+@pytest.mark.parametrize("name", ["BIND_ADDRESS", "DICOM_BIND_ADDRESS"])
+def test_the_address_that_is_wrong_is_named(machine, name):
+    machine.settings(**{name: "203.0.113.7"})
+    assert machine.find("network").message.startswith(f"{name}=203.0.113.7 ")
+
+
+@pytest.mark.parametrize(
+    ("setting", "address"),
+    [
+        ("LABEL_SERVER_PORT", "BIND_ADDRESS"),
+        ("ORTHANC_PORT", "BIND_ADDRESS"),
+        ("DICOM_PORT", "DICOM_BIND_ADDRESS"),
+    ],
+)
+def test_a_port_is_looked_at_on_the_address_that_it_is_opened_on(machine, listener, setting, address):
+    """The listener is on 127.0.0.1 alone."""
+    machine.settings(**{setting: listener, address: "127.0.0.2"})
+    assert machine.find(f"port {listener}").level == "ok"
+    machine.settings(**{setting: listener})
+    assert machine.find(f"port {listener}").level == "error"
+
+
+@pytest.mark.parametrize(("address", "warned"), [("127.0.0.1", False), ("127.0.0.2", False), ("0.0.0.0", True)])
+def test_ports_open_to_others_without_encryption_are_a_warning(machine, address, warned):
+    machine.settings(BIND_ADDRESS=address)
+    findings = [each for each in doctor.examine(machine.env_file) if each.subject == "network"]
+    assert [each.level for each in findings] == ["warning"] * warned
+    assert all("in clear" in each.message and "TLS_CERT" in each.remedy for each in findings)
+
+
+@certificates.needs_openssl
+def test_ports_open_to_others_with_encryption_are_in_order(machine, tmp_path):
+    certificate, key = certificates.make(tmp_path)
+    machine.settings(BIND_ADDRESS="0.0.0.0", TLS_CERT=certificate, TLS_KEY=key)
+    assert [each for each in doctor.examine(machine.env_file) if each.subject == "network"] == []
+
+
+def test_a_dicom_port_open_to_others_is_a_warning_because_dicom_knows_no_login(machine):
+    machine.settings(DICOM_BIND_ADDRESS="0.0.0.0")
+    finding = machine.find("DICOM")
+    assert finding.level == "warning" and "no login" in finding.message and finding.remedy
+
+
+@certificates.needs_openssl
+@pytest.mark.parametrize(("days", "level"), [(90, "ok"), (31, "ok"), (29, "warning"), (-1, "error")])
+def test_a_certificate_is_to_be_renewed_30_days_before_it_expires(machine, tmp_path, days, level):
+    certificate, key = certificates.make(tmp_path, first=-9, last=days)
+    machine.settings(TLS_CERT=certificate, TLS_KEY=key)
+    finding = machine.find("certificate")
+    assert finding.level == level and bool(finding.remedy) == (level != "ok")
+
+
+def test_a_certificate_that_is_not_there_is_an_error(machine):
+    machine.settings(TLS_CERT="absent.pem", TLS_KEY="absent.key")
+    finding = machine.find("certificate")
+    assert finding.level == "error" and "absent.pem" in finding.message
 
 
 def test_a_missing_env_file_is_in_order_and_stays_missing(machine):

@@ -9,6 +9,9 @@ import pytest
 from labelpod import env_file, settings
 from labelpod.errors import DeployError
 
+# What would be added where it is missing.
+KEPT = f"LABEL_SERVER_TOKEN={'t' * 32}\nORTHANC_USERNAME=ward\n"
+
 
 @pytest.fixture
 def path(tmp_path, monkeypatch) -> Path:
@@ -28,9 +31,10 @@ def mode(path: Path) -> int:
 def test_the_first_run_makes_it_from_the_example_with_secrets_for_its_owner_alone(path):
     assert env_file.ensure(path) is True
     assert mode(path) == 0o600
-    secret = password(path)
-    assert len(secret) >= 32
-    assert path.read_text() == settings.example().replace("ORTHANC_PASSWORD=", f"ORTHANC_PASSWORD={secret}")
+    values = settings.load(path, {})
+    assert len(values.ORTHANC_PASSWORD) >= 32 and len(values.LABEL_SERVER_TOKEN) >= 32
+    made = settings.example().replace("ORTHANC_PASSWORD=", f"ORTHANC_PASSWORD={values.ORTHANC_PASSWORD}")
+    assert path.read_text() == made.replace("LABEL_SERVER_TOKEN=", f"LABEL_SERVER_TOKEN={values.LABEL_SERVER_TOKEN}")
 
 
 def test_a_umask_that_lets_others_read_does_not_matter(path):
@@ -57,12 +61,12 @@ def test_the_second_run_changes_nothing(path):
 
 @pytest.mark.parametrize("empty", ["", "  ", '""', "''"])
 def test_an_empty_secret_is_filled_in_and_every_other_line_stays(path, empty):
-    path.write_text(f"# mine\n\nDEVICE=cpu # no card\nORTHANC_PASSWORD={empty}\nCOMPOSE_PROJECT_NAME=ward\n")
+    rest = f"COMPOSE_PROJECT_NAME=ward\n{KEPT}"
+    path.write_text(f"# mine\n\nDEVICE=cpu # no card\nORTHANC_PASSWORD={empty}\n{rest}")
     path.chmod(0o644)
     assert env_file.ensure(path) is True
     secret = password(path)
-    text = f"# mine\n\nDEVICE=cpu # no card\nORTHANC_PASSWORD={secret}\nCOMPOSE_PROJECT_NAME=ward\n"
-    assert secret and path.read_text() == text
+    assert secret and path.read_text() == f"# mine\n\nDEVICE=cpu # no card\nORTHANC_PASSWORD={secret}\n{rest}"
     assert mode(path) == 0o600
 
 
@@ -71,18 +75,21 @@ def test_a_secret_that_is_not_mentioned_is_added_at_the_end(path, text):
     path.write_text(text)
     assert env_file.ensure(path) is True
     assert path.read_text().startswith(text.rstrip())
-    assert path.read_text().endswith(f"\nORTHANC_PASSWORD={password(path)}\n") and password(path)
+    assert password(path)
+    added = f"\nORTHANC_PASSWORD={password(path)}\nORTHANC_USERNAME=labelpod\n"
+    assert path.read_text().endswith(added), "plain Compose would not know that there is a .env"
 
 
 @pytest.mark.parametrize("line", ["ORTHANC_PASSWORD=mine", "ORTHANC_PASSWORD='mine'"])
 def test_a_secret_of_the_users_own_is_kept(path, line):
-    path.write_text(f"{line}\n")
+    path.write_text(f"{line}\n{KEPT}")
     assert env_file.ensure(path) is False
     assert password(path) == "mine"
 
 
 def test_a_secret_in_the_environment_needs_none_in_the_file(path, monkeypatch):
-    monkeypatch.setenv("ORTHANC_PASSWORD", "mine")
+    for name in env_file.GENERATED:
+        monkeypatch.setenv(name, "mine")
     env_file.ensure(path)
     assert path.read_text() == settings.example()
 

@@ -37,10 +37,12 @@ def server(tmp_path, monkeypatch) -> Path:
         "WEIGHTS_WAIT": "0",
         "WORKSPACE": str(tmp_path / "workspace"),
         "WEIGHTS": str(tmp_path / "weights"),
+        "LISTEN": "127.0.0.1",
+        "USERS_FILE": str(tmp_path / "users.json"),
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    for name in ("DICOMWEB_USERNAME", "DICOMWEB_PASSWORD"):
+    for name in ("DICOMWEB_USERNAME", "DICOMWEB_PASSWORD", "LABEL_SERVER_TOKEN", "LABEL_SERVER_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "workspace"
 
@@ -56,6 +58,26 @@ def test_a_good_environment_gives_an_app_folder_with_our_app_in_it(server):
     prepare.main()
     assert (server / "radiology" / "main.py").resolve() == prepare.OWN_APP
     assert (server / "radiology" / "model").is_dir()
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0", "", "192.168.1.7"])
+def test_without_a_token_it_does_not_start_where_others_could_reach_it(server, monkeypatch, listen):
+    monkeypatch.setenv("LISTEN", listen)
+    assert "nobody would need a token: set LABEL_SERVER_TOKEN" in refused(prepare.main)
+    monkeypatch.setenv("LABEL_SERVER_TOKEN", "t" * 32)
+    prepare.main()
+
+
+def test_a_users_file_is_as_good_as_a_token(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("LISTEN", "0.0.0.0")
+    entry = '{"users": [{"name": "anna", "role": "annotator", "sha256": "%s"}]}' % ("0" * 64)
+    (tmp_path / "users.json").write_text(entry)
+    prepare.main()
+
+
+def test_a_token_file_that_cannot_be_read_is_said(server, monkeypatch):
+    monkeypatch.setenv("LABEL_SERVER_TOKEN_FILE", "/absent/token")
+    assert refused(prepare.main) == "LABEL_SERVER_TOKEN_FILE cannot be read: No such file or directory"
 
 
 @pytest.mark.parametrize(

@@ -148,9 +148,10 @@ def test_a_line_break_in_the_name_of_the_base_image_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_no_setting_brings_a_line_into_the_dockerfile_or_into_orthancs_configuration(name):
+    harmless = Settings().model_copy(update={name: "x"})
     hostile = Settings().model_copy(update={name: 'x"\nRUN touch /pwned\n", "AuthenticationEnabled": false, "'})
     for file in (DOCKERFILE, ORTHANC):
-        plain = lines_of(render.render(Settings())[file], render.stamp(Settings()))
+        plain = lines_of(render.render(harmless)[file], render.stamp(harmless))
         assert lines_of(render.render(hostile)[file], render.stamp(hostile)) == plain
 
 
@@ -194,9 +195,32 @@ def test_the_rendered_start_server_is_clean_under_shellcheck(tmp_path):
     lint("shellcheck", tmp_path / SCRIPT)
 
 
-def test_orthancs_configuration_is_json_with_authentication_and_without_a_password():
-    configuration = json.loads(render.render(Settings())[ORTHANC])
+def orthanc(**values: str) -> dict:
+    return json.loads(render.render(Settings(**values))[ORTHANC])
+
+
+def test_orthancs_configuration_is_json_with_authentication_and_without_users():
+    configuration = orthanc()
     assert configuration["AuthenticationEnabled"] is True
-    assert configuration["RegisteredUsers"] == {"${LABELPOD_ORTHANC_USERNAME}": "${LABELPOD_ORTHANC_PASSWORD}"}
+    assert "RegisteredUsers" not in configuration, "they are a secret, in a file of their own"
+    assert configuration["LuaScripts"] == ["/etc/orthanc/access.lua"]
     for way_in in ("ExecuteLuaEnabled", "RestApiWriteToFileSystemEnabled", "WebDavEnabled"):
         assert configuration[way_in] is False
+
+
+def test_orthanc_speaks_https_where_there_is_a_certificate():
+    assert orthanc()["SslEnabled"] is False
+    configuration = orthanc(TLS_CERT="cert.pem", TLS_KEY="key.pem")
+    assert configuration["SslEnabled"] is True and configuration["SslCertificate"] == "/run/secrets/tls_both"
+    assert configuration["SslMinimumProtocolVersion"] == 4, "TLS 1.2"
+
+
+@pytest.mark.parametrize("shown", ["true", "false"])
+def test_orthancs_web_pages_are_a_setting(shown):
+    configuration = orthanc(ORTHANC_EXPLORER=shown)
+    assert configuration["OrthancExplorerEnabled"] is (shown == "true")
+    assert configuration["OrthancExplorer2"]["Enable"] is (shown == "true")
+
+
+def test_the_images_default_is_the_stacks_own_orthanc():
+    assert "default_studies=http://orthanc:8042/dicom-web\n" in render.render(Settings())[SCRIPT]

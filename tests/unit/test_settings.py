@@ -64,8 +64,9 @@ def test_every_setting_says_in_one_line_what_it_is_for(name):
     assert f"| `{name}` |" in settings.table() and description in settings.table()
 
 
-def test_every_setting_that_is_called_a_password_is_a_secret():
-    assert settings.secret_names() == tuple(name for name in Settings.model_fields if "PASSWORD" in name)
+def test_every_setting_that_is_called_a_password_or_token_is_a_secret():
+    called_so = tuple(name for name in Settings.model_fields if name.endswith(("PASSWORD", "TOKEN")))
+    assert settings.secret_names() == called_so
 
 
 def test_without_an_env_file_the_defaults_hold(tmp_path):
@@ -164,6 +165,19 @@ def test_an_unknown_model_is_refused_with_the_models_there_are(refusal):
         ("BASE_IMAGE", "debian bookworm", "not the name of an image"),
         ("BASE_IMAGE", "-v", "not the name of an image"),
         ("SHM_SIZE", "2 gigabytes", "match"),
+        ("LABEL_SERVER_MEMORY", "-1", "match"),
+        ("ORTHANC_MEMORY", "4 gb", "match"),
+        ("DICOM_BIND_ADDRESS", "0.0.0.0/0", "only names"),
+        ("LABEL_SERVER_TOKEN", "0123456789abcdefghi", "at least 20"),
+        ("LABEL_SERVER_TOKEN", "0123456789abcdefghi/", "nothing else is allowed"),
+        ("LABEL_SERVER_TOKEN", "0123456789abcdefghi%41", "nothing else is allowed"),
+        ("ORTHANC_USERNAME", "label-server", "own login"),
+        ("ORTHANC_EXPLORER", "maybe", "'true' or 'false'"),
+        ("MAX_BODY_MB", "0", "1"),
+        ("MAX_HEADER_KB", "65", "64"),
+        ("MAX_REQUESTS_PER_USER", "many", "not a whole number"),
+        ("SLOW_CLIENT_SECONDS", "0", "1"),
+        ("INFER_QUEUE", "-1", "not a whole number"),
         ("SHM_SIZE", "0gb", "match"),
     ],
 )
@@ -226,6 +240,21 @@ def test_the_checks_own_error_does_not_show_a_secret_either():
 def test_a_login_in_the_studies_url_is_refused_because_the_url_is_baked_into_the_image(refusal, url):
     error = refusal(f"STUDIES={url}\n")
     assert "DICOMWEB_PASSWORD" in error.message and SECRET not in error.message
+
+
+@pytest.mark.parametrize(("there", "missing"), [("TLS_CERT", "TLS_KEY"), ("TLS_KEY", "TLS_CERT")])
+def test_a_certificate_without_its_key_is_refused_and_a_key_without_its_certificate(refusal, load, there, missing):
+    error = refusal(f"{there}=tls/file.pem\n")
+    assert there in error.message and missing in error.message and missing in error.remedy
+    assert load(f"{there}=tls/file.pem\n{missing}=tls/other.pem\n").tls is True
+
+
+def test_with_https_the_stacks_orthanc_is_reached_by_https_and_no_other_way(refusal, load):
+    https = "TLS_CERT=cert.pem\nTLS_KEY=key.pem\n"
+    assert load(https).own_dicomweb == "https://orthanc:8042/dicom-web"
+    assert load().own_dicomweb == "http://orthanc:8042/dicom-web"
+    assert "HTTPS only" in refusal(f"{https}STUDIES=http://orthanc:8042/dicom-web\n").message
+    assert load(f"{https}STUDIES=http://pacs/dicom-web\n").STUDIES == "http://pacs/dicom-web"
 
 
 def test_settings_are_not_changed_once_they_are_read():

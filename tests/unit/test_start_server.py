@@ -26,7 +26,7 @@ def test_with_no_environment_at_all_the_rendered_defaults_are_served(start, tmp_
     assert (environment["LABELS"], environment["MODELS"]) == (settings.LABELS, settings.MODELS)
     assert (environment["STUDIES_WAIT"], environment["WEIGHTS_WAIT"]) == ("60", "60")
     server = started.server
-    assert server.arguments[:3] == ["-m", "monailabel.main", "start_server"]
+    assert server.arguments[:3] == ["-m", "app.serve", "start_server"]
     assert server.option("--studies") == settings.STUDIES
     assert server.option("--app") == str(tmp_path / "workspace" / "radiology")
     assert server.option("--uvicorn_app") == "app.gate:app"
@@ -106,6 +106,27 @@ def test_the_dicomweb_login_reaches_the_server_by_its_environment_alone(start):
     assert "DICOMWEB_PASSWORD" not in environment
     assert not [word for call in (started.prepare, started.server) for word in call.arguments if "hunter2" in word]
     assert started.prepare.environment["DICOMWEB_PASSWORD"] == "hunter2 'x' $y"
+
+
+def test_the_password_may_stand_in_a_file(start, tmp_path):
+    secret = tmp_path / "password"
+    secret.write_text("hunter2 'x' $y\n")
+    started = start(DICOMWEB_USERNAME="reader", DICOMWEB_PASSWORD_FILE=str(secret))
+    assert started.server.environment["MONAI_LABEL_DICOMWEB_PASSWORD"] == "hunter2 'x' $y"
+    assert started.prepare.environment["DICOMWEB_PASSWORD"] == "hunter2 'x' $y"
+    missing = start(DICOMWEB_USERNAME="reader", DICOMWEB_PASSWORD_FILE="/absent/password")
+    assert missing.code != 0 and missing.server is None
+
+
+def test_it_listens_everywhere_unless_told_otherwise(start):
+    assert start().server.option("--host") == "0.0.0.0"
+    assert start(LISTEN="127.0.0.1").server.option("--host") == "127.0.0.1"
+
+
+def test_no_checkpoint_is_loaded_as_code_and_mlflow_tells_nobody(start):
+    environment = start().server.environment
+    assert environment["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] == "1"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
 def test_only_series_of_the_wanted_modality_are_searched(start):

@@ -8,7 +8,9 @@ import logging
 import re
 import shutil
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,11 +24,11 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.datastore.utils.convert import binary_to_image, dicom_to_nifti
 from monailabel.interfaces.datastore import DefaultLabelTag
-from monailabel.interfaces.exception import ImageNotFoundException
+from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 from monailabel.utils.others.generic import md5_digest
 from pydicom import Dataset
 
-from app import segments
+from app import segments, users
 from app.series_index import SeriesIndex
 from labelpod.labels import Label
 
@@ -64,6 +66,8 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
         root = cache / md5_digest(client.base_url)
         self._incoming = root / ".incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
+        # Requests are answered by several threads, and upstream's list of images and labels is made for one.
+        self._mutex = threading.RLock()
         # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
         LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
 
@@ -102,6 +106,15 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
                 self._fetch(image_id, path)
         return str(path)
 
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Refuse: what is uploaded here would stand in the cache for an image of the DICOMweb server.
+
+        Raises:
+            MONAILabelException: always.
+
+        """
+        raise MONAILabelException(MONAILabelError.INVALID_INPUT, "images come from the DICOMweb server: send it there")
+
     def _image_file(self, image_id: str) -> Path:
         return Path(self._datastore.image_path(), f"{Path(image_id).name}.nii.gz").resolve()
 
@@ -136,11 +149,13 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
     def _register(self, image_id: str, series: Dataset) -> None:
         info = self._describe(series)
         info.update({"ts": int(time.time()), "name": f"{image_id}.nii.gz"})
-        self._init_from_datastore_file()
-        known = self._datastore.objects.get(image_id)
-        labels = known.labels if known else {}
-        self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"), labels=labels)
-        self._update_datastore_file()
+        with self._mutex:
+            self._init_from_datastore_file()
+            known = self._datastore.objects.get(image_id)
+            labels = known.labels if known else {}
+            model = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"), labels=labels)
+            self._datastore.objects[image_id] = model
+            self._update_datastore_file()
 
     def _describe(self, series: Dataset) -> dict[str, Any]:
         fields = ["SeriesInstanceUID", "StudyInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID"]
@@ -161,13 +176,15 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
 
         """
         image_file = self.get_image_uri(image_id)
+        label_info["user"] = users.current.get().name
         with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
             if label_filename.endswith(".bin"):
                 as_image = binary_to_image(image_file, label_filename)
                 label_filename = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
             if label_tag == DefaultLabelTag.FINAL:
                 label_filename = str(self._store_final(image_id, image_file, label_filename, label_info, folder))
-            LocalDatastore.save_label(self, image_id, str(label_filename), label_tag, label_info)
+            with self._mutex:
+                LocalDatastore.save_label(self, image_id, str(label_filename), label_tag, label_info)
         self._index.forget()
         return image_id
 
@@ -206,8 +223,45 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
         with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
             path = _write_label(voxels, image, Path(folder, "label.nii.gz"))
             info = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
-            LocalDatastore.save_label(self, image_id, str(path), label_tag, info)
+            with self._mutex:
+                LocalDatastore.save_label(self, image_id, str(path), label_tag, info)
         return str(LocalDatastore.get_label_uri(self, image_id, label_tag))
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to what is known of an image."""
+        with self._mutex:
+            super().update_image_info(image_id, info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is known of a label, its state in a review among it."""
+        with self._mutex:
+            super().update_label_info(label_id, label_tag, info)
+
+    def remove_image(self, image_id: str) -> None:
+        """Remove an image and its labels from the cache."""
+        with self._mutex:
+            super().remove_image(image_id)
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label from the cache."""
+        with self._mutex:
+            super().remove_label(label_id, label_tag)
+
+    def json(self) -> dict[str, Any]:
+        """All images and labels that the cache knows."""
+        with self._mutex:
+            return dict(super().json())
+
+    def status(self) -> dict[str, Any]:
+        """How many images there are, how many of them have a label, and how many labels of each tag."""
+        with self._mutex:
+            tags = Counter(tag for known in self._datastore.objects.values() for tag in known.labels)
+        # Without the mutex: these two may ask the DICOMweb server.
+        return {
+            "total": len(self.list_images()),
+            "completed": len(self.get_labeled_images()),
+            "label_tags": dict(tags),
+        }
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Image and label files of all labelled images, for training; fetches what the cache lacks."""

@@ -15,7 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from app import dicomweb_tls
+
 logger = logging.getLogger(__name__)
+# It says whole URLs, and with them what a user searches for.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 # DICOMweb's own resources: studies, series and instances, by UID, and what hangs below them.
 _UID = r"[0-9.]{1,64}"
@@ -39,29 +43,34 @@ def allowed(method: str, path: str) -> bool:
     return ".." not in path and pattern.fullmatch(path) is not None
 
 
+def client(timeout: httpx.Timeout) -> httpx.AsyncClient:
+    """A client with the server's login."""
+    login = (settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD)
+    return httpx.AsyncClient(auth=login if all(login) else None, timeout=timeout, verify=dicomweb_tls.context() or True)
+
+
 async def _forward(request: Request) -> Response:
     path = request.path_params["path"]
     if not allowed(request.method, path):
         return JSONResponse({"detail": "Not a DICOMweb resource"}, 404)
-    login = (settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD)
-    client = httpx.AsyncClient(auth=login if all(login) else None, timeout=_TIMEOUT)
+    upstream = client(_TIMEOUT)
     url = httpx.URL(f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/{path}").copy_with(
         query=request.url.query.encode() or None
     )
     headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
     content = request.stream() if request.method == "POST" else None
     try:
-        answer = await client.send(
-            client.build_request(request.method, url, headers=headers, content=content), stream=True
+        answer = await upstream.send(
+            upstream.build_request(request.method, url, headers=headers, content=content), stream=True
         )
     except httpx.HTTPError as error:
-        await client.aclose()
+        await upstream.aclose()
         logger.warning(f"DICOMweb proxy: {type(error).__name__}")
         return JSONResponse({"detail": "The DICOMweb server does not answer"}, 503, {"Retry-After": "5"})
 
     async def close() -> None:
         await answer.aclose()
-        await client.aclose()
+        await upstream.aclose()
 
     return StreamingResponse(
         _raw(answer),

@@ -1,104 +1,166 @@
-"""The ASGI application that the server runs: monailabel's own, with its doors put right.
+"""The ASGI application that the server runs: nobody comes to monailabel's own without a token.
 
-Around upstream's application stand a DICOMweb proxy that keeps the query string and has time-outs, OHIF's
-files with their own types, and answers that say what is wrong instead of a bare 500.
+The order is that of cost: what can be refused without reading anything is refused first. Only `/healthz` answers
+without a token.
 """
 
 import logging
-from pathlib import Path
+import os
+import time
 
-import monailabel
-import requests
-from fastapi.staticfiles import StaticFiles
+import httpx
 from monailabel.app import app as upstream
-from monailabel.interfaces.exception import (
-    ImageNotFoundException,
-    LabelNotFoundException,
-    MONAILabelError,
-    MONAILabelException,
-)
+from monailabel.config import settings
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import dicomweb_proxy
-from app.datastore import IncompleteSeries
-from app.segments import LabelError
+from app import checks, credentials, dicomweb_proxy, doors, limits, users
+from app.answers import HANDLERS
+from app.ohif import OhifFiles
+from app.users import LOOPBACK, Users
 
 logger = logging.getLogger(__name__)
+access = logging.getLogger("access")
 
-OHIF = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
-
-
-def _answer(status: int, detail: str, **headers: str) -> Response:
-    logger.warning(f"{status}: {detail}")
-    return JSONResponse({"detail": detail}, status, headers or None)
-
-
-async def _not_found(request: Request, error: Exception) -> Response:
-    return _answer(404, getattr(error, "msg", str(error)))
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    invalid = getattr(error, "error", None) == MONAILabelError.INVALID_INPUT
-    return _answer(400 if invalid else 500, getattr(error, "msg", str(error)))
-
-
-async def _bad_label(request: Request, error: Exception) -> Response:
-    return _answer(422, f"The label was not saved: {error}")
-
-
-async def _dicomweb_away(request: Request, error: Exception) -> Response:
-    # The class alone: requests puts the URL, and with it a user's query, into its messages.
-    return _answer(503, f"The DICOMweb server does not answer ({type(error).__name__})", **{"Retry-After": "5"})
-
-
-async def _dicomweb_refused(request: Request, error: Exception) -> Response:
-    answer = getattr(error, "response", None)
-    status = answer.status_code if answer is not None else "an error"
-    return _answer(502, f"The DICOMweb server answered {status}")
-
-
-async def _incomplete(request: Request, error: Exception) -> Response:
-    return _answer(503, str(error), **{"Retry-After": "5"})
-
-
-for kind, handler in (
-    (ImageNotFoundException, _not_found),
-    (LabelNotFoundException, _not_found),
-    (MONAILabelException, _refused),
-    (LabelError, _bad_label),
-    (IncompleteSeries, _incomplete),
-    (requests.ConnectionError, _dicomweb_away),
-    (requests.Timeout, _dicomweb_away),
-    (requests.HTTPError, _dicomweb_refused),
-):
-    upstream.add_exception_handler(kind, handler)
-
-
-class OhifFiles(StaticFiles):
-    """OHIF: its files with their types (upstream sends index.html for those in sub-folders), pages else."""
-
-    def lookup_path(self, path: str) -> tuple[str, object]:
-        """A file where there is one; any other path is a page of the viewer's own."""
-        full_path, stat = super().lookup_path(path)
-        if stat is None or path in ("", "."):
-            return super().lookup_path("index.html")
-        return full_path, stat
-
-
-async def _alive(request: Request) -> Response:
-    return PlainTextResponse("alive\n")
-
-
-app = Starlette(
-    routes=[
-        Route("/healthz", _alive),
-        Mount("/proxy/dicom", routes=dicomweb_proxy.routes),
-        Mount("/ohif", OhifFiles(directory=OHIF)),
-        Mount("/", upstream),
-    ],
-    # A mounted application's own start-up is not run by itself: it loads the models.
-    lifespan=upstream.router.lifespan_context,
+# OHIF decodes images with WebAssembly in workers that it makes itself; it needs nothing of other servers.
+_CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' blob: data:; font-src 'self' data:; connect-src 'self' blob: data:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": _CONTENT_POLICY,
+}
+_ALIVE = PlainTextResponse("alive\n")
+_UNKNOWN = "Not authorised"
+
+
+class Gate:
+    """Asks for a token, keeps to the limits, and looks at the path before the application sees it.
+
+    Args:
+        inner: the application behind the gate.
+        known: the users.
+        open_on_loopback: whether nobody needs a token where no user is known.
+
+    """
+
+    def __init__(self, inner: ASGIApp, known: Users, open_on_loopback: bool) -> None:
+        self._inner = inner
+        self._users = known
+        self._open_on_loopback = open_on_loopback
+        self._failures = limits.Failures()
+        self._concurrency = limits.Concurrency()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass it on."""
+        if scope["type"] == "lifespan":
+            await self._inner(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        elif scope["path"] == "/healthz":
+            await _ALIVE(scope, receive, send)
+        else:
+            await self._request(scope, receive, send)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.monotonic()
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        entry = None
+        try:
+            limits.headers(scope)
+            entry = self._identify(scope)
+            # Only now: the path of a stranger may hold a mistyped token.
+            _check_address(scope)
+            users.current.set(entry.user)
+            with self._concurrency.of(entry.user.name):
+                application = credentials.browser_login(scope, entry) or self._inner
+                await application(scope, limits.body(receive), noting)
+        except HTTPException as refused:
+            answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
+            await answer(scope, receive, noting)
+        finally:
+            who, path = (entry.user.name, scope["path"]) if entry and status != 400 else ("-", "-")
+            took = (time.monotonic() - started) * 1000
+            access.info(f"{_address(scope)} {who} {scope['method']} {path} {status} {took:.0f} ms")
+
+    def _identify(self, scope: Scope) -> credentials.Entry:
+        entry = credentials.identify(scope, self._users, self._open_on_loopback)
+        if entry:
+            return entry
+        if self._failures.note(_address(scope)):
+            raise HTTPException(429, _UNKNOWN, {"Retry-After": "60"})
+        raise HTTPException(401, _UNKNOWN, {"WWW-Authenticate": "Bearer"})
+
+
+def _check_address(scope: Scope) -> None:
+    try:
+        checks.path(scope["raw_path"].decode("latin-1"))
+        # A backslash in a DICOM query parts values; it goes to the DICOMweb server alone.
+        if not scope["path"].startswith("/proxy/dicom/"):
+            checks.query(scope["query_string"].decode("latin-1"))
+    except checks.Refused as problem:
+        raise HTTPException(400, f"Refused: {problem}") from None
+
+
+def _address(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else "-"
+
+
+async def _home(request: Request) -> Response:
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/ohif/", 303)
+    return JSONResponse({"name": "labelpod", "user": users.current.get().name})
+
+
+async def _ready(request: Request) -> Response:
+    """Whether a label can be asked for: models are loaded before any request; the DICOMweb server must answer."""
+    if settings.MONAI_LABEL_STUDIES.startswith("/"):
+        return PlainTextResponse("ready\n")
+    try:
+        async with dicomweb_proxy.client(httpx.Timeout(3)) as client:
+            answer = await client.get(f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/studies", params={"limit": "1"})
+        problem = "" if answer.is_success else f"answers {answer.status_code}"
+    except httpx.HTTPError as error:
+        problem = f"does not answer ({type(error).__name__})"
+    if problem:
+        return PlainTextResponse(f"the DICOMweb server {problem}\n", 503, {"Retry-After": "5"})
+    return PlainTextResponse("ready\n")
+
+
+def _application() -> Starlette:
+    api = doors.application(settings.MONAI_LABEL_PROJECT_NAME)
+    for kind, handler in HANDLERS.items():
+        api.add_exception_handler(kind, handler)
+    return Starlette(
+        routes=[
+            Route("/", _home),
+            Route("/readyz", _ready),
+            Mount("/proxy/dicom", routes=dicomweb_proxy.routes),
+            Mount("/ohif", OhifFiles()),
+            Mount("/", api),
+        ],
+        exception_handlers=HANDLERS,
+        # A mounted application's own start-up is not run by itself: it loads the models.
+        lifespan=upstream.router.lifespan_context,
+    )
+
+
+app = Gate(_application(), users.from_environment(), os.environ.get("LISTEN", "") in LOOPBACK)
+# A training, which inherits the environment, has no use for it.
+os.environ.pop("LABEL_SERVER_TOKEN", None)

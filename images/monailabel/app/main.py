@@ -8,20 +8,31 @@ import importlib.util
 import logging
 import os
 import sys
+import tempfile
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import itk
+import numpy as np
 import torch
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.exception import ImageNotFoundException
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
 
 from app import tasks
 from app.datastore import RepairedDicomWebDatastore
+from app.leases import Leases
 from app.session import dicomweb_session
+from app.settings import SAMPLE_LEASE_SECONDS
+from app.strategies import LeasedStrategy, RandomStrategy
+from app.uploads import BoundedSessions
 from labelpod import labels
 
 logger = logging.getLogger(__name__)
@@ -83,6 +94,28 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
             infers["deepgrow_pipeline"] = pipeline
         return infers | self._unavailable
 
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """The sample app's trainers; DeepGrow's are repaired."""
+        trainers: dict[str, TrainTask] = super().init_trainers()
+        if any(name.startswith("deepgrow") for name in trainers):
+            from app.trainers import Deepgrow  # needs the sample app's `lib`
+
+            for name in ("deepgrow_2d", "deepgrow_3d"):
+                if name in trainers:
+                    trainers[name].__class__ = Deepgrow
+        return trainers
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """The sample app's strategies; none gives an annotator what another is working on."""
+        self._leases = Leases(Path(self.app_dir).parent / "leases.json", SAMPLE_LEASE_SECONDS)
+        strategies: dict[str, Strategy] = super().init_strategies() | {"random": RandomStrategy()}
+        return {name: LeasedStrategy(strategy, self._leases) for name, strategy in strategies.items()}
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:
+        """Nobody works on the image any more."""
+        super().on_save_label(image_id, label_id)
+        self._leases.end(image_id)
+
     def info(self) -> dict[str, Any]:
         """Upstream's information; our labels first, the device, and of each model whether it is trained."""
         meta: dict[str, Any] = super().info()
@@ -111,9 +144,46 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
             _LABELS,
         )
 
+    def _load_sessions(self, load: bool = False) -> BoundedSessions | None:
+        if not load:
+            return None
+        return BoundedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Upstream's inference, on images alone.
+
+        Upstream reads any file of that path (interfaces/app.py:286); the server's own uploads are absolute paths,
+        which no client may send.
+
+        Raises:
+            ImageNotFoundException: a file of the server is asked for.
+
+        """
+        _no_file_of_the_server(request.get("image"))
+        return super().infer(request, datastore)
+
+    def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """The same for whole slide images."""
+        _no_file_of_the_server(request.get("image"))
+        return super().infer_wsi(request, datastore)
+
     def on_init_complete(self) -> None:
         """Say in the log what the models are worth."""
         super().on_init_complete()
         untrained = [name for name, task in self._infers.items() if not tasks.is_trained(task)]
         if untrained:
             logger.warning(f"Untrained models (no pretrained weights, nothing trained yet): {', '.join(untrained)}")
+        # ITK loads its parts at the first image, and nothing else runs while it does.
+        threading.Thread(target=_load_itk, name="LOAD_ITK", daemon=True).start()
+
+
+def _load_itk() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "first.nii.gz"))
+        itk.imwrite(itk.image_from_array(np.zeros((2, 2, 2), np.uint8)), path, True)
+        itk.imread(path)
+
+
+def _no_file_of_the_server(image: object) -> None:
+    if isinstance(image, str) and not Path(image).is_absolute() and Path(image).exists():
+        raise ImageNotFoundException(f"Image {image} not found")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 
-from app import weights
+from app import dicomweb_tls, users, weights
 from labelpod import labels
 
 SAMPLE_APPS = Path(sys.prefix, "monailabel", "sample-apps")
@@ -48,6 +48,25 @@ def check_names(app: str, models: list[str]) -> None:
         raise NotReady("MODELS: sam2 needs another model beside it")
 
 
+def check_door() -> None:
+    """Refuse to be reached by others while nobody needs a token.
+
+    Raises:
+        NotReady: with what to set.
+
+    """
+    try:
+        known = users.from_environment().all()
+    except OSError as error:
+        raise NotReady(f"LABEL_SERVER_TOKEN_FILE cannot be read: {error.strerror}") from None
+    listen = os.environ.get("LISTEN", "")
+    if not known and listen not in users.LOOPBACK:
+        raise NotReady(
+            f"anybody could reach the server at {listen or 'every address'} and nobody would need a token: "
+            "set LABEL_SERVER_TOKEN, or LISTEN=127.0.0.1"
+        )
+
+
 def lay_out(workspace: Path, app: str) -> Path:
     """Make the app folder on the volume: our main.py, and the sample app's files where it has more.
 
@@ -77,12 +96,13 @@ def wait_for_dicomweb(url: str, seconds: float) -> None:
 
     """
     user, password = os.environ.get("DICOMWEB_USERNAME", ""), os.environ.get("DICOMWEB_PASSWORD", "")
-    login = (user, password) if user and password else None
+    session = dicomweb_tls.bounded(requests.Session())
+    session.auth = (user, password) if user and password else None
     deadline = time.monotonic() + seconds
     while True:
         patience = max(1.0, min(10.0, deadline - time.monotonic()))
         try:
-            answer = requests.get(f"{url}/studies", params={"limit": "1"}, auth=login, timeout=(3, patience))
+            answer = session.get(f"{url}/studies", params={"limit": "1"}, timeout=(3, patience))
             if answer.ok:
                 return
             problem = f"it answers {answer.status_code}"
@@ -138,6 +158,7 @@ def main() -> None:
     models, bundles = _names("MODELS"), _names("BUNDLES")
     weights_wait, studies_wait = _seconds("WEIGHTS_WAIT"), _seconds("STUDIES_WAIT")
     check_names(app, models)
+    check_door()
     folder = lay_out(Path(os.environ["WORKSPACE"]), app)
     if app == "radiology":
         fetch_weights(folder / "model", models, weights_wait)

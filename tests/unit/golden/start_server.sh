@@ -11,9 +11,16 @@ export STUDIES_WAIT="${STUDIES_WAIT:-60}"
 export WEIGHTS_WAIT="${WEIGHTS_WAIT:-60}"
 export WORKSPACE="${WORKSPACE:-/workspace}"
 export WEIGHTS=/opt/labelpod/weights
+export LISTEN="${LISTEN:-0.0.0.0}"
+export TORCH_FORCE_WEIGHTS_ONLY_LOAD=1
+export MLFLOW_DISABLE_TELEMETRY=true
+if [[ -z ${DICOMWEB_PASSWORD:-} && -n ${DICOMWEB_PASSWORD_FILE:-} ]]; then
+  DICOMWEB_PASSWORD="$(<"$DICOMWEB_PASSWORD_FILE")"
+fi
+export DICOMWEB_PASSWORD="${DICOMWEB_PASSWORD:-}"
 python -m app.prepare
 export MONAI_LABEL_DICOMWEB_USERNAME="${DICOMWEB_USERNAME:-}"
-export MONAI_LABEL_DICOMWEB_PASSWORD="${DICOMWEB_PASSWORD:-}"
+export MONAI_LABEL_DICOMWEB_PASSWORD="$DICOMWEB_PASSWORD"
 unset DICOMWEB_USERNAME DICOMWEB_PASSWORD
 export MONAI_LABEL_DICOMWEB_SEARCH_FILTER="{\"Modality\":\"${STUDIES_MODALITY:-CT}\"}"
 export MONAI_LABEL_DICOMWEB_CACHE_EXPIRY=2
@@ -42,7 +49,7 @@ for pair in "${pairs[@]}"; do
   conf+=(--conf "${pair%%=*}" "${pair#*=}")
 done
 cd "$WORKSPACE"
-exec python -m monailabel.main start_server \
+exec python -m app.serve start_server \
   --app "$WORKSPACE/$APP" --studies "$STUDIES" \
-  --host 0.0.0.0 --port 8000 --uvicorn_app app.gate:app \
+  --host "$LISTEN" --port 8000 --uvicorn_app app.gate:app \
   "${conf[@]}"

@@ -1,0 +1,175 @@
+"""Upstream's endpoints that are open, to whom, and where they are worked on; what is not listed is closed.
+
+Closed are `/reload`, which drops all models under a running inference, upstream's own proxy and OHIF routes
+(dicomweb_proxy.py and ohif.py stand in their place), its static files and its pages, which load scripts from
+elsewhere.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+from fastapi.routing import APIRoute
+from monailabel.endpoints import (
+    activelearning,
+    batch_infer,
+    datastore,
+    infer,
+    info,
+    logs,
+    model,
+    scoring,
+    session,
+    train,
+    wsi_infer,
+)
+from monailabel.endpoints.user.auth import User as UpstreamUser
+from monailabel.interfaces.utils.app import app_instance
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from app import checks, lanes, models, users
+from app.users import Role
+
+_ROUTERS = (info, model, infer, wsi_infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
+
+
+@dataclass(frozen=True)
+class Door:
+    """Who may pass, where it leads, and what is looked at besides what always is."""
+
+    role: Role
+    lane: lanes.Lane = lanes.others
+    check: Callable[[dict[str, Any]], None] | None = None
+    among: tuple[str, str] | None = None  # a name in the path, and the app's collection that must have it
+    endpoint: Callable[..., Any] | None = None
+    fixed: tuple[tuple[str, Any], ...] = ()
+
+
+_ANNOTATOR, _REVIEWER, _ADMIN = Door(Role.ANNOTATOR), Door(Role.REVIEWER), Door(Role.ADMIN)
+_INFER = Door(Role.ANNOTATOR, lanes.inference, checks.some_image, among=("model", "_infers"))
+_IMAGE = Door(Role.ANNOTATOR, check=checks.new_image)
+# In the server's own process a training would run into its next inference.
+_IN_BACKGROUND = (("run_sync", False),)
+_TRAIN = Door(Role.ADMIN, check=checks.training, fixed=_IN_BACKGROUND)
+
+DOORS = {
+    ("GET", "/info/"): _ANNOTATOR,
+    ("POST", "/activelearning/{strategy}"): Door(Role.ANNOTATOR, among=("strategy", "_strategies")),
+    ("POST", "/infer/{model}"): _INFER,
+    ("POST", "/infer/wsi/{model}"): _INFER,
+    ("POST", "/infer/wsi_v2/{model}"): _INFER,
+    ("GET", "/datastore/"): _ANNOTATOR,
+    ("PUT", "/datastore/"): _IMAGE,
+    ("PUT", "/datastore/image"): _IMAGE,
+    ("GET", "/datastore/image"): _ANNOTATOR,
+    ("HEAD", "/datastore/image"): _ANNOTATOR,
+    ("GET", "/datastore/image/info"): _ANNOTATOR,
+    ("GET", "/datastore/label"): _ANNOTATOR,
+    ("HEAD", "/datastore/label"): _ANNOTATOR,
+    ("PUT", "/datastore/label"): _ANNOTATOR,
+    ("GET", "/datastore/label/info"): _ANNOTATOR,
+    ("GET", "/session/{session_id}"): _ANNOTATOR,
+    ("PUT", "/session/"): _ANNOTATOR,
+    ("DELETE", "/session/{session_id}"): _ANNOTATOR,
+    ("GET", "/train/"): _ANNOTATOR,
+    ("GET", "/scoring/"): _ANNOTATOR,
+    ("GET", "/batch/infer"): _ANNOTATOR,
+    ("PUT", "/datastore/image/info"): _REVIEWER,
+    ("PUT", "/datastore/label/info"): _REVIEWER,
+    ("PUT", "/datastore/updatelabelinfo"): _REVIEWER,
+    ("DELETE", "/datastore/"): _ADMIN,
+    ("DELETE", "/datastore/image"): _ADMIN,
+    ("DELETE", "/datastore/label"): _ADMIN,
+    ("GET", "/datastore/dataset"): _ADMIN,
+    ("POST", "/train/"): _TRAIN,
+    ("POST", "/train/{model}"): _TRAIN,
+    ("DELETE", "/train/"): _ADMIN,
+    ("POST", "/scoring/"): Door(Role.ADMIN, fixed=_IN_BACKGROUND),
+    ("POST", "/scoring/{method}"): Door(Role.ADMIN, among=("method", "_scoring_methods"), fixed=_IN_BACKGROUND),
+    ("DELETE", "/scoring/"): _ADMIN,
+    ("POST", "/batch/infer/{model}"): Door(Role.ADMIN, among=("model", "_infers"), fixed=_IN_BACKGROUND),
+    ("DELETE", "/batch/infer"): _ADMIN,
+    ("GET", "/model/{model}"): _ADMIN,
+    ("GET", "/model/info/{model}"): _ADMIN,
+    ("PUT", "/model/{model}"): Door(Role.ADMIN, endpoint=models.replace),
+    ("DELETE", "/model/{model}"): _ADMIN,
+    # As text: upstream's page loads its scripts from elsewhere.
+    ("GET", "/logs/"): Door(Role.ADMIN, fixed=(("html", False),)),
+    ("GET", "/logs/gpu"): _ADMIN,
+}
+
+
+class GuardedRoute(APIRoute):
+    """A route that answers 403 to a user without its role, before anything of the body is read."""
+
+    role = Role.ADMIN
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the user pass, or say which role it takes."""
+        if users.current.get().role < self.role:
+            answer = JSONResponse({"detail": f"This takes the role {self.role.name.lower()}"}, 403)
+            await answer(scope, receive, send)
+            return
+        await super().handle(scope, receive, send)
+
+
+def application(title: str) -> FastAPI:
+    """Upstream's endpoints behind their doors, and their description at /openapi.json."""
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, redirect_slashes=False)
+    for route in _upstream():
+        for method in sorted(route.methods):
+            if door := DOORS.get((method, route.path)):
+                _add(app, door, method, route)
+    return app
+
+
+def _upstream() -> Iterable[APIRoute]:
+    for module in _ROUTERS:
+        yield from (route for route in module.router.routes if isinstance(route, APIRoute))
+
+
+def _add(app: FastAPI, door: Door, method: str, route: APIRoute) -> None:
+    # With and without the slash at the end: a redirect would lose the token in front.
+    for path in sorted({route.path, route.path.rstrip("/")}):
+        guarded = GuardedRoute(
+            path,
+            _behind(door, door.endpoint or route.endpoint),
+            methods=[method],
+            name=route.name,
+            summary=route.summary,
+            tags=route.tags,
+            response_model=None,
+            include_in_schema=path == route.path,
+        )
+        guarded.role = door.role
+        app.router.routes.append(guarded)
+
+
+def _behind(door: Door, endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """The endpoint without upstream's `user`, its arguments checked, worked on in the door's lane."""
+    signature = inspect.signature(endpoint)
+    hidden = {"user", *dict(door.fixed)}
+
+    async def answer(**given: Any) -> Any:
+        arguments = checks.arguments(given)
+        if door.among and arguments[door.among[0]] not in getattr(app_instance(), door.among[1]):
+            raise HTTPException(404, f"There is no such {door.among[0]}")
+        if door.check:
+            door.check(arguments)
+        if "user" in signature.parameters:
+            arguments["user"] = UpstreamUser(username=users.current.get().name)
+        try:
+            return await door.lane.run(endpoint, arguments | dict(door.fixed))
+        except BaseException:
+            # They remove the upload; FastAPI runs them after a good answer only.
+            if cleaning := arguments.get("background_tasks"):
+                await cleaning()
+            raise
+
+    answer.__name__ = endpoint.__name__
+    shown = [each for each in signature.parameters.values() if each.name not in hidden]
+    answer.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    return answer

@@ -1,0 +1,16 @@
+"""The limits that the container's environment sets; each has a default."""
+
+import os
+
+
+def limit(name: str, default: int) -> int:
+    """A whole number from the environment."""
+    return int(os.environ.get(name) or default)
+
+
+MAX_BODY_BYTES = limit("MAX_BODY_MB", 2048) * 2**20
+MAX_HEADER_BYTES = limit("MAX_HEADER_KB", 32) * 2**10
+MAX_REQUESTS_PER_USER = limit("MAX_REQUESTS_PER_USER", 16)
+SLOW_CLIENT_SECONDS = limit("SLOW_CLIENT_SECONDS", 20)
+INFER_QUEUE = limit("INFER_QUEUE", 8)
+SAMPLE_LEASE_SECONDS = 60 * limit("SAMPLE_LEASE", 30)

@@ -1,0 +1,72 @@
+"""Which image an annotator gets next: upstream's strategies, among what nobody else works on."""
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.strategy import Strategy
+
+from app import users
+from app.leases import Leases
+
+
+class RandomStrategy(Strategy):
+    """By lot; what was offered long ago is likelier to be offered again.
+
+    Upstream's fails where every image was offered within the second: its weights add up to nothing
+    (monailabel 0.8.5, tasks/activelearning/random.py:49).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("Random Strategy")
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
+        """Choose an unlabelled image; None where there is none."""
+        images = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
+        if not images:
+            return None
+        offered = [datastore.get_image_info(image).get("strategy", {}).get(request["strategy"], {}) for image in images]
+        weights = [max(1, int(time.time()) - int(info.get("ts", 0))) for info in offered]
+        (chosen,) = random.choices(range(len(images)), weights)  # noqa: S311, nothing is kept secret by it
+        return {"id": images[chosen], "weight": weights[chosen]}
+
+
+class LeasedStrategy(Strategy):
+    """A strategy that chooses among what nobody else has.
+
+    Args:
+        strategy: the one that chooses.
+        leases: of all strategies.
+
+    """
+
+    def __init__(self, strategy: Strategy, leases: Leases) -> None:
+        super().__init__(strategy.description)
+        self._strategy = strategy
+        self._leases = leases
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
+        """Choose an image and lend it to the user, or to the client where several share a token."""
+        owner = f"{users.current.get().name}/{request.get('client_id') or ''}"
+        with self._leases.lock:
+            chosen = self._strategy(request, _Without(datastore, self._leases.of_others(owner)))
+            if chosen and chosen.get("id"):
+                self._leases.take(chosen["id"], owner)
+            return chosen
+
+
+class _Without:
+    """A datastore that hides some of its unlabelled images."""
+
+    def __init__(self, datastore: Datastore, hidden: set[str]) -> None:
+        self._datastore = datastore
+        self._hidden = hidden
+
+    def get_unlabeled_images(self, *arguments: Any, **named: Any) -> Sequence[str]:
+        images = self._datastore.get_unlabeled_images(*arguments, **named)
+        return [image for image in images if image not in self._hidden]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._datastore, name)

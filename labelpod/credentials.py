@@ -1,0 +1,60 @@
+"""The files in `secrets/`, which the containers read their logins, users and certificate from.
+
+The folder is for its owner alone. What is in it others can read, because the containers' users are others.
+"""
+
+import json
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from labelpod import atomic, tls, users
+from labelpod.settings import LABEL_SERVER_USER, Settings
+from labelpod.users import SECRETS
+
+ORTHANC_USERS = "orthanc_users.json"
+DICOMWEB_PASSWORD = "dicomweb_password"  # noqa: S105
+TLS_FILES = ("tls_cert.pem", "tls_key.pem", "tls_both.pem")
+
+
+def write(values: Settings, folder: Path = SECRETS) -> None:
+    """Bring the files up to date with the settings; those that are so already are not touched.
+
+    Raises:
+        DeployError: the certificate is no good, or the folder cannot be written.
+
+    """
+    atomic.folder(folder, 0o700)
+    files = {**_logins(values, folder), **_certificate(values)}
+    for name in set(TLS_FILES) - set(files):
+        (folder / name).unlink(missing_ok=True)
+    users.follow_admin(values.LABEL_SERVER_TOKEN, folder)
+    for name, text in files.items():
+        atomic.write(folder / name, text.encode(), 0o644)
+
+
+def _logins(values: Settings, folder: Path) -> dict[str, str]:
+    own = _own_password(folder / "label_server_password")
+    logins = {values.ORTHANC_USERNAME: values.ORTHANC_PASSWORD, LABEL_SERVER_USER: own}
+    # Nobody else's server is shown the login at our Orthanc.
+    ours = urlsplit(values.STUDIES or values.own_dicomweb).hostname == urlsplit(values.own_dicomweb).hostname
+    return {
+        ORTHANC_USERS: json.dumps({"RegisteredUsers": logins}, indent=2),
+        DICOMWEB_PASSWORD: values.DICOMWEB_PASSWORD or (own if ours else ""),
+    }
+
+
+def _own_password(file: Path) -> str:
+    """Of the label server at Orthanc: made once, and known to nobody else."""
+    if not file.exists():
+        atomic.write(file, secrets.token_urlsafe(24).encode(), 0o600)
+    return file.read_text(encoding="utf-8")
+
+
+def _certificate(values: Settings) -> dict[str, str]:
+    if not values.tls:
+        return {}
+    tls.check(values)
+    chain, key = tls.read(values)
+    # Orthanc wants both in one file.
+    return dict(zip(TLS_FILES, (chain, key, f"{key.rstrip()}\n{chain}"), strict=True))

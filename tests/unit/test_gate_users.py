@@ -1,0 +1,78 @@
+"""Who the gate lets in, from the users' file and the environment."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from app import users
+from app.users import Role, User, Users
+
+TOKEN = "t" * 32
+
+
+def entry(name: str, role: str, token: str) -> dict[str, str]:
+    return {"name": name, "role": role, "sha256": hashlib.sha256(token.encode()).hexdigest()}
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(users, "_LOOK_SECONDS", -1)  # looks at the file each time
+    return tmp_path / "users.json"
+
+
+def write(file: Path, *entries: dict[str, str]) -> None:
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps({"users": entries}))
+    draft.replace(file)
+
+
+def test_a_token_is_its_users(file):
+    write(file, entry("anna", "annotator", TOKEN), entry("rita", "reviewer", "r" * 32))
+    known = Users(file, "a" * 32)
+    assert known.find(TOKEN) == User("anna", Role.ANNOTATOR)
+    assert known.find("r" * 32) == User("rita", Role.REVIEWER)
+    assert known.find("a" * 32) == User("admin", Role.ADMIN)
+
+
+@pytest.mark.parametrize("token", ["", "t", TOKEN[:-1], TOKEN + "t", TOKEN.upper(), "ü" * 32])
+def test_any_other_token_is_nobodys(file, token):
+    write(file, entry("anna", "annotator", TOKEN))
+    assert Users(file, "").find(token) is None
+
+
+def test_a_changed_file_counts_at_once(file):
+    known = Users(file, "")
+    assert known.find(TOKEN) is None
+    write(file, entry("anna", "annotator", TOKEN))
+    assert known.find(TOKEN)
+    write(file)
+    assert known.find(TOKEN) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"users": [{"name": "x"}]}', '{"users": 3}', '{"users": ["x"]}', "null"]
+)
+def test_a_file_that_cannot_be_understood_lets_nobody_in(file, text):
+    write(file, entry("anna", "annotator", TOKEN))
+    known = Users(file, "a" * 32)
+    assert known.find(TOKEN)
+    file.write_text(text)
+    os.utime(file, (1, 1))
+    assert known.find(TOKEN) is None and known.find("a" * 32)
+
+
+def test_a_role_that_there_is_not_lets_nobody_in(file):
+    write(file, entry("anna", "emperor", TOKEN))
+    assert Users(file, "").find(TOKEN) is None
+
+
+def test_the_environment_may_hold_the_token_or_name_its_file(file, tmp_path):
+    secret = tmp_path / "token"
+    secret.write_text(f"{TOKEN}\n")
+    for environment in ({"LABEL_SERVER_TOKEN": TOKEN}, {"LABEL_SERVER_TOKEN_FILE": str(secret)}):
+        known = users.from_environment(environment | {"USERS_FILE": str(file)})
+        assert known.find(TOKEN) == User("admin", Role.ADMIN)
+    assert not users.from_environment({"USERS_FILE": str(file)}).all()

@@ -1,0 +1,76 @@
+"""Which Compose files make the stack, and which services must start again."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from labelpod import docker, stack
+from labelpod.settings import Settings
+from labelpod.stack import Stack
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list:
+    """What is asked of Compose; both services run since 1000 s after the epoch and are healthy."""
+    noted: list = []
+    container = SimpleNamespace(
+        state=SimpleNamespace(
+            running=True,
+            status="running",
+            started_at=datetime.fromtimestamp(1000, UTC),
+            health=SimpleNamespace(status="healthy"),
+        ),
+        restart_count=0,
+    )
+    compose = SimpleNamespace(
+        stop=lambda services: noted.append(("stop", sorted(services))), up=lambda **_: noted.append(("up",))
+    )
+    monkeypatch.setattr(docker, "client", lambda *_: SimpleNamespace(compose=compose))
+    monkeypatch.setattr(Stack, "containers", lambda _: {"orthanc": container, "label-server": container})
+    return noted
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch) -> dict[str, Path]:
+    """A file that each service reads at its start, older than the service."""
+    files = {name: tmp_path / name for name in ("orthanc", "label-server")}
+    for path in files.values():
+        path.touch()
+        os.utime(path, (900, 900))
+    absent = tmp_path / "absent"
+    monkeypatch.setattr(stack, "_READ_AT_START", {name: (absent, path) for name, path in files.items()})
+    return files
+
+
+def test_services_whose_files_are_older_than_they_are_go_on(calls, file):
+    Stack(Settings()).up()
+    assert calls == [("up",)]
+
+
+@pytest.mark.parametrize("name", ["orthanc", "label-server"])
+def test_a_service_that_started_before_its_file_was_written_starts_again(calls, file, name):
+    os.utime(file[name], (1100, 1100))
+    Stack(Settings()).up()
+    assert calls == [("stop", [name]), ("up",)]
+
+
+@pytest.mark.parametrize(
+    ("values", "gpu", "overlays"),
+    [
+        ({}, False, []),
+        ({}, True, ["compose.gpu.yaml"]),
+        ({"STUDIES": "/srv"}, False, ["compose.folder.yaml"]),
+        ({"TLS_CERT": "c", "TLS_KEY": "k"}, False, ["compose.tls.yaml"]),
+        (
+            {"TLS_CERT": "c", "TLS_KEY": "k", "STUDIES": "/srv"},
+            True,
+            ["compose.gpu.yaml", "compose.tls.yaml", "compose.folder.yaml"],
+        ),
+    ],
+)
+def test_the_settings_choose_the_overlays(monkeypatch, values, gpu, overlays):
+    monkeypatch.setattr(docker, "client", lambda files, *_: [path.name for path in files])
+    assert Stack(Settings(**values), gpu).compose == ["compose.yaml", *overlays]

@@ -1,0 +1,84 @@
+"""What `status` says of a stack, and how it asks."""
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from labelpod import addresses, status, tls
+from labelpod.settings import Settings
+
+TOKEN = "t" * 32
+INFO = {"device": "CPU", "labels": ["one"], "models": {}, "datastore": {"total": 2, "completed": 1}}
+
+
+@pytest.fixture
+def collect(web) -> Callable[..., dict]:
+    """The state of a stack whose label server is the stand-in."""
+
+    def run(**values: str) -> dict:
+        settings = Settings(
+            LABEL_SERVER_PORT=int(web.url.rpartition(":")[2]), LABEL_SERVER_TOKEN=TOKEN, ORTHANC_PASSWORD="p"
+        )
+        settings = settings.model_copy(update=values)
+        return status.collect(SimpleNamespace(values=settings, containers=dict))
+
+    return run
+
+
+def test_urls_are_ready_to_paste(collect, web):
+    state = collect()
+    assert state["label_server"]["url"] == f"{web.url}/{TOKEN}/"
+    assert state["ohif"]["url"] == f"{web.url}/{TOKEN}/ohif/"
+    assert state["orthanc"]["url"] == "http://127.0.0.1:8042/"
+    for url in (state["label_server"]["url"], state["ohif"]["url"]):
+        assert url in status.text(state)
+
+
+def test_the_token_is_sent_in_a_header_and_never_in_a_url(collect, web):
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    assert collect()["label_server"]["ready"] is True
+    ((path, headers),) = web.asked
+    assert path == "/info/" and headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_token_that_is_not_the_servers_is_said_with_what_to_do(collect, web):
+    web.pages["/info/"] = web.answer(401)
+    server = collect()["label_server"]
+    assert server["ready"] is False and "deploy.py up" in server["problem"] and TOKEN not in server["problem"]
+
+
+def test_a_server_that_does_not_answer_is_not_ready(collect, web):
+    web.pages["/info/"] = web.answer(503)
+    assert "no answer" in collect()["label_server"]["problem"]
+
+
+def test_others_are_told_an_address_that_they_can_reach_and_this_machine_asks_itself(collect, web):
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    state = collect(BIND_ADDRESS="0.0.0.0")
+    assert state["label_server"]["ready"] is True
+    assert "0.0.0.0" not in json.dumps(state)
+
+
+def test_dicom_has_an_address_of_its_own(collect):
+    state = collect(BIND_ADDRESS="127.0.0.2", DICOM_BIND_ADDRESS="127.0.0.3", ORTHANC_PORT=1, DICOM_PORT=2)
+    assert (state["orthanc"]["url"], state["orthanc"]["dicom"]) == ("http://127.0.0.2:1/", "LABELPOD@127.0.0.3:2")
+
+
+def test_with_a_certificate_every_url_is_https(collect, monkeypatch):
+    monkeypatch.setattr(tls, "trust", lambda _: True)
+    state = collect(TLS_CERT="cert.pem", TLS_KEY="key.pem")
+    for url in (state["label_server"]["url"], state["ohif"]["url"], state["orthanc"]["url"]):
+        assert url.startswith("https://127.0.0.1:")
+
+
+def test_before_there_is_a_token_the_url_has_none():
+    assert addresses.label_server(Settings(), "") == "http://127.0.0.1:8000/"
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("10.0.0.7", "10.0.0.7")]
+)
+def test_this_machine_asks_where_the_port_is_open(address, asked):
+    assert addresses.label_server_here(Settings(BIND_ADDRESS=address)) == f"http://{asked}:8000/"
