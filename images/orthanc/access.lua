@@ -1,10 +1,10 @@
 -- Who may ask Orthanc for what. Orthanc calls this for each request over HTTP whose login it has accepted, with the
 -- method that counts and the path without its query; registered users are otherwise all-powerful.
 --
--- The label server reads and stores images, and does nothing else: whoever takes it over gets no further.
+-- The label server reads and stores images, and takes back labels of its own: whoever takes it over gets no further.
 
 local READ = { "^/dicom%-web/studies$", "^/dicom%-web/series$", "^/dicom%-web/instances$", "^/dicom%-web/studies/.+$" }
-local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$" }
+local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$", "^/tools/lookup$" }
 
 -- A path that could mean another one than it says is refused, however Orthanc would read it.
 local function canonical(path)
@@ -20,12 +20,26 @@ local function one_of(path, patterns)
   return false
 end
 
+-- DICOMweb knows no deletion; a label that was replaced or deleted is found by its UID and deleted as Orthanc does it.
+local function own_label(path)
+  local id = path:match("^/series/([%x-]+)$")
+  if not id then
+    return false
+  end
+  local found, series = pcall(function() return ParseJson(RestApiGet("/series/" .. id, false)) end)
+  local tags = found and series and series["MainDicomTags"]
+  return tags and tags["Modality"] == "SEG" and tags["Manufacturer"] == "labelpod"
+end
+
 function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
   if username ~= "label-server" then
     return true
   end
   if not canonical(uri) then
     return false
+  end
+  if method == "DELETE" then
+    return own_label(uri)
   end
   return (method == "GET" and one_of(uri, READ)) or (method == "POST" and one_of(uri, STORE))
 end

@@ -36,7 +36,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, engine: None, request: pytes
     clone.environment["STUDIES_WAIT"] = "20"
     # Small, so that a test can go beyond them.
     clone.environment |= {"SLOW_CLIENT_SECONDS": "5", "MAX_BODY_MB": "64"}
-    clone.environment |= {"INFER_QUEUE": "2", "MAX_REQUESTS_PER_USER": "8"}
+    clone.environment |= {"INFER_QUEUE": "2", "MAX_REQUESTS_PER_USER": "12"}
     if request.config.getoption("--plain-upstream"):
         overlay = Path(__file__).with_name("upstream.yaml")
         clone.environment["COMPOSE_FILE"] = f"{clone.root / 'compose.yaml'}:{overlay}"

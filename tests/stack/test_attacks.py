@@ -173,6 +173,7 @@ ATTACKS: dict[str, Callable[[Attacker, str], requests.Response]] = {
     "a training with code of its own": lambda send, ct: send(
         "POST", "/train/deepgrow_2d?enqueue=true", json={"bundle_path": "/workspace/cache", "max_epochs": 1}
     ),
+    "an archive that slips out": lambda send, ct: session(send, "slip.zip", slipping_zip()),
     "an archive that unpacks a bomb": lambda send, ct: session(send, "bomb.zip", bomb()),
     "an archive with a link": lambda send, ct: session(send, "link.tar.gz", linking_tar()),
     "the files of the server's pages": lambda send, ct: send("GET", "/static/ohif/index.html"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -110,3 +111,14 @@ def test_orthanc_knows_nobody_else(stack: Clone):
     settings = stack.run_in("orthanc", "cat", "/etc/orthanc/users.json")
     assert set(json.loads(settings)["RegisteredUsers"]) == {"labelpod", "label-server"}
     assert "PASSWORD" not in stack.run_in("orthanc", "bash", "-c", "env")
+
+
+def test_the_label_server_deletes_labels_of_its_own_and_nothing_else(ask: Ask, pacs: Pacs, annotator, ct: str):
+    image = annotator.image(ct)
+    annotator.submit(ct, image, np.zeros(image.GetSize()[::-1], np.uint8))
+    for kind, status in (("CT", 403), ("SEG", 200)):
+        found = pacs.session.post(
+            f"{pacs.url}/tools/find", json={"Level": "Series", "Query": {"Modality": kind}}
+        ).json()
+        assert [ask("label-server", "DELETE", f"/series/{each}") for each in found] == [status], kind
+    assert len(pacs.series("CT")) == 1 and pacs.series("SEG") == []

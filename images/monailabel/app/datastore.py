@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +19,6 @@ import SimpleITK as sitk
 from dicomweb_client import DICOMwebClient
 from filelock import FileLock
 from monailabel.config import settings
-from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.datastore.utils.convert import binary_to_image, dicom_to_nifti
 from monailabel.interfaces.datastore import DefaultLabelTag
@@ -29,7 +27,9 @@ from monailabel.utils.others.generic import md5_digest
 from pydicom import Dataset
 
 from app import segments, users
-from app.series_index import SeriesIndex
+from app.guarded_datastore import GuardedDatastore
+from app.series_index import LabelSeries, SeriesIndex
+from app.withdrawal import delete_series
 from labelpod.labels import Label
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class IncompleteSeries(Exception):
     """The server sent fewer slices than it says the series has; asking again later may help."""
 
 
-class RepairedDicomWebDatastore(DICOMWebDatastore):
+class RepairedDicomWebDatastore(GuardedDatastore):
     """Upstream's datastore with its own list, download, label and cache handling.
 
     Args:
@@ -66,7 +66,6 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
         root = cache / md5_digest(client.base_url)
         self._incoming = root / ".incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
-        # Requests are answered by several threads, and upstream's list of images and labels is made for one.
         self._mutex = threading.RLock()
         # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
         LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
@@ -198,70 +197,71 @@ class RepairedDicomWebDatastore(DICOMWebDatastore):
             creator = str(info.get("user") or "")
             seg = segments.write(voxels, image, slices, self._labels, names, creator)
             self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
+            self._retire(image_id, creator, str(seg.SeriesInstanceUID))
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
             info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
-        info["label_info"] = [{"name": label.name, "idx": label.value} for label in self._labels]
+        info["label_info"] = self._listed()
         return _write_label(voxels, image, Path(folder, "label.nii.gz"))
+
+    def _retire(self, image_id: str, creator: str, new: str) -> None:
+        """Take back what the same person submitted before; the labels of others stay, and the newest counts."""
+        for label in self._index.labels_of(image_id):
+            if label.own and label.creator == creator and label.uid != new:
+                self._withdraw(label)
+
+    def _withdraw(self, label: LabelSeries) -> bool:
+        return delete_series(self._client._session, self._client.base_url, label.uid)
+
+    def _listed(self) -> list[dict[str, Any]]:
+        return [{"name": label.name, "idx": label.value} for label in self._labels]
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
         """Path of a label's NIfTI file, or "" where there is none.
 
         Upstream takes the id that REST passes for a SEG series and downloads the CT as if it were one
-        (dicom.py:101-123). Here the id is the image's, as everywhere else; a final label that the cache
-        does not have is read from the DICOMweb server, on the image's whole grid.
+        (dicom.py:101-123). Here the id is the image's, as everywhere else. A final label is that of the newest SEG
+        series in the DICOMweb server, whoever made it, on the image's whole grid and with the values of the
+        server's list; the cache serves where it has just that.
         """
         image_id = image_id or label_id
         cached = LocalDatastore.get_label_uri(self, image_id, label_tag)
-        if label_tag != DefaultLabelTag.FINAL or (cached and Path(cached).exists()):
+        if label_tag != DefaultLabelTag.FINAL:
             return str(cached)
         series = self._index.labels().get(image_id)
-        if series is None:
-            return ""
+        if series is None or (cached and Path(cached).exists() and self._is_of(image_id, series)):
+            return str(cached or "")
         image = sitk.ReadImage(self.get_image_uri(image_id))
         seg = self._client.retrieve_series(series.study_uid, series.uid)[0]
         voxels = segments.read(seg, image, self._labels)
         with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
             path = _write_label(voxels, image, Path(folder, "label.nii.gz"))
-            info = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
+            info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
+            info |= {"label_info": self._listed(), "user": series.creator}
             with self._mutex:
-                LocalDatastore.save_label(self, image_id, str(path), label_tag, info)
+                states = LocalDatastore.get_label_info(self, image_id, label_tag) if cached else {}
+                LocalDatastore.save_label(self, image_id, str(path), label_tag, states | info)
         return str(LocalDatastore.get_label_uri(self, image_id, label_tag))
 
-    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
-        """Add to what is known of an image."""
-        with self._mutex:
-            super().update_image_info(image_id, info)
-
-    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Add to what is known of a label, its state in a review among it."""
-        with self._mutex:
-            super().update_label_info(label_id, label_tag, info)
-
-    def remove_image(self, image_id: str) -> None:
-        """Remove an image and its labels from the cache."""
-        with self._mutex:
-            super().remove_image(image_id)
+    def _is_of(self, image_id: str, series: LabelSeries) -> bool:
+        info = LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL)
+        return info.get("SeriesInstanceUID") == series.uid and info.get("label_info") == self._listed()
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Remove a label from the cache."""
+        """Remove a label; a final one from the DICOMweb server as well, where upstream leaves it.
+
+        Raises:
+            MONAILabelException: the server does not let it go.
+
+        """
+        if label_tag == DefaultLabelTag.FINAL:
+            kept = [label for label in self._index.labels_of(label_id) if label.own and not self._withdraw(label)]
+            self._index.forget()
+            if kept:
+                raise MONAILabelException(
+                    MONAILabelError.INVALID_INPUT, "the DICOMweb server does not let its label be deleted"
+                )
         with self._mutex:
             super().remove_label(label_id, label_tag)
-
-    def json(self) -> dict[str, Any]:
-        """All images and labels that the cache knows."""
-        with self._mutex:
-            return dict(super().json())
-
-    def status(self) -> dict[str, Any]:
-        """How many images there are, how many of them have a label, and how many labels of each tag."""
-        with self._mutex:
-            tags = Counter(tag for known in self._datastore.objects.values() for tag in known.labels)
-        # Without the mutex: these two may ask the DICOMweb server.
-        return {
-            "total": len(self.list_images()),
-            "completed": len(self.get_labeled_images()),
-            "label_tags": dict(tags),
-        }
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Image and label files of all labelled images, for training; fetches what the cache lacks."""

@@ -36,10 +36,11 @@ class Leases:
             return {image for image, (who, until) in self._leases.items() if who != owner and until > now}
 
     def take(self, image: str, owner: str) -> None:
-        """Lend an image."""
+        """Lend an image; what the owner had until now is given back."""
         now = time.time()
         with self.lock:
-            self._leases = {each: lease for each, lease in self._leases.items() if lease[1] > now}
+            kept = ((each, lease) for each, lease in self._leases.items() if lease[1] > now and lease[0] != owner)
+            self._leases = dict(kept)
             self._leases[image] = (owner, now + self._seconds)
             self._write()
 

@@ -20,6 +20,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from labelpod.labels import Label
 
+# Told apart by it from the labels of other software, which are never replaced.
+MANUFACTURER = "labelpod"
 # How far, in voxels, a slice may lie from the grid it is said to lie on.
 TOLERANCE = 0.05
 # DICOM's type 2: the attribute must be there, its value need not.
@@ -133,7 +135,7 @@ def write(
         series_number=300,
         sop_instance_uid=generate_uid(),
         instance_number=1,
-        manufacturer="labelpod",
+        manufacturer=MANUFACTURER,
         manufacturer_model_name="MONAI Label",
         software_versions=version("monailabel"),
         device_serial_number="0",

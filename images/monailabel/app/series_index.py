@@ -14,18 +14,25 @@ from typing import Any
 from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
 
+from app.segments import MANUFACTURER
+
 _SERIES_FIELDS = ["StudyInstanceUID", "SeriesInstanceUID", "NumberOfSeriesRelatedInstances", "Modality"]
 _STUDY_FIELDS = ["StudyDate", "StudyTime", "PatientID"]
 
 
 @dataclass(frozen=True)
 class LabelSeries:
-    """A SEG series and the image series that it segments ("" if it names none)."""
+    """A SEG series and the image series that it segments ("" if it names none).
+
+    `own` says whether this software made it, `creator` who painted it.
+    """
 
     uid: str
     study_uid: str
     image_uid: str
     created: str
+    own: bool
+    creator: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,12 @@ class SeriesIndex:
     def labels(self) -> dict[str, LabelSeries]:
         """The newest SEG series of each image series that matches the filter, by image series UID."""
         return self._current().labels
+
+    def labels_of(self, image_uid: str) -> list[LabelSeries]:
+        """Every SEG series of one image series, the newest last."""
+        self._current()
+        found = [label for label in self._known_labels.values() if label.image_uid == image_uid]
+        return sorted(found, key=lambda label: label.created)
 
     def image(self, uid: str) -> Dataset | None:
         """What is known of one image series; the server is asked where the list does not have it."""
@@ -100,4 +113,5 @@ class SeriesIndex:
         references = instance.get("ReferencedSeriesSequence") or []
         image_uid = str(references[0].SeriesInstanceUID) if references else ""
         created = f"{instance.get('ContentDate', '')}{instance.get('ContentTime', '')}"
-        return LabelSeries(uid, study_uid, image_uid, created)
+        own = instance.get("Manufacturer") == MANUFACTURER
+        return LabelSeries(uid, study_uid, image_uid, created, own, str(instance.get("ContentCreatorName") or ""))
