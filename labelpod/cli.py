@@ -9,22 +9,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from labelpod import (
     __version__,
     addresses,
     console,
     doctor,
+    history,
     lifecycle,
     phantom,
     preflight,
     render,
     settings,
+    slicer,
     status,
     studies,
     testing,
+    training,
     users,
 )
 from labelpod.errors import DeployError
+from labelpod.label_server import LabelServer
 from labelpod.stack import ENV_FILE, SERVICES, Stack
 
 
@@ -118,6 +124,38 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def _train(options: argparse.Namespace) -> None:
+    with LabelServer(settings.load(ENV_FILE)) as server:
+        if options.stop:
+            console.out.print(training.stop(server, options.model), markup=False)
+            return
+        if options.model:
+            current = training.start(server, options.model, options.epochs, options.val_split, options.batch_size)
+        else:
+            current = training.running(server)
+        words = training.watch(server, current) if options.watch else training.LOOK_AGAIN
+        console.out.print(words, markup=False)
+
+
+def _history(options: argparse.Namespace) -> None:
+    stack = _stack()
+    with LabelServer(stack.values) as server:
+        found = history.runs(server, options.model)
+    _show(options, found, lambda: Text(history.table(found)))
+    if options.plot:
+        history.plot(stack, found, options.plot)
+        console.say(f"{options.plot} written")
+
+
+def _slicer(options: argparse.Namespace) -> None:
+    slicer.write(settings.load(ENV_FILE), options.output)
+    console.out.print(
+        f"{options.output} written; run it once by: Slicer --python-script {options.output}\n"
+        "It holds the token of admin: no other user of this machine can read it, and no other person should get it.",
+        markup=False,
+    )
+
+
 def _add_user(options: argparse.Namespace) -> None:
     values = settings.load(ENV_FILE)
     token = users.add(options.name, options.role)
@@ -194,6 +232,23 @@ def _parser() -> argparse.ArgumentParser:
     _json(_verb(actions, "list", _list_users, "names and roles"))
     _verb(actions, "revoke", _revoke_user, "let somebody in no more").add_argument("name", metavar="NAME")
 
+    train = _verb(verbs, "train", _train, "train a model on the labelled studies")
+    train.add_argument("model", nargs="?", metavar="MODEL", help="default: the one that is being trained")
+    train.add_argument("--epochs", type=_count, metavar="N", help="how often all labels are gone through")
+    train.add_argument("--val-split", type=_share, metavar="F", help="share of the labels to measure Dice on, as 0.2")
+    train.add_argument(
+        "--batch-size", type=_count, metavar="N", help="slices or regions at once; less takes less memory"
+    )
+    then = train.add_mutually_exclusive_group()
+    then.add_argument("--watch", action="store_true", help="show it until it ends; Ctrl-C leaves it running")
+    then.add_argument("--stop", action="store_true", help="stop the training that runs")
+    past = _verb(verbs, "history", _history, "what became of the trainings")
+    past.add_argument("model", nargs="?", metavar="MODEL", help="default: all")
+    past.add_argument("--plot", type=Path, metavar="FILE.png", help="draw loss and Dice")
+    _json(past)
+    connect = _verb(verbs, "slicer", _slicer, "write a script that connects 3D Slicer to the label server")
+    connect.add_argument("--output", type=Path, default=Path("connect.py"), metavar="FILE", help="default: %(default)s")
+
     test = _verb(verbs, "test", _test, "run the tests")
     _yes(test)
     tiers = "; ".join(f"{name}: {what}" for name, what in testing.TIERS.items())
@@ -216,6 +271,20 @@ def _yes(parser: argparse.ArgumentParser) -> None:
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to less than 1")
+    return number
 
 
 def _paths(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

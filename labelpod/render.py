@@ -1,13 +1,14 @@
 """Settings to files: pure, no disk but the templates, no network.
 
-Values reach a shell script or a Dockerfile only through the quoting filters `shell` and `docker`; a name that
-Jinja does not know is an error (StrictUndefined).
+Values reach a shell script, a Dockerfile or a Python program only through the quoting filters `shell`, `docker` and
+`python`; a name that Jinja does not know is an error (StrictUndefined).
 """
 
 import hashlib
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
@@ -17,6 +18,7 @@ from labelpod.settings import Settings, secret_names
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
+TEMPLATES = ROOT / "templates"
 # The driver tags whatever source it took under these names, so that compose.yaml needs no choice.
 BASE_TAG = "labelpod/debian:bookworm"
 ORTHANC_TAG = "labelpod/orthanc:local"
@@ -31,7 +33,7 @@ def stamp(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def render(settings: Settings, templates: Path = ROOT / "templates") -> dict[str, str]:
+def render(settings: Settings, templates: Path = TEMPLATES) -> dict[str, str]:
     """All generated files.
 
     Returns:
@@ -41,15 +43,6 @@ def render(settings: Settings, templates: Path = ROOT / "templates") -> dict[str
         DeployError: a template names something that is not given.
 
     """
-    # Not HTML: what is rendered are a Dockerfile, a shell script and JSON, each with a filter of its own.
-    environment = Environment(  # noqa: S701
-        loader=FileSystemLoader(templates),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(shell=shlex.quote, docker=_docker_quote)
     values = {
         "settings": settings.model_copy(update={"STUDIES": settings.STUDIES or settings.own_dicomweb}),
         "stamp": stamp(settings),
@@ -57,8 +50,27 @@ def render(settings: Settings, templates: Path = ROOT / "templates") -> dict[str
         "version": __version__,
         "weights_seconds": WEIGHTS_SECONDS,
     }
+    return {name: text(name, values, templates) for name in _TEMPLATES}
+
+
+def text(name: str, values: dict[str, Any], templates: Path = TEMPLATES) -> str:
+    """One template with these values.
+
+    Raises:
+        DeployError: the template names something that is not among them.
+
+    """
+    # Not HTML: what is rendered are a Dockerfile, a shell script, JSON and Python, each with a filter of its own.
+    environment = Environment(  # noqa: S701
+        loader=FileSystemLoader(templates),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(shell=shlex.quote, docker=_docker_quote, python=ascii)
     try:
-        return {name: environment.get_template(f"{name}.j2").render(values) for name in _TEMPLATES}
+        return environment.get_template(f"{name}.j2").render(values)
     except TemplateError as error:
         raise DeployError(f"template: {error.message}", "restore templates/ from the repository") from error
 

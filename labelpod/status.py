@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import httpx
-
-from labelpod import addresses, labels, tls
+from labelpod import addresses, labels
+from labelpod.errors import DeployError
+from labelpod.label_server import LabelServer
 from labelpod.settings import Settings
 from labelpod.stack import Stack
 
@@ -75,17 +75,8 @@ def _model(model: dict[str, Any]) -> str:
 
 def _info(values: Settings) -> tuple[dict[str, Any], str]:
     """The label server's /info/ and, where there is none, why."""
-    # In a header, because URLs are written to logs.
-    login = {"Authorization": f"Bearer {values.LABEL_SERVER_TOKEN}"}
-    patience = httpx.Timeout(_INFO_SECONDS, connect=3)
     try:
-        with httpx.Client(headers=login, timeout=patience, verify=tls.trust(values), trust_env=False) as client:
-            answer = client.get(f"{addresses.label_server_here(values)}info/")
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
-            return {}, "LABEL_SERVER_TOKEN is not its token: `python3 deploy.py up` makes it so"
-        answer.raise_for_status()
-        return answer.json(), ""
-    except httpx.ReadTimeout:
-        return {}, f"busy: no answer within {_INFO_SECONDS} s"
-    except (httpx.HTTPError, ValueError) as error:
-        return {}, f"no answer ({type(error).__name__})"
+        with LabelServer(values, _INFO_SECONDS) as server:
+            return server.info(), ""
+    except DeployError as error:
+        return {}, f"{error.message}; {error.remedy}"

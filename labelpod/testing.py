@@ -18,6 +18,7 @@ TIERS = {
     "contract": "what the files promise each other; no engine",
     "image": "what must be true of the built images",
     "stack": "the running stack, with a throw-away Orthanc",
+    "clients": "3D Slicer's core with the MONAI Label plugins as shipped, at a running stack",
 }
 # Program -> Debian package. Tests that miss one skip, and say so.
 _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "openssl")}

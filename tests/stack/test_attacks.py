@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Clone
+from tests.conftest import Clone, eventually
 from tests.stack.annotator import Annotator
+from tests.stack.pacs import Pacs
 
 SERVER = "label-server"
 REFUSED = {400, 401, 403, 404, 405, 413, 422, 429, 431}
@@ -55,20 +57,21 @@ def plain(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--plain-upstream"))
 
 
-@pytest.fixture(params=WHO)
-def attacker(request: pytest.FixtureRequest, stack: Clone, plain: bool) -> Iterator[Attacker]:
+@pytest.fixture(scope="module", params=WHO)
+def attacker(request: pytest.FixtureRequest, running: Clone) -> Iterator[Attacker]:
     """Each kind of user in turn; on plain upstream, which knows none, anybody."""
-    base = f"http://127.0.0.1:{stack.environment['LABEL_SERVER_PORT']}"
+    base = f"http://127.0.0.1:{running.environment['LABEL_SERVER_PORT']}"
+    plain = request.config.getoption("--plain-upstream")
     if plain:
         if request.param != "nobody":
             pytest.skip("plain upstream knows no users")
         yield Attacker(base)
     elif request.param in ("nobody", "admin"):
-        yield Attacker(base, stack.environment["LABEL_SERVER_TOKEN"] if request.param == "admin" else "")
+        yield Attacker(base, running.environment["LABEL_SERVER_TOKEN"] if request.param == "admin" else "")
     else:
-        added = stack.done("users", "add", "mallory", "--role", request.param, "--json")
+        added = running.done("users", "add", "mallory", "--role", request.param, "--json")
         yield Attacker(base, json.loads(added)["token"])
-        stack.done("users", "revoke", "mallory")
+        running.done("users", "revoke", "mallory")
 
 
 def files(stack: Clone) -> set[str]:
@@ -78,7 +81,7 @@ def files(stack: Clone) -> set[str]:
     """
     find = (
         "find /opt/labelpod /workspace /tmp -type f -not -path '*/logs/*' -not -name '*.lock'"
-        " -not -path '*/.incoming/*' -not -name 'datastore_v2.json' -not -path '/tmp/matplotlib/*'"
+        " -not -path '*/.incoming/*' -not -name 'datastore_v2.json' -not -name 'leases.json' -not -path '/tmp/matplotlib/*'"
         " -not -path '/tmp/tmp*.json' -not -name 'mlflow.db*' -printf '%p %s %T@\\n' 2>/dev/null"
     )
     return set(stack.run_in(SERVER, "bash", "-c", find).splitlines())
@@ -181,22 +184,37 @@ ATTACKS: dict[str, Callable[[Attacker, str], requests.Response]] = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_refused(stack: Clone, ct: str, plain: bool, attacker: Attacker, name: str):
-    annotator = Annotator(f"{attacker.base}/{'' if plain else stack.environment['LABEL_SERVER_TOKEN']}")
+@pytest.fixture(scope="module")
+def target(running: Clone, request: pytest.FixtureRequest, data: Path) -> str:
+    """A CT that the label server has in its cache."""
+    environment, plain = running.environment, request.config.getoption("--plain-upstream")
+    pacs = Pacs(f"http://127.0.0.1:{environment['ORTHANC_PORT']}", "labelpod", environment["ORTHANC_PASSWORD"])
+    pacs.delete_everything()
+    pacs.store(data / "chest-ct-mini")
+    if plain:  # it would notice the images in two hours, or when it starts
+        running.compose("restart", SERVER)
+        running.compose("up", "--detach", "--wait")
+    token = "" if plain else environment["LABEL_SERVER_TOKEN"]
+    annotator = Annotator(f"http://127.0.0.1:{environment['LABEL_SERVER_PORT']}/{token}")
+    ct: str = eventually(annotator.next_sample, 10, "the CT is offered")
     annotator.image(ct)
+    return ct
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_refused(attacker: Attacker, running: Clone, target: str, plain: bool, name: str):
     if name == "read another file" and plain:
         find = "cp $(find /workspace/cache -name '*.nii.gz' | head -1) /workspace/planted.nii.gz"
-        stack.run_in(SERVER, "bash", "-c", find)
-    before = files(stack)
-    answer = ATTACKS[name](attacker, ct)
+        running.run_in(SERVER, "bash", "-c", find)
+    before = files(running)
+    answer = ATTACKS[name](attacker, target)
     assert answer.status_code in REFUSED, (answer.status_code, answer.text[:300])
-    changed = sorted(files(stack) ^ before)
+    changed = sorted(files(running) ^ before)
     assert changed == []
     assert attacker.token or answer.status_code in (401, 429)
 
 
-def test_no_other_origin_is_invited(stack: Clone, plain: bool, attacker: Attacker):
+def test_no_other_origin_is_invited(attacker: Attacker):
     answer = attacker("GET", "/info/", headers={"Origin": "http://evil.example"})
     assert "access-control-allow-origin" not in answer.headers
 
@@ -276,19 +294,19 @@ def hostile_requests(operation: Operation, value: str) -> Iterator[tuple[str, di
 
 
 @pytest.fixture
-def untouched(stack: Clone, plain: bool, ct: str, attacker: Attacker) -> Iterator[None]:
+def untouched(running: Clone, plain: bool, target: str, attacker: Attacker) -> Iterator[None]:
     """Afterwards the app, the models, Orthanc's content and the process are what they were, and it still labels."""
     if plain:
         pytest.skip("the named attacks are enough to ruin plain upstream")
-    token = stack.environment["LABEL_SERVER_TOKEN"]
+    token = running.environment["LABEL_SERVER_TOKEN"]
     annotator = Annotator(f"{attacker.base}/{token}")
-    original = annotator.image(ct)
-    before, state = files(stack), _state(stack)
+    original = annotator.image(target)
+    before, state = files(running), _state(running)
     yield
-    changed = sorted(files(stack) ^ before)
+    changed = sorted(files(running) ^ before)
     assert changed == []
-    assert _state(stack) == state
-    assert annotator.click("deepgrow_2d", ct, [181, 285, 25]).shape == original.GetSize()[::-1]
+    assert _state(running) == state
+    assert annotator.click("deepgrow_2d", target, [181, 285, 25]).shape == original.GetSize()[::-1]
 
 
 def _state(stack: Clone) -> tuple[Any, ...]:
@@ -301,8 +319,8 @@ def _state(stack: Clone) -> tuple[Any, ...]:
     return processes, {key: orthanc[key] for key in orthanc if key.startswith("Count")}
 
 
-def test_a_flood_of_hostile_requests_changes_nothing(stack: Clone, untouched: None, attacker: Attacker):
-    document = Attacker(attacker.base, stack.environment["LABEL_SERVER_TOKEN"])("GET", "/openapi.json").json()
+def test_a_flood_of_hostile_requests_changes_nothing(running: Clone, untouched: None, attacker: Attacker):
+    document = Attacker(attacker.base, running.environment["LABEL_SERVER_TOKEN"])("GET", "/openapi.json").json()
     bad = []
     for operation in operations(document):
         # What an admin may do is no attack: with these names alone it would be done.
@@ -316,8 +334,8 @@ def test_a_flood_of_hostile_requests_changes_nothing(stack: Clone, untouched: No
     assert attacker.sent > 300
 
 
-def test_made_up_requests_change_nothing(stack: Clone, untouched: None, attacker: Attacker):
-    document = Attacker(attacker.base, stack.environment["LABEL_SERVER_TOKEN"])("GET", "/openapi.json").json()
+def test_made_up_requests_change_nothing(running: Clone, untouched: None, attacker: Attacker):
+    document = Attacker(attacker.base, running.environment["LABEL_SERVER_TOKEN"])("GET", "/openapi.json").json()
     known = [each for each in operations(document) if each.method != "DELETE" and not each.path.startswith("/train")]
     text = st.text(max_size=60) | st.sampled_from(HOSTILE).flatmap(lambda one: st.text(max_size=8).map(one.__add__))
     data = st.recursive(

@@ -22,26 +22,26 @@ NODULE = [181, 285, 25]
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 
-@pytest.fixture
-def base(stack: Clone) -> str:
-    return f"http://127.0.0.1:{stack.environment['LABEL_SERVER_PORT']}"
+@pytest.fixture(scope="module")
+def base(running: Clone) -> str:
+    return f"http://127.0.0.1:{running.environment['LABEL_SERVER_PORT']}"
 
 
-@pytest.fixture
-def token(stack: Clone) -> str:
-    return stack.environment["LABEL_SERVER_TOKEN"]
+@pytest.fixture(scope="module")
+def token(running: Clone) -> str:
+    return running.environment["LABEL_SERVER_TOKEN"]
 
 
-@pytest.fixture
-def people(stack: Clone) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module")
+def people(running: Clone) -> Iterator[dict[str, str]]:
     """One user of each role; role -> token."""
-    tokens = {"admin": stack.environment["LABEL_SERVER_TOKEN"]}
+    tokens = {"admin": running.environment["LABEL_SERVER_TOKEN"]}
     for role in ("annotator", "reviewer"):
-        tokens[role] = json.loads(stack.done("users", "add", f"test-{role}", "--role", role, "--json"))["token"]
+        tokens[role] = json.loads(running.done("users", "add", f"test-{role}", "--role", role, "--json"))["token"]
     time.sleep(1.5)
     yield tokens
     for role in ("annotator", "reviewer"):
-        stack.done("users", "revoke", f"test-{role}")
+        running.done("users", "revoke", f"test-{role}")
 
 
 def ask(method: str, url: str, token: str = "", **arguments) -> requests.Response:
@@ -181,7 +181,7 @@ def test_the_users_name_stands_in_the_log_and_with_the_label(stack: Clone, base:
 
 
 def test_healthz_answers_while_an_inference_runs(base: str, annotator: Annotator, ct: str):
-    annotator.click("deepgrow_3d", ct, NODULE)
+    annotator.click("deepgrow_2d", ct, NODULE)
     work = threading.Thread(target=annotator.click, args=("deepgrow_3d", ct, NODULE))
     work.start()
     seconds = []
@@ -218,8 +218,8 @@ def test_only_so_many_inferences_wait(stack: Clone, base: str, token: str, annot
     assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 503)
 
 
-def test_a_user_has_only_so_many_requests_at_once(stack: Clone, base: str, people: dict[str, str]):
-    most = int(stack.environment["MAX_REQUESTS_PER_USER"])
+def test_a_user_has_only_so_many_requests_at_once(running: Clone, base: str, people: dict[str, str]):
+    most = int(running.environment["MAX_REQUESTS_PER_USER"])
     head = f"PUT /datastore/label?image=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {people['annotator']}\r\n"
     head += "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000\r\n\r\n"
     open_ones = [_connection(base, head.encode()) for _ in range(most)]
@@ -234,9 +234,9 @@ def test_a_user_has_only_so_many_requests_at_once(stack: Clone, base: str, peopl
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX: ", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"])
-def test_a_connection_whose_request_does_not_come_is_closed(stack: Clone, base: str, sent: bytes):
+def test_a_connection_whose_request_does_not_come_is_closed(running: Clone, base: str, sent: bytes):
     """Upstream holds it for ever."""
-    patience = int(stack.environment["SLOW_CLIENT_SECONDS"])
+    patience = int(running.environment["SLOW_CLIENT_SECONDS"])
     connection = _connection(base, sent)
     connection.settimeout(patience + 10)
     started = time.monotonic()
@@ -245,8 +245,8 @@ def test_a_connection_whose_request_does_not_come_is_closed(stack: Clone, base: 
     assert time.monotonic() - started < patience + 5
 
 
-def test_a_body_that_stops_coming_is_given_up(stack: Clone, base: str, token: str):
-    patience = int(stack.environment["SLOW_CLIENT_SECONDS"])
+def test_a_body_that_stops_coming_is_given_up(running: Clone, base: str, token: str):
+    patience = int(running.environment["SLOW_CLIENT_SECONDS"])
     head = f"PUT /datastore/label?image=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
     head += "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000\r\n\r\n--x\r\n"
     connection = _connection(base, head.encode())
@@ -254,8 +254,8 @@ def test_a_body_that_stops_coming_is_given_up(stack: Clone, base: str, token: st
     assert connection.recv(4096).startswith(b"HTTP/1.1 408")
 
 
-def test_a_body_or_headers_that_are_too_long_are_not_read(stack: Clone, base: str, token: str):
-    too_long = int(stack.environment["MAX_BODY_MB"]) * 2**20 + 1
+def test_a_body_or_headers_that_are_too_long_are_not_read(running: Clone, base: str, token: str):
+    too_long = int(running.environment["MAX_BODY_MB"]) * 2**20 + 1
     head = f"PUT /datastore/label?image=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
     connection = _connection(base, f"{head}Content-Length: {too_long}\r\n\r\n".encode())
     assert connection.recv(4096).startswith(b"HTTP/1.1 413")

@@ -4,11 +4,15 @@ import json
 
 import pytest
 
-from labelpod import cli, doctor, lifecycle, testing
+from labelpod import cli, doctor, history, lifecycle, testing, training
 from labelpod.errors import DeployError
 from labelpod.machine import Finding
 
 VERBS = ("up", "down", "status", "logs", "doctor", "render", "build", "studies push", "studies list", "studies check")
+VERBS += ("users add", "users list", "users revoke", "train", "history", "slicer")
+WRONG = [[], ["fly"], ["up", "--cpu", "--gpu"], ["studies", "push"]]
+WRONG += [["train", "m", *words] for words in (["--watch", "--stop"], ["--epochs", "0"], ["--batch-size", "x"])]
+WRONG += [["train", "m", "--val-split", share] for share in ("1", "-0.1", "nan", "half")]
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def test_every_verb_explains_itself(verb, capsys):
     assert ended.value.code == 0 and "usage: deploy.py" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["up", "--cpu", "--gpu"], ["studies", "push"]])
+@pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
@@ -64,3 +68,58 @@ def test_doctor_exits_with_1_where_something_must_be_mended(level, code, monkeyp
 def test_an_unknown_test_tier_is_refused_with_those_that_there_are(capsys):
     assert cli.main(["test", "speed"]) == 1
     assert ", ".join(testing.TIERS) in capsys.readouterr().err
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """What was asked for of trainings, in order; none is really run."""
+    asked: list[tuple] = []
+    for name in ("start", "running", "watch", "stop"):
+
+        def note(_server: object, *arguments: object, name: str = name) -> str:
+            asked.append((name, *arguments))
+            return f"<{name}>"
+
+        monkeypatch.setattr(training, name, note)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        ("m", [("start", "m", None, None, None)]),
+        (
+            "m --epochs 5 --val-split 0.2 --batch-size 4 --watch",
+            [("start", "m", 5, 0.2, 4), ("watch", "<start>")],
+        ),
+        ("--watch", [("running",), ("watch", "<running>")]),
+        ("--stop", [("stop", None)]),
+        ("m --stop", [("stop", "m")]),
+    ],
+)
+def test_train_starts_shows_or_stops(arguments, asked, trainings):
+    assert cli.main(["train", *arguments.split()]) == 0
+    assert trainings == asked
+
+
+def test_a_training_that_is_not_watched_says_how_to_look_and_to_stop(trainings, capsys):
+    cli.main(["train", "m"])
+    out = capsys.readouterr().out
+    assert "train --watch" in out and "train --stop" in out
+
+
+def test_history_is_shown_and_drawn(monkeypatch, capsys, tmp_path):
+    drawn: list[tuple] = []
+    monkeypatch.setattr(history, "runs", lambda _server, model: [{"model": model}])
+    monkeypatch.setattr(history, "plot", lambda _stack, *arguments: drawn.append(arguments))
+    assert cli.main(["history", "m", "--json", "--plot", str(tmp_path / "p.png")]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"model": "m"}]
+    assert drawn == [([{"model": "m"}], tmp_path / "p.png")]
+
+
+def test_the_slicer_script_is_said_to_hold_a_token_which_is_not_shown(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("LABEL_SERVER_TOKEN", "t" * 32)
+    assert cli.main(["slicer", "--output", str(tmp_path / "c.py")]) == 0
+    out = capsys.readouterr().out
+    assert "token" in out and f"Slicer --python-script {tmp_path / 'c.py'}" in out and "t" * 32 not in out
+    assert (tmp_path / "c.py").exists()

@@ -49,9 +49,10 @@ def test_a_token_that_is_not_the_servers_is_said_with_what_to_do(collect, web):
     assert server["ready"] is False and "deploy.py up" in server["problem"] and TOKEN not in server["problem"]
 
 
-def test_a_server_that_does_not_answer_is_not_ready(collect, web):
+def test_a_server_that_has_no_answer_is_not_ready(collect, web):
     web.pages["/info/"] = web.answer(503)
-    assert "no answer" in collect()["label_server"]["problem"]
+    server = collect()["label_server"]
+    assert server["ready"] is False and "503" in server["problem"]
 
 
 def test_others_are_told_an_address_that_they_can_reach_and_this_machine_asks_itself(collect, web):

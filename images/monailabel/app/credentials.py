@@ -68,7 +68,8 @@ def browser_login(scope: Scope, entry: Entry) -> Response | None:
 
 
 def _take_off(scope: Scope, token: str) -> None:
-    rest = scope["raw_path"].decode("latin-1").removeprefix(f"/{token}") or "/"
+    # One slash: MONAI Label Reviewer puts its own behind that of the pasted address.
+    rest = "/" + scope["raw_path"].decode("latin-1").removeprefix(f"/{token}").lstrip("/")
     scope["raw_path"], scope["path"] = rest.encode("latin-1"), unquote(rest)
 
 

@@ -34,6 +34,7 @@ from labelpod.labels import Label
 
 logger = logging.getLogger(__name__)
 
+_NO_CLIENT = "user-xyz"
 _UID = re.compile(r"[0-9][0-9.]{0,63}")
 
 
@@ -176,6 +177,9 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         """
         image_file = self.get_image_uri(image_id)
         label_info["user"] = users.current.get().name
+        # MONAI Label Reviewer shows it as the annotator; Slicer's default says nothing.
+        if str(label_info.get("client_id") or _NO_CLIENT) == _NO_CLIENT:
+            label_info["client_id"] = label_info["user"]
         with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
             if label_filename.endswith(".bin"):
                 as_image = binary_to_image(image_file, label_filename)
@@ -262,6 +266,22 @@ class RepairedDicomWebDatastore(GuardedDatastore):
                 )
         with self._mutex:
             super().remove_label(label_id, label_tag)
+
+    def json(self) -> dict[str, Any]:
+        """All images and final labels of the DICOMweb server, and what the cache has besides.
+
+        Upstream tells only of the images that somebody has opened.
+        """
+        images, labels = self._index.images(), self._index.labels()
+        with self._mutex:
+            known: dict[str, Any] = super().json()
+        for uid in images:
+            name = {"name": f"{uid}.nii.gz"}
+            entry = known["objects"].setdefault(uid, {"image": {"ext": ".nii.gz", "info": name}, "labels": {}})
+            if uid in labels:
+                info = name | {"user": labels[uid].creator, "client_id": labels[uid].creator}
+                entry["labels"].setdefault(DefaultLabelTag.FINAL.value, {"ext": ".nii.gz", "info": info})
+        return known
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Image and label files of all labelled images, for training; fetches what the cache lacks."""

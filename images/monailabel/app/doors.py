@@ -30,7 +30,7 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from app import checks, lanes, models, users
+from app import checks, lanes, models, runs, users
 from app.users import Role
 
 _ROUTERS = (info, model, infer, wsi_infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
@@ -86,7 +86,7 @@ DOORS = {
     ("GET", "/datastore/dataset"): _ADMIN,
     ("POST", "/train/"): _TRAIN,
     ("POST", "/train/{model}"): _TRAIN,
-    ("DELETE", "/train/"): _ADMIN,
+    ("DELETE", "/train/"): Door(Role.ADMIN, endpoint=runs.stop),
     ("POST", "/scoring/"): Door(Role.ADMIN, fixed=_IN_BACKGROUND),
     ("POST", "/scoring/{method}"): Door(Role.ADMIN, among=("method", "_scoring_methods"), fixed=_IN_BACKGROUND),
     ("DELETE", "/scoring/"): _ADMIN,

@@ -6,6 +6,8 @@ from typing import Any
 
 from monailabel.datastore.dicom import DICOMWebDatastore
 
+from app import users
+
 
 class GuardedDatastore(DICOMWebDatastore):
     """Upstream's datastore; what changes its list, or goes through it, takes turns."""
@@ -18,19 +20,15 @@ class GuardedDatastore(DICOMWebDatastore):
             super().update_image_info(image_id, info)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Add to what is known of a label, its state in a review among it."""
+        """Add to what is known of a label, its state in a review among it; who painted it stays."""
+        judgement = {key: value for key, value in info.items() if key not in ("user", "client_id")}
         with self._mutex:
-            super().update_label_info(label_id, label_tag, info)
+            super().update_label_info(label_id, label_tag, judgement | {"reviewer": users.current.get().name})
 
     def remove_image(self, image_id: str) -> None:
         """Remove an image and its labels from the cache."""
         with self._mutex:
             super().remove_image(image_id)
-
-    def json(self) -> dict[str, Any]:
-        """All images and labels that the cache knows."""
-        with self._mutex:
-            return dict(super().json())
 
     def status(self) -> dict[str, Any]:
         """How many images there are, how many of them have a label, and how many labels of each tag."""

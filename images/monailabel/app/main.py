@@ -95,8 +95,11 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         return infers | self._unavailable
 
     def init_trainers(self) -> dict[str, TrainTask]:
-        """The sample app's trainers; DeepGrow's are repaired."""
+        """The sample app's trainers; DeepGrow's are repaired, and none offers to choose the tracking server."""
         trainers: dict[str, TrainTask] = super().init_trainers()
+        for trainer in trainers.values():
+            # 3D Slicer sends back all that is offered; upstream then falls back to the server's own.
+            trainer.config().pop("tracking_uri", None)
         if any(name.startswith("deepgrow") for name in trainers):
             from app.trainers import Deepgrow  # needs the sample app's `lib`
 

@@ -4,11 +4,15 @@ Both are files beside the model, because a training is a process of its own.
 """
 
 import json
-import os
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import psutil
+from monailabel.config import settings
+from monailabel.endpoints import train
 
 PROGRESS, RUNS = "progress.json", "runs.jsonl"
 
@@ -29,7 +33,7 @@ class Run:
         self._started = time.time()
         self._data: dict[str, Any] = {
             "run": name,
-            "pid": os.getpid(),
+            "process": _process(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "studies": studies,
             "epochs": epochs,
@@ -41,6 +45,7 @@ class Run:
             "published": False,
         }
         folder.mkdir(parents=True, exist_ok=True)
+        _close_killed(folder)
         self.save()
 
     def iteration(self, number: int, of: int, loss: float) -> None:
@@ -65,13 +70,8 @@ class Run:
 
     def end(self, problem: str = "") -> None:
         """The training has ended; what it did is kept."""
-        best = max((value for _, value in self._data["dice"]), default=None)
-        record = self._data | {"seconds": round(time.time() - self._started, 1), "best_dice": best, "problem": problem}
-        for transient in ("pid", "iteration", "iterations", "last_loss"):
-            record.pop(transient, None)
-        with (self._folder / RUNS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        (self._folder / PROGRESS).unlink(missing_ok=True)
+        self._data["seconds"] = round(time.time() - self._started, 1)
+        _record(self._folder, self._data, problem)
 
     def save(self) -> None:
         """Write the progress, whole or not at all."""
@@ -85,14 +85,21 @@ def progress(folder: Path) -> dict[str, Any] | None:
     """How far the training of this model is; None where none runs."""
     try:
         data: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        os.kill(data["pid"], 0)  # asks whether the process is there, and does nothing to it
-    except (OSError, ValueError, KeyError):
+        alive: bool = _process(data["process"][0]) == data["process"]
+    except (OSError, ValueError, KeyError, psutil.Error):
         return None
-    return data
+    return data if alive else None
+
+
+def _process(pid: int | None = None) -> list[float]:
+    """A process, this one by default: its number, which may be given again, and when it started."""
+    process = psutil.Process(pid)
+    return [process.pid, process.create_time()]
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
-    """All trainings of this model that ended, oldest first; a killed one is closed with what is known of it."""
+    """All trainings of this model that ended, oldest first."""
+    _close_killed(folder)
     records: list[dict[str, Any]] = []
     path = folder / RUNS
     if path.exists():
@@ -101,12 +108,32 @@ def history(folder: Path) -> list[dict[str, Any]]:
                 records.append(json.loads(line))
             except ValueError:  # the line of a process that was killed while it wrote
                 continue
+    return records
+
+
+def stop() -> Any:
+    """Stop the training that runs, and remove the images that it worked on; what it had published stays."""
+    stopped = train.stop()
+    for cache in Path(settings.MONAI_LABEL_APP_DIR, "model").glob("*/*/cache_*"):
+        shutil.rmtree(cache, ignore_errors=True)
+    return stopped
+
+
+def _record(folder: Path, data: dict[str, Any], problem: str) -> None:
+    best = max((value for _, value in data["dice"]), default=None)
+    record = data | {"best_dice": best, "problem": problem}
+    for transient in ("process", "iteration", "iterations", "last_loss"):
+        record.pop(transient, None)
+    with (folder / RUNS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    (folder / PROGRESS).unlink(missing_ok=True)
+
+
+def _close_killed(folder: Path) -> None:
+    """Record a training that was killed before it could do so itself."""
     left = folder / PROGRESS
     if left.exists() and progress(folder) is None:
         try:
-            killed = json.loads(left.read_text(encoding="utf-8"))
-        except ValueError:
-            return records
-        best = max((value for _, value in killed["dice"]), default=None)
-        records.append(killed | {"best_dice": best, "problem": "it was stopped"})
-    return records
+            _record(folder, json.loads(left.read_text(encoding="utf-8")), "it was stopped")
+        except (ValueError, KeyError):
+            left.unlink(missing_ok=True)

@@ -36,6 +36,12 @@ class PatientProtocol(H11Protocol):
         else:
             self._stop_waiting()
 
+    def on_response_complete(self) -> None:
+        """Wait for the rest of a next request that has begun already."""
+        super().on_response_complete()
+        if self.conn.trailing_data[0]:
+            self._wait()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing to wait for."""
         self._stop_waiting()
@@ -70,6 +76,8 @@ class LabelServer(Main):
             proxy_headers=False,
             http=PatientProtocol,
             ws="none",
+            # Longer than any client pauses between two questions, or its next one meets a connection that closes.
+            timeout_keep_alive=30,
             h11_max_incomplete_event_size=2 * MAX_HEADER_BYTES,
             limit_concurrency=_MAX_CONNECTIONS,
             ssl_certfile=os.environ.get("TLS_CERT_FILE") or None,

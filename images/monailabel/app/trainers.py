@@ -38,6 +38,7 @@ class Deepgrow(lib.trainers.Deepgrow):
         """
         epochs = int(request.get("max_epochs") or self._config["max_epochs"])
         self._val_interval = max(1, min(self._val_interval, epochs))
+        self._remove_caches()
         entries = datastore.datalist()
         self._patients = [_patient(datastore, entry) for entry in entries]
         self._run = runs.Run(Path(self._model_dir), datetime.now().strftime("%Y%m%d_%H%M%S"), len(entries), epochs)
@@ -51,8 +52,7 @@ class Deepgrow(lib.trainers.Deepgrow):
             raise
         finally:
             self._run.end(problem)
-            for cache in Path(self._model_dir).glob("*/cache_*"):
-                shutil.rmtree(cache, ignore_errors=True)
+            self._remove_caches()
 
     def pre_process(self, request: dict[str, Any], datastore: Datastore) -> list[dict[str, Any]]:
         """The slices or regions of all labels, each with the patient that it is of."""
@@ -88,6 +88,11 @@ class Deepgrow(lib.trainers.Deepgrow):
         """Upstream's statistics, how far a training is, and all that there were."""
         folder = Path(self._model_dir)
         return {**super().stats(), "progress": runs.progress(folder), "history": runs.history(folder)}
+
+    def _remove_caches(self) -> None:
+        """Those of a training that was killed, too."""
+        for cache in Path(self._model_dir).glob("*/cache_*"):
+            shutil.rmtree(cache, ignore_errors=True)
 
     def _follow(self, context: Any) -> None:
         trainer, evaluator = context.trainer, context.evaluator

@@ -1,0 +1,30 @@
+"""A script for 3D Slicer that sets up the MONAI Label module for this label server and connects."""
+
+from pathlib import Path
+
+from labelpod import addresses, atomic, render
+from labelpod.errors import DeployError
+from labelpod.settings import Settings
+
+
+def script(url: str) -> str:
+    """The script's text.
+
+    Args:
+        url: the label server's, with the token of whoever is to use it.
+
+    """
+    return render.text("slicer_connect.py", {"url": url})
+
+
+def write(values: Settings, path: Path) -> None:
+    """Write the script for admin; the token in it is for its owner's eyes alone.
+
+    Raises:
+        DeployError: there is no token yet, or the file cannot be written.
+
+    """
+    if not values.LABEL_SERVER_TOKEN:
+        raise DeployError("there is no label server to connect to yet", "python3 deploy.py up")
+    url = addresses.label_server(values, values.LABEL_SERVER_TOKEN)
+    atomic.write(path, script(url).encode(), 0o600)

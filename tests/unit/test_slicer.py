@@ -1,0 +1,152 @@
+"""The script that connects 3D Slicer, run against stand-ins for Slicer and Qt that note what it does."""
+
+import getpass
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from labelpod import render, slicer
+from labelpod.errors import DeployError
+from labelpod.settings import Settings
+
+TOKEN = "t" * 32
+URL = f"http://127.0.0.1:8000/{TOKEN}/"
+HOSTILE = [
+    '"); import os; os.abort() #',
+    "'\n__import__('os').abort()\n'",
+    "\\",
+    '"""',
+    "{{ 7 * 7 }}",
+    "é\u2028\x00",
+    "%s",
+]
+
+
+class Slicer:
+    """3D Slicer, with or without the extension, and a user who says yes or no."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, extension: bool = True, yes: bool = True) -> None:
+        self.stored: dict[str, Any] = {}
+        self.done: list[str] = []
+        self.installable = True
+        widget = SimpleNamespace(
+            updateServerUrlGUIFromSettings=lambda: self.done.append("read settings"),
+            onClickFetchInfo=lambda: self.done.append(f"connect {self.stored['MONAILabel/serverUrl']}"),
+        )
+        util = SimpleNamespace(
+            selectModule=lambda name: self.done.append(f"open {name}"),
+            getModuleWidget=lambda _: widget,
+            confirmYesNoDisplay=lambda question: self.done.append("ask") or yes,
+            errorDisplay=lambda message: self.done.append(message),
+        )
+        self.manager = SimpleNamespace(interactive=True, installExtensionFromServer=self._install)
+        app = SimpleNamespace(extensionsManagerModel=lambda: self.manager)
+        modules = SimpleNamespace(monailabel=object()) if extension else SimpleNamespace()
+        settings = SimpleNamespace(value=self.stored.get, setValue=self.stored.__setitem__)
+        for name, members in (
+            ("slicer", {"util": util, "app": app, "modules": modules}),
+            ("qt", {"QSettings": lambda: settings}),
+        ):
+            module = ModuleType(name)
+            vars(module).update(members)
+            monkeypatch.setitem(sys.modules, name, module)
+
+    def _install(self, name: str, restart: bool) -> bool:
+        self.done.append(f"install {name}, restart {restart}, dialogs {self.manager.interactive}")
+        return self.installable
+
+    def run(self, url: str = URL) -> None:
+        exec(compile(slicer.script(url), "connect.py", "exec"), {"__name__": "__main__"})
+
+
+def test_slicer_is_set_up_and_connected(monkeypatch):
+    app = Slicer(monkeypatch)
+    app.run()
+    assert app.stored == {
+        "MONAILabel/serverUrl": URL,
+        "MONAILabel/serverUrlHistory": URL,
+        "MONAILabel/clientId": getpass.getuser(),
+        "MONAILabel/developerMode": 0,
+        "Modules/FavoriteModules": ["MONAILabel"],
+    }
+    assert app.done == ["open MONAILabel", "read settings", f"connect {URL}"]
+
+
+def test_what_the_user_has_chosen_stays_and_a_second_run_changes_nothing(monkeypatch):
+    app = Slicer(monkeypatch)
+    app.stored |= {
+        "MONAILabel/serverUrlHistory": ";".join([f"http://{number}" for number in range(10)]),
+        "MONAILabel/clientId": "anna",
+        "Modules/FavoriteModules": ("Data", "Volumes"),
+    }
+    app.run()
+    history = app.stored["MONAILabel/serverUrlHistory"].split(";")
+    assert history[:2] == [URL, "http://0"] and len(history) == 10
+    assert app.stored["MONAILabel/clientId"] == "anna"
+    assert app.stored["Modules/FavoriteModules"] == ["Data", "Volumes", "MONAILabel"]
+    before = dict(app.stored)
+    app.run()
+    assert app.stored == before
+
+
+def test_a_single_favourite_which_qt_gives_as_text_stays(monkeypatch):
+    app = Slicer(monkeypatch)
+    app.stored["Modules/FavoriteModules"] = "Data"
+    app.run()
+    assert app.stored["Modules/FavoriteModules"] == ["Data", "MONAILabel"]
+
+
+def test_a_missing_extension_is_installed_where_the_user_wants_it_and_the_address_is_kept(monkeypatch):
+    app = Slicer(monkeypatch, extension=False)
+    app.run()
+    assert app.done == ["ask", "install MONAILabel, restart True, dialogs False"]
+    assert app.stored["MONAILabel/serverUrl"] == URL
+
+
+def test_nothing_is_installed_where_the_user_does_not_want_it(monkeypatch):
+    app = Slicer(monkeypatch, extension=False, yes=False)
+    app.run()
+    assert app.done == ["ask"]
+
+
+def test_an_installation_that_fails_is_said_with_what_to_do(monkeypatch):
+    app = Slicer(monkeypatch, extension=False)
+    app.installable = False
+    app.run()
+    assert "Extensions Manager" in app.done[-1]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_whatever_the_url_is_it_stays_a_text(text, monkeypatch):
+    app = Slicer(monkeypatch)
+    app.run(f"http://{text}")
+    assert app.stored["MONAILabel/serverUrl"] == f"http://{text}"
+    assert slicer.script(text).count("\n") == slicer.script("").count("\n")
+    assert slicer.script(text).isascii()  # Slicer may read it in the encoding of its machine
+
+
+def test_the_keys_are_those_of_the_module_itself(monkeypatch):
+    module = render.ROOT / ".venv/monailabel/plugins/slicer/MONAILabel/MONAILabel.py"
+    if not module.exists():
+        pytest.skip("the module is not installed: it comes with the packages of the tests")
+    app, text = Slicer(monkeypatch), module.read_text()
+    app.run()
+    for key in app.stored:
+        assert key.startswith("Modules/") or f'"{key}"' in text, key
+    for method in ("updateServerUrlGUIFromSettings", "onClickFetchInfo"):
+        assert f"def {method}(self)" in text
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path):
+    path = tmp_path / "connect.py"
+    path.touch(0o644)
+    slicer.write(Settings(LABEL_SERVER_TOKEN=TOKEN), path)
+    assert path.stat().st_mode & 0o777 == 0o600 and repr(URL) in path.read_text()
+
+
+def test_before_there_is_a_token_there_is_no_script(tmp_path):
+    with pytest.raises(DeployError) as raised:
+        slicer.write(Settings(), tmp_path / "connect.py")
+    assert "deploy.py up" in raised.value.remedy and not list(tmp_path.iterdir())
