@@ -81,8 +81,8 @@ def files(stack: Clone) -> set[str]:
     """
     find = (
         "find /opt/labelpod /workspace /tmp -type f -not -path '*/logs/*' -not -name '*.lock'"
-        " -not -path '*/.incoming/*' -not -name 'datastore_v2.json' -not -name 'leases.json' -not -path '/tmp/matplotlib/*'"
-        " -not -path '/tmp/tmp*.json' -not -name 'mlflow.db*' -printf '%p %s %T@\\n' 2>/dev/null"
+        " -not -path '*/.incoming/*' -not -name 'datastore_v2.json' -not -name 'leases.json'"
+        " -not -path '/tmp/matplotlib/*' -not -path '/tmp/tmp*.json' -not -name 'mlflow.db*' -printf '%p %s %T@\\n' 2>/dev/null"
     )
     return set(stack.run_in(SERVER, "bash", "-c", find).splitlines())
 
