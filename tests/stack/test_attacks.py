@@ -79,11 +79,10 @@ def files(stack: Clone) -> set[str]:
 
     So is upstream's copy of its logging configuration, which Python removes some time after the start.
     """
-    find = (
-        "find /opt/labelpod /workspace /tmp -type f -not -path '*/logs/*' -not -name '*.lock'"
-        " -not -path '*/.incoming/*' -not -name 'datastore_v2.json' -not -name 'leases.json'"
-        " -not -path '/tmp/matplotlib/*' -not -path '/tmp/tmp*.json' -not -name 'mlflow.db*' -printf '%p %s %T@\\n' 2>/dev/null"
-    )
+    left_out = ("*/logs/*", "*.lock", "*/.incoming/*", "*/datastore_v2.json", "*/leases.json", "*/mlflow.db*")
+    left_out += ("/tmp/matplotlib/*", "/tmp/tmp*.json")
+    but = " ".join(f"-not -path '{pattern}'" for pattern in left_out)
+    find = f"find /opt/labelpod /workspace /tmp -type f {but} -printf '%p %s %T@\\n' 2>/dev/null"
     return set(stack.run_in(SERVER, "bash", "-c", find).splitlines())
 
 
