@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -276,6 +277,40 @@ def _connection(base: str, sent: bytes) -> socket.socket:
     connection = socket.create_connection((host, int(port)), timeout=10)
     connection.sendall(sent)
     return connection
+
+
+# --- models ---
+
+MAKE = """
+import torch
+from monai.networks.nets import BasicUNet
+features = (32, 64, 128, 256, 512, 32)
+for name, channels in (("fitting", 3), ("other", 1)):
+    network = BasicUNet(spatial_dims=2, in_channels=channels, out_channels=1, features=features)
+    torch.save(network.state_dict(), f"/workspace/{name}.pt")
+"""
+
+
+def test_weights_replace_a_model_only_if_they_fit_and_the_old_ones_are_kept(
+    running: Clone, base: str, token: str, tmp_path: Path
+):
+    running.run_in(SERVER, "python", "-c", MAKE)
+    for name in ("fitting.pt", "other.pt"):
+        assert running.compose("cp", f"{SERVER}:/workspace/{name}", str(tmp_path / name)).returncode == 0
+
+    def upload(name: str) -> int:
+        with (tmp_path / name).open("rb") as file:
+            return ask("PUT", f"{base}/model/deepgrow_2d", token, files={"file": (name, file)}).status_code
+
+    kept = "ls /workspace/radiology/model | grep -c replaced || true"
+    before = int(running.run_in(SERVER, "bash", "-c", kept))
+    assert [upload("fitting.pt"), upload("fitting.pt")] == [200, 200]
+    assert int(running.run_in(SERVER, "bash", "-c", kept)) > before
+    assert upload("other.pt") == 422
+    served = ask("GET", f"{base}/model/deepgrow_2d", token)
+    assert served.content == (tmp_path / "fitting.pt").read_bytes()
+    assert ask("GET", f"{base}/info/", token).json()["models"]["deepgrow_2d"]["trained"] is True
+    running.run_in(SERVER, "bash", "-c", "rm -f /workspace/*.pt /workspace/radiology/model/deepgrow_2d.pt*")
 
 
 # --- the way to Orthanc ---
