@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from labelpod.settings import Settings
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 
@@ -71,7 +73,9 @@ class Clone:
         (folder / ".venv").symlink_to(ROOT / ".venv")
         ports = {name: str(free_port()) for name in ("LABEL_SERVER_PORT", "ORTHANC_PORT", "DICOM_PORT")}
         fixed = {"COMPOSE_PROJECT_NAME": project, "DEVICE": "cpu", "WEIGHTS_WAIT": "0"}
-        return cls(folder, project, {**os.environ, **ports, **fixed})
+        # pytest-docker has put the settings of another clone into this process's environment.
+        own = {key: value for key, value in os.environ.items() if key not in Settings.model_fields}
+        return cls(folder, project, {**own, **ports, **fixed})
 
     def cli(self, *arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run deploy.py as a user does, without a terminal."""
