@@ -4,7 +4,7 @@ import socket
 
 from labelpod.settings import Settings
 
-_ANYWHERE = "0.0.0.0"  # noqa: S104
+_ANYWHERE = "0.0.0.0"  # noqa: S104, compared with
 
 
 def host(address: str) -> str:

@@ -13,7 +13,7 @@ from labelpod.settings import LABEL_SERVER_USER, Settings
 from labelpod.users import SECRETS
 
 ORTHANC_USERS = "orthanc_users.json"
-DICOMWEB_PASSWORD = "dicomweb_password"  # noqa: S105
+DICOMWEB_PASSWORD = "dicomweb_password"  # noqa: S105, a file's name
 TLS_FILES = ("tls_cert.pem", "tls_key.pem", "tls_both.pem")
 
 

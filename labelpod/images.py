@@ -20,7 +20,8 @@ from labelpod.settings import Settings
 
 TRIXIE_TAG = "labelpod/debian:trixie"
 _ORTHANC = render.ROOT / "images" / "orthanc"
-_RECORD = render.BUILD / "images.json"
+# What each base image came from.
+RECORD = render.BUILD / "images.json"
 _LOG = render.BUILD / "build.log"
 _STEP = re.compile(r"#\d+ \[(?:[\w-]+ )?(\d+)/(\d+)\] (.*)")
 
@@ -42,12 +43,12 @@ def ensure(docker: DockerClient, settings: Settings) -> None:
 
 def _ensure_base(docker: DockerClient, settings: Settings, tag: str, name: str) -> None:
     """One base image under its local tag, from where IMAGE_SOURCE says."""
-    record = json.loads(_RECORD.read_text()) if _RECORD.exists() else {}
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     accepted = {"registry": [name], "debian": [_debian(tag)], "auto": [name, _debian(tag)]}[settings.IMAGE_SOURCE]
     if docker.image.exists(tag) and record.get(tag) in accepted:
         return
     came_from = _make_base(docker, settings.IMAGE_SOURCE, tag, name)
-    _RECORD.write_text(json.dumps(record | {tag: came_from}, indent=2))
+    RECORD.write_text(json.dumps(record | {tag: came_from}, indent=2))
 
 
 def _make_base(docker: DockerClient, source: str, tag: str, name: str) -> str:

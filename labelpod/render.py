@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from labelpod import __version__
+from labelpod import __version__, atomic
 from labelpod.errors import DeployError
 from labelpod.settings import Settings, secret_names
 
@@ -86,8 +86,7 @@ def write(settings: Settings, folder: Path = BUILD) -> list[Path]:
     changed = []
     for name, text in render(settings).items():
         path = folder / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+        if atomic.write(path, text.encode(), 0o644):
             changed.append(path)
     return changed
 

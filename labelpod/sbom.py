@@ -15,7 +15,7 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 from python_on_whales import DockerClient, Image
 
-from labelpod import images, machine, render
+from labelpod import atomic, images, machine, render
 from labelpod.console import progress, say
 from labelpod.docker import explained
 from labelpod.errors import DeployError
@@ -29,7 +29,6 @@ _BASES = {
     render.LABEL_SERVER_TAG: (render.BASE_TAG, render.BASE_TAG),
     render.ORTHANC_TAG: (render.ORTHANC_TAG, images.TRIXIE_TAG),
 }
-_RECORD = render.BUILD / "images.json"  # where labelpod.images notes what a base came from
 _SECONDS = 120  # for one program of an image; it takes less than one on an idle disk
 _INSTALLED = "${db:Status-Status} ${Package} ${Version} ${Architecture}\n"
 # dpkg knows no licences; these files, which slim images keep too, are machine-readable for most packages.
@@ -64,10 +63,7 @@ def write(docker: DockerClient) -> None:
                 continue
             with progress(f"Listing the packages of {tag}"):
                 bom = _bom(docker, tag, image)
-        # In one go, so that an interrupted run leaves no half of it.
-        part = path.with_suffix(".part")
-        part.write_text(JsonV1Dot6(bom).output_as_string(indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
+        atomic.write(path, f"{JsonV1Dot6(bom).output_as_string(indent=2)}\n".encode(), 0o644)
         say(f"SBOM of {tag}: {path.relative_to(render.ROOT)}, {len(bom.components)} packages")
 
 
@@ -102,7 +98,7 @@ def _bom(docker: DockerClient, tag: str, image: Image) -> Bom:
 def _base(docker: DockerClient, tag: str) -> dict[str, str]:
     """The image that this one is made from; one from a registry is known everywhere by its digest."""
     base, debian = _BASES[tag]
-    name = json.loads(_RECORD.read_text(encoding="utf-8"))[base]
+    name = json.loads(images.RECORD.read_text(encoding="utf-8"))[base]
     if name == "debian":
         # Docker can do without it once the image is made, so that a prune may have taken it.
         known = {"id": docker.image.inspect(debian).id} if docker.image.exists(debian) else {}

@@ -8,7 +8,7 @@ from labelpod.label_server import LabelServer
 from labelpod.settings import Settings
 from labelpod.stack import Stack
 
-# An inference keeps the server from answering; longer than that, and `status` says that it is busy.
+# Longer than that, and `status` says that the server is busy.
 _INFO_SECONDS = 10
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed: apt-get install it")
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 _CA = """
 [ca]
 default_ca = d
@@ -29,20 +30,17 @@ def make(folder: Path, name: str = "own", first: float = -1, last: float = 90) -
     (place / "index.txt").touch()
     (place / "ca.cnf").write_text(_CA)
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
-    _openssl(place, "req", "-new", *_NEW_KEY, "-keyout", str(key), "-subj", "/CN=labelpod.test", "-out", "csr")
+    openssl(place, "req", "-new", *NEW_KEY, "-keyout", str(key), "-subj", "/CN=labelpod.test", "-out", "csr")
     days = ["-startdate", _in_days(first), "-enddate", _in_days(last)]
     signed = ["-batch", "-config", "ca.cnf", "-selfsign", "-in", "csr", "-keyfile", str(key), "-notext"]
-    _openssl(place, "ca", *signed, *days, "-out", str(certificate))
+    openssl(place, "ca", *signed, *days, "-out", str(certificate))
     return certificate, key
-
-
-_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
 def encrypt(key: Path) -> Path:
     """The same key with a password."""
     encrypted = key.with_suffix(".encrypted")
-    _openssl(key.parent, "pkey", "-in", str(key), "-aes256", "-passout", "pass:secret", "-out", str(encrypted))
+    openssl(key.parent, "pkey", "-in", str(key), "-aes256", "-passout", "pass:secret", "-out", str(encrypted))
     return encrypted
 
 
@@ -50,6 +48,7 @@ def _in_days(days: float) -> str:
     return f"{datetime.now(UTC) + timedelta(days=days):%Y%m%d%H%M%SZ}"
 
 
-def _openssl(folder: Path, *arguments: str) -> None:
+def openssl(folder: Path, *arguments: str) -> None:
+    """Run openssl in a folder."""
     result = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -8,6 +8,7 @@ import inspect
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 Qt = SimpleNamespace(WaitCursor=3, ToolTipRole=3, ItemIsEditable=2)
 
@@ -268,7 +269,7 @@ class QIcon:
 class QSettings:
     """One store, as Slicer's settings are one file."""
 
-    _values = {}  # noqa: RUF012
+    _values: ClassVar = {}
 
     def value(self, key):
         return self._values.get(key)
@@ -298,7 +299,7 @@ class QMessageBox:
 class ctkMessageBox(QWidget):
     """Is answered with OK at once, and remembered."""
 
-    shown = []  # noqa: RUF012
+    shown: ClassVar = []
 
     def __init__(self, *_):
         super().__init__()

@@ -12,14 +12,15 @@ import traceback
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import qt_stand_ins as qt
 import slicer_stand_ins
 
 slicer_stand_ins.install()
-import slicer  # noqa: E402
-import vtk  # noqa: E402
+import slicer  # noqa: E402, it takes the stand-ins
+import vtk  # noqa: E402, it comes with slicer
 
 
 class Desk:
@@ -136,8 +137,8 @@ class Review(Desk):
     """The module MONAI Label Reviewer, in its reviewer mode."""
 
     module = "MONAILabelReviewer"
-    levels = {"easy": "btn_easy", "medium": "btn_medium", "hard": "btn_hard"}  # noqa: RUF012
-    verdicts = {"approved": "btn_approved", "flagged": "btn_mark_revision"}  # noqa: RUF012
+    levels: ClassVar = {"easy": "btn_easy", "medium": "btn_medium", "hard": "btn_hard"}
+    verdicts: ClassVar = {"approved": "btn_approved", "flagged": "btn_mark_revision"}
 
     def connect(self, url: str, reviewer: str) -> dict:
         self.ui.btn_reviewers_mode.click()

@@ -14,7 +14,7 @@ from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 from python_on_whales import DockerClient
 
-from labelpod import render, sbom
+from labelpod import images, render, sbom
 from tests.conftest import ROOT
 
 LABEL_SERVER = "sbom.label-server.cdx.json"
@@ -31,8 +31,8 @@ def files(tmp_path_factory: pytest.TempPathFactory, engine: None):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(render, "ROOT", folder)
         patch.setattr(sbom, "FILES", {tag: folder / path.name for tag, path in sbom.FILES.items()})
-        patch.setattr(sbom, "_RECORD", folder / "images.json")
-        sbom._RECORD.write_text(json.dumps({render.BASE_TAG: "debian", render.ORTHANC_TAG: "debian"}))
+        patch.setattr(images, "RECORD", folder / "images.json")
+        images.RECORD.write_text(json.dumps({render.BASE_TAG: "debian", render.ORTHANC_TAG: "debian"}))
         sbom.write(DockerClient())
         return {path.name: path.read_text() for path in sbom.FILES.values()}
 

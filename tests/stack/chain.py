@@ -1,8 +1,9 @@
 """A certificate chain as a hospital's own authority makes one: root, intermediate, server; by OpenSSL."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.certificates import NEW_KEY, openssl
 
 _AUTHORITY = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
 _SERVER = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n"
@@ -37,13 +38,9 @@ def make(folder: Path) -> Chain:
 
 def _signed(folder: Path, name: str, extensions: str, by: str | None) -> Path:
     (folder / f"{name}.ext").write_text(extensions)
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key"]
-    _openssl(folder, "req", "-new", *key, "-subj", f"/CN=labelpod test {name}", "-out", f"{name}.csr")
+    key = [*NEW_KEY, "-keyout", f"{name}.key"]
+    openssl(folder, "req", "-new", *key, "-subj", f"/CN=labelpod test {name}", "-out", f"{name}.csr")
     signer = ["-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial"] if by else ["-signkey", f"{name}.key"]
     days = ["-days", "60", "-extfile", f"{name}.ext"]
-    _openssl(folder, "x509", "-req", "-in", f"{name}.csr", *signer, *days, "-out", f"{name}.pem")
+    openssl(folder, "x509", "-req", "-in", f"{name}.csr", *signer, *days, "-out", f"{name}.pem")
     return folder / f"{name}.pem"
-
-
-def _openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)

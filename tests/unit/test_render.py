@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from labelpod import render, settings
 from labelpod.errors import DeployError
 from labelpod.settings import Settings
+from tests.hostile import HOSTILE
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")
@@ -22,15 +23,6 @@ needs_shellcheck = pytest.mark.skipif(
     not shutil.which("shellcheck"), reason="shellcheck is not installed: apt-get install shellcheck"
 )
 TEXTS = [name for name, field in Settings.model_fields.items() if isinstance(field.default, str)]
-# The file must not come to be: whatever is handed in is data.
-HOSTILE = [
-    'a$(touch {file})"',
-    "`touch {file}`",
-    "';touch {file};'",
-    "a\ntouch {file}\n",
-    '"; touch {file} #',
-    "$IFS\\",
-]
 
 
 def meaning(text: str) -> str:

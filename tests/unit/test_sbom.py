@@ -76,7 +76,7 @@ def docker(tmp_path, programs, monkeypatch) -> Docker:
     build = tmp_path / "build"
     build.mkdir()
     monkeypatch.setattr(render, "ROOT", tmp_path)
-    monkeypatch.setattr(sbom, "_RECORD", build / "images.json")
+    monkeypatch.setattr(images, "RECORD", build / "images.json")
     monkeypatch.setattr(sbom, "FILES", {tag: build / path.name for tag, path in sbom.FILES.items()})
     return Docker(tmp_path, programs)
 

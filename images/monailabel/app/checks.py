@@ -63,9 +63,8 @@ def name(value: str, what: str) -> None:
             raise Refused(f"{what} is not a plain name")
 
 
-def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of an endpoint, after every text, parameter and upload among them was looked at."""
-    checked = dict(given)
+def arguments(given: Mapping[str, Any]) -> None:
+    """Look at every text, parameter and upload among the arguments of an endpoint."""
     for key, value in given.items():
         if isinstance(value, str) and key in ("params", "wsi"):
             parameters(_json(value, key))
@@ -82,7 +81,6 @@ def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
                 upload(each)
         elif isinstance(value, int) and value < 0:
             raise Refused(f"{key} is negative")
-    return checked
 
 
 def parameters(value: Mapping[str, Any]) -> None:
@@ -141,7 +139,7 @@ def _training_parameters(model: str, wanted: Mapping[str, Any], config: Mapping[
             fits = isinstance(value, int | float) and -1 <= value <= 100_000
         else:
             pattern = r"all|[0-9](?:,[0-9])*" if key == "gpus" else r"[A-Za-z0-9][\w-]{0,63}"
-            fits = key != "tracking_uri" and isinstance(value, str) and re.fullmatch(pattern, value) is not None
+            fits = isinstance(value, str) and re.fullmatch(pattern, value) is not None
         if not fits:
             raise Refused(f"{key} has a value that the trainer does not offer")
 

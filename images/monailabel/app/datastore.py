@@ -26,7 +26,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelEr
 from monailabel.utils.others.generic import md5_digest
 from pydicom import Dataset
 
-from app import segments, users
+from app import segments, users, whole_file
 from app.guarded_datastore import GuardedDatastore
 from app.series_index import LabelSeries, SeriesIndex
 from app.withdrawal import delete_series
@@ -293,10 +293,8 @@ class RepairedDicomWebDatastore(GuardedDatastore):
     def _update_datastore_file(self, lock: bool = True) -> None:
         """Upstream truncates the file and then writes it (local.py:683): a kill in between loses it."""
         config = Path(self._datastore_config_path)
-        draft = config.with_suffix(".draft")
         with FileLock(self._lock_file) if lock else nullcontext():
-            draft.write_text(self._datastore.model_dump_json(exclude={"base_path"}, indent=2))
-            draft.replace(config)
+            whole_file.write(config, self._datastore.model_dump_json(exclude={"base_path"}, indent=2))
             self._config_ts = config.stat().st_mtime
 
 

@@ -6,7 +6,9 @@ Orthanc can be reached through it (monailabel 0.8.5, endpoints/proxy.py:49-95).
 
 import logging
 import re
+import ssl
 from collections.abc import AsyncIterator
+from functools import cache
 
 import httpx
 from monailabel.config import settings
@@ -46,7 +48,13 @@ def allowed(method: str, path: str) -> bool:
 def client(timeout: httpx.Timeout) -> httpx.AsyncClient:
     """A client with the server's login."""
     login = (settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD)
-    return httpx.AsyncClient(auth=login if all(login) else None, timeout=timeout, verify=dicomweb_tls.context() or True)
+    return httpx.AsyncClient(auth=login if all(login) else None, timeout=timeout, verify=_trust())
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Made once: reading the authorities takes longer than most of a viewer's requests."""
+    return dicomweb_tls.context() or httpx.create_ssl_context()
 
 
 async def _forward(request: Request) -> Response:

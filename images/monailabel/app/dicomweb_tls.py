@@ -8,6 +8,7 @@ trusted, and none that the chain has signed besides. Any other DICOMweb server i
 import os
 import ssl
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ _OWN_ORTHANC = "orthanc"
 _END = "-----END CERTIFICATE-----"
 
 
+@cache
 def context() -> ssl.SSLContext | None:
     """TLS that trusts Orthanc's certificate alone; None where the system's authorities count."""
     file = _certificate()
@@ -45,6 +47,7 @@ def bounded(session: Session) -> Session:
     return session
 
 
+@cache
 def _certificate() -> str:
     """A file with Orthanc's own certificate, the first of its chain; "" where it is not to be trusted like that."""
     chain = os.environ.get("DICOMWEB_CA_FILE")

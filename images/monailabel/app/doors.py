@@ -31,6 +31,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from app import checks, lanes, models, runs, users
+from app.answers import HANDLERS
 from app.users import Role
 
 _ROUTERS = (info, model, infer, wsi_infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
@@ -118,7 +119,7 @@ class GuardedRoute(APIRoute):
 
 def application(title: str) -> FastAPI:
     """Upstream's endpoints behind their doors, and their description at /openapi.json."""
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, redirect_slashes=False, exception_handlers=HANDLERS)
     for route in _upstream():
         for method in sorted(route.methods):
             if door := DOORS.get((method, route.path)):
@@ -154,18 +155,18 @@ def _behind(door: Door, endpoint: Callable[..., Any]) -> Callable[..., Any]:
     hidden = {"user", *dict(door.fixed)}
 
     async def answer(**given: Any) -> Any:
-        arguments = checks.arguments(given)
-        if door.among and arguments[door.among[0]] not in getattr(app_instance(), door.among[1]):
+        checks.arguments(given)
+        if door.among and given[door.among[0]] not in getattr(app_instance(), door.among[1]):
             raise HTTPException(404, f"There is no such {door.among[0]}")
         if door.check:
-            door.check(arguments)
+            door.check(given)
         if "user" in signature.parameters:
-            arguments["user"] = UpstreamUser(username=users.current.get().name)
+            given["user"] = UpstreamUser(username=users.current.get().name)
         try:
-            return await door.lane.run(endpoint, arguments | dict(door.fixed))
+            return await door.lane.run(endpoint, given | dict(door.fixed))
         except BaseException:
             # They remove the upload; FastAPI runs them after a good answer only.
-            if cleaning := arguments.get("background_tasks"):
+            if cleaning := given.get("background_tasks"):
                 await cleaning()
             raise
 

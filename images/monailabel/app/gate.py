@@ -24,7 +24,6 @@ from app.answers import HANDLERS
 from app.ohif import OhifFiles
 from app.users import LOOPBACK, Users
 
-logger = logging.getLogger(__name__)
 access = logging.getLogger("access")
 
 # OHIF decodes images with WebAssembly in workers that it makes itself; it needs nothing of other servers.
@@ -72,7 +71,7 @@ class Gate:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.monotonic()
-        status = 500
+        status, who, path = 500, "-", "-"
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -81,12 +80,12 @@ class Gate:
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        entry = None
         try:
             limits.headers(scope)
             entry = self._identify(scope)
             # Only now: the path of a stranger may hold a mistyped token.
             _check_address(scope)
+            who, path = entry.user.name, scope["path"]
             users.current.set(entry.user)
             with self._concurrency.of(entry.user.name):
                 application = credentials.browser_login(scope, entry) or self._inner
@@ -95,7 +94,6 @@ class Gate:
             answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
             await answer(scope, receive, noting)
         finally:
-            who, path = (entry.user.name, scope["path"]) if entry and status != 400 else ("-", "-")
             took = (time.monotonic() - started) * 1000
             access.info(f"{_address(scope)} {who} {scope['method']} {path} {status} {took:.0f} ms")
 
@@ -144,16 +142,13 @@ async def _ready(request: Request) -> Response:
 
 
 def _application() -> Starlette:
-    api = doors.application(settings.MONAI_LABEL_PROJECT_NAME)
-    for kind, handler in HANDLERS.items():
-        api.add_exception_handler(kind, handler)
     return Starlette(
         routes=[
             Route("/", _home),
             Route("/readyz", _ready),
             Mount("/proxy/dicom", routes=dicomweb_proxy.routes),
             Mount("/ohif", OhifFiles()),
-            Mount("/", api),
+            Mount("/", doors.application(settings.MONAI_LABEL_PROJECT_NAME)),
         ],
         exception_handlers=HANDLERS,
         # A mounted application's own start-up is not run by itself: it loads the models.

@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+from app import whole_file
+
 
 class Leases:
     """Who has which image, and until when; on the volume, so that a restart forgets nothing.
@@ -51,6 +53,4 @@ class Leases:
                 self._write()
 
     def _write(self) -> None:
-        draft = self._file.with_suffix(".draft")
-        draft.write_text(json.dumps(self._leases))
-        draft.replace(self._file)
+        whole_file.write(self._file, json.dumps(self._leases))

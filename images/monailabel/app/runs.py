@@ -14,6 +14,8 @@ import psutil
 from monailabel.config import settings
 from monailabel.endpoints import train
 
+from app import whole_file
+
 PROGRESS, RUNS = "progress.json", "runs.jsonl"
 
 
@@ -76,9 +78,7 @@ class Run:
     def save(self) -> None:
         """Write the progress, whole or not at all."""
         self._data["seconds"] = round(time.time() - self._started, 1)
-        draft = self._folder / f"{PROGRESS}.draft"
-        draft.write_text(json.dumps(self._data), encoding="utf-8")
-        draft.replace(self._folder / PROGRESS)
+        whole_file.write(self._folder / PROGRESS, json.dumps(self._data))
 
 
 def progress(folder: Path) -> dict[str, Any] | None:
@@ -114,9 +114,15 @@ def history(folder: Path) -> list[dict[str, Any]]:
 def stop() -> Any:
     """Stop the training that runs, and remove the images that it worked on; what it had published stays."""
     stopped = train.stop()
-    for cache in Path(settings.MONAI_LABEL_APP_DIR, "model").glob("*/*/cache_*"):
-        shutil.rmtree(cache, ignore_errors=True)
+    for folder in Path(settings.MONAI_LABEL_APP_DIR, "model").iterdir():
+        remove_caches(folder)
     return stopped
+
+
+def remove_caches(folder: Path) -> None:
+    """Remove the copies of images that this model's trainings worked on."""
+    for cache in folder.glob("*/cache_*"):
+        shutil.rmtree(cache, ignore_errors=True)
 
 
 def _record(folder: Path, data: dict[str, Any], problem: str) -> None:

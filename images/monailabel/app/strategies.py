@@ -9,6 +9,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from app import users
+from app.datastore_view import DatastoreView
 from app.leases import Leases
 
 
@@ -57,16 +58,13 @@ class LeasedStrategy(Strategy):
             return chosen
 
 
-class _Without:
+class _Without(DatastoreView):
     """A datastore that hides some of its unlabelled images."""
 
     def __init__(self, datastore: Datastore, hidden: set[str]) -> None:
-        self._datastore = datastore
+        super().__init__(datastore)
         self._hidden = hidden
 
     def get_unlabeled_images(self, *arguments: Any, **named: Any) -> Sequence[str]:
         images = self._datastore.get_unlabeled_images(*arguments, **named)
         return [image for image in images if image not in self._hidden]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._datastore, name)

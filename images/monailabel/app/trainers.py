@@ -19,6 +19,7 @@ from monai.handlers import from_engine
 from monailabel.interfaces.datastore import Datastore
 
 from app import runs
+from app.datastore_view import DatastoreView
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Deepgrow(lib.trainers.Deepgrow):
         """
         epochs = int(request.get("max_epochs") or self._config["max_epochs"])
         self._val_interval = max(1, min(self._val_interval, epochs))
-        self._remove_caches()
+        runs.remove_caches(Path(self._model_dir))  # of a training that was killed
         entries = datastore.datalist()
         self._patients = [_patient(datastore, entry) for entry in entries]
         self._run = runs.Run(Path(self._model_dir), datetime.now().strftime("%Y%m%d_%H%M%S"), len(entries), epochs)
@@ -52,7 +53,7 @@ class Deepgrow(lib.trainers.Deepgrow):
             raise
         finally:
             self._run.end(problem)
-            self._remove_caches()
+            runs.remove_caches(Path(self._model_dir))
 
     def pre_process(self, request: dict[str, Any], datastore: Datastore) -> list[dict[str, Any]]:
         """The slices or regions of all labels, each with the patient that it is of."""
@@ -88,11 +89,6 @@ class Deepgrow(lib.trainers.Deepgrow):
         """Upstream's statistics, how far a training is, and all that there were."""
         folder = Path(self._model_dir)
         return {**super().stats(), "progress": runs.progress(folder), "history": runs.history(folder)}
-
-    def _remove_caches(self) -> None:
-        """Those of a training that was killed, too."""
-        for cache in Path(self._model_dir).glob("*/cache_*"):
-            shutil.rmtree(cache, ignore_errors=True)
 
     def _follow(self, context: Any) -> None:
         trainer, evaluator = context.trainer, context.evaluator
@@ -130,18 +126,15 @@ class Deepgrow(lib.trainers.Deepgrow):
         self._run.published()
 
 
-class _Fixed:
+class _Fixed(DatastoreView):
     """A datastore whose labelled images are those of the start of the training."""
 
     def __init__(self, datastore: Datastore, entries: list[dict[str, Any]]) -> None:
-        self._datastore = datastore
+        super().__init__(datastore)
         self._entries = entries
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         return self._entries
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._datastore, name)
 
 
 def _patient(datastore: Datastore, entry: dict[str, Any]) -> str:
