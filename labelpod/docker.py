@@ -10,10 +10,11 @@ from python_on_whales.exceptions import DockerException
 from labelpod.errors import DeployError
 
 
-def client(files: list[Path], env_file: Path, project: str) -> DockerClient:
-    """Docker and Compose for this stack's files."""
+def client(files: list[Path], env_file: Path, project: str, profiles: tuple[str, ...] = ()) -> DockerClient:
+    """Docker and Compose for this stack's files, and for the services of these profiles besides those without one."""
     return DockerClient(
         compose_files=[str(file) for file in files],
+        compose_profiles=list(profiles),
         compose_env_files=[str(env_file)] if env_file.exists() else [],
         compose_project_name=project,
     )

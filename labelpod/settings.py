@@ -174,6 +174,7 @@ class Settings(BaseModel):
         description="Address of Orthanc's DICOM port, which knows no login: for a network of scanners alone.",
     )
     DICOM_PORT: Port = Field(4242, description="Port of Orthanc's DICOM service (C-STORE).")
+    MLFLOW_PORT: Port = Field(5000, description="Port of MLflow's pages (profile mlflow), on this machine alone.")
     TLS_CERT: Plain = Field(
         "",
         description="File with the certificate chain (PEM) for HTTPS; empty: plain HTTP.",

@@ -48,6 +48,9 @@ class Stack:
     @property
     def compose(self) -> DockerClient:
         """Docker with this stack's files."""
+        return self._client()
+
+    def _client(self, *profiles: str) -> DockerClient:
         files = [ROOT / "compose.yaml"]
         if self.use_gpu:
             files.append(ROOT / "compose.gpu.yaml")
@@ -55,7 +58,7 @@ class Stack:
             files.append(ROOT / "compose.tls.yaml")
         if self.values.STUDIES.startswith("/"):
             files.append(ROOT / "compose.folder.yaml")
-        return docker.client(files, ENV_FILE, settings.project(ENV_FILE))
+        return docker.client(files, ENV_FILE, settings.project(ENV_FILE), profiles)
 
     def up(self) -> None:
         """Start what does not run, replace what has changed, and wait until both services are healthy.
@@ -73,7 +76,8 @@ class Stack:
     def down(self, volumes: bool) -> None:
         """Stop and remove the containers; with `volumes` everything they stored, too."""
         with explained("docker ps shows what still runs"):
-            self.compose.compose.down(volumes=volumes, timeout=15)
+            # Compose would leave a service with a profile running, and with it network and volume in use.
+            self._client("*").compose.down(volumes=volumes, timeout=15)
 
     def containers(self) -> dict[str, Container]:
         """Containers by service; those that are stopped, too."""
@@ -97,7 +101,7 @@ class Stack:
         started = {
             name: container.state.started_at.timestamp()
             for name, container in self.containers().items()
-            if container.state.running and container.state.started_at
+            if name in _READ_AT_START and container.state.running and container.state.started_at
         }
         return [name for name in started if any(_written(file) > started[name] for file in _READ_AT_START[name])]
 
