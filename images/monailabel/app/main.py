@@ -106,6 +106,9 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
             for name in ("deepgrow_2d", "deepgrow_3d"):
                 if name in trainers:
                     trainers[name].__class__ = Deepgrow
+                    # Clicks that it makes for each slice or region. Each takes a run of the network: without a GPU
+                    # fewer of them make it bearable.
+                    trainers[name].config()["interactions"] = trainers[name].max_train_interactions
         return trainers
 
     def init_strategies(self) -> dict[str, Strategy]:

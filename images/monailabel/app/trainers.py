@@ -27,8 +27,10 @@ logger = logging.getLogger(__name__)
 class Deepgrow(lib.trainers.Deepgrow):
     """Publishes whatever the number of epochs, keeps patients apart, cleans up, and tells how far it is."""
 
+    max_train_interactions: int
     _val_interval: int
     _publish_path: str | None
+    _load_path: str | None
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> Any:
         """Train once.
@@ -39,6 +41,7 @@ class Deepgrow(lib.trainers.Deepgrow):
         """
         epochs = int(request.get("max_epochs") or self._config["max_epochs"])
         self._val_interval = max(1, min(self._val_interval, epochs))
+        self.max_train_interactions = max(1, int(request.get("interactions") or self.max_train_interactions))
         runs.remove_caches(Path(self._model_dir))  # of a training that was killed
         entries = datastore.datalist()
         self._patients = [_patient(datastore, entry) for entry in entries]
@@ -76,6 +79,15 @@ class Deepgrow(lib.trainers.Deepgrow):
             parts[record["patient"] in validation].append(record)
         logger.info(f"Records to train on: {len(parts[0])}, to validate on: {len(parts[1])}")
         return parts
+
+    def load_path(self, output_dir: str, pretrained: bool = True) -> str | None:
+        """The weights that serve, to go on from.
+
+        Upstream goes on from the files of its last run, whatever has replaced those weights since, and even where it
+        is to begin anew (tasks/train/basic_train.py:284).
+        """
+        serving = (self._publish_path, self._load_path)
+        return next((path for path in serving if pretrained and path and Path(path).exists()), None)
 
     def finalize(self, context: Any) -> None:
         """Upstream's statistics and early stop; the weights are published by us."""
