@@ -21,7 +21,10 @@ TIERS = {
     "clients": "3D Slicer's core with the MONAI Label plugins as shipped, at a running stack",
 }
 # Program -> Debian package. Tests that miss one skip, and say so.
-_PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "openssl")}
+_PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "openssl")} | {
+    "dcmsend": "dcmtk",
+    "dciodvfy": "dicom3tools",
+}
 
 
 def run(tiers: list[str], yes: bool) -> int:

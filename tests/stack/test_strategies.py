@@ -1,0 +1,70 @@
+"""Which image comes next: the strategies that 3D Slicer lists."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from labelpod import phantom
+from tests.conftest import Clone, eventually
+from tests.stack.annotator import Annotator
+from tests.stack.pacs import Pacs
+
+# The model knows spleens; how sure it is does not depend on what it knows.
+UNCERTAINTY = "segmentation_spleen_epistemic"
+
+
+@pytest.fixture
+def images(annotator: Annotator, pacs: Pacs, tmp_path: Path) -> list[str]:
+    """Two synthetic CTs that nobody has labelled; their series UIDs, sorted."""
+    for seed in (1, 2):
+        phantom.write(tmp_path / str(seed), slices=24, size=64, seed=seed)
+    pacs.store(tmp_path)
+    eventually(lambda: annotator.total() == 2, 10, "the images are counted")
+    return sorted(str(series.SeriesInstanceUID) for series in pacs.series("CT"))
+
+
+@pytest.fixture
+def uncertain(stack: Clone) -> Iterator[None]:
+    """The server has a model that can say how unsure it is, and is set to use that, as docs/labelling.md says."""
+    added = {
+        "MODELS": "deepgrow_2d,segmentation_spleen",
+        "CONF": "skip_strategies=false skip_scoring=false epistemic_enabled=true",
+    }
+    stack.environment |= added
+    stack.compose("up", "--detach", "--wait")
+    yield
+    for name in added:
+        del stack.environment[name]
+    stack.compose("up", "--detach", "--wait")
+
+
+def ask(annotator: Annotator, strategy: str) -> str | None:
+    return annotator.client.next_sample(strategy, {}).get("id")
+
+
+def test_an_annotator_chooses_among_strategies_and_random_is_the_first(stack: Clone, annotator: Annotator):
+    assert list(annotator.client.info()["strategies"]) == ["random", "first", "last"]
+
+
+def test_first_and_last_go_through_the_images_from_both_ends(stack: Clone, annotator: Annotator, images: list[str]):
+    assert [ask(annotator, "first"), ask(annotator, "last")] == images
+    image = annotator.image(images[0])
+    annotator.submit(images[0], image, np.zeros(image.GetSize()[::-1], np.uint8))
+    eventually(lambda: annotator.completed() == 1, 10, "the label is counted")
+    assert ask(annotator, "first") == ask(annotator, "last") == ask(annotator, "random") == images[1]
+
+
+def test_the_image_comes_next_that_the_model_is_least_sure_of(
+    stack: Clone, uncertain: None, annotator: Annotator, images: list[str]
+):
+    """The scores are written as the scoring writes them, which takes minutes without a GPU."""
+    for unsure in (0, 1):
+        for place, image_id in enumerate(images):
+            info = json.dumps({"epistemic_entropy": 0.9 if place == unsure else 0.1, "strategy": {}})
+            url = f"{annotator.url}/datastore/image/info?image={image_id}"
+            requests.put(url, data={"info": info}, timeout=30).raise_for_status()
+        assert ask(annotator, UNCERTAINTY) == images[unsure]
