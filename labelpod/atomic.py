@@ -1,8 +1,11 @@
 """Writes a file whole or not at all."""
 
+import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from labelpod.errors import DeployError
 
@@ -17,26 +20,46 @@ def write(path: Path, content: bytes, mode: int) -> bool:
         DeployError: it cannot be; what was there before stays.
 
     """
-    draft = path.with_name(f"{path.name}.draft")
-    try:
+    with _explained(path, "written"):
         if path.exists() and path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
             return False
-        draft.unlink(missing_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
-        raise DeployError(f"{path} cannot be written: {error.strerror}", "make the folder writable") from None
+    with draft(path, mode) as file:
+        file.write(content)
     return True
+
+
+@contextmanager
+def draft(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """A file to write to, which is put in place with these rights if all goes well, and is removed otherwise.
+
+    Raises:
+        DeployError: it cannot be written; what was there before stays.
+
+    """
+    beside = path.with_name(f"{path.name}.draft")
+    try:
+        with _explained(path, "written"):
+            beside.unlink(missing_ok=True)
+            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                os.fchmod(file.fileno(), mode)
+                yield file
+            beside.replace(path)
+    finally:
+        with suppress(OSError):
+            beside.unlink()
 
 
 def folder(path: Path, mode: int) -> None:
     """Make a folder with these rights, or give them to the one that is there."""
-    try:
+    with _explained(path, "made"):
         path.mkdir(exist_ok=True)
         path.chmod(mode)
+
+
+@contextmanager
+def _explained(path: Path, done: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise DeployError(f"{path} cannot be made: {error.strerror}", "make the folder writable") from None
+        remedy = "make room on the disk" if error.errno == errno.ENOSPC else "make the folder writable"
+        raise DeployError(f"{path} cannot be {done}: {error.strerror}", remedy) from None

@@ -18,6 +18,7 @@ from labelpod import (
     doctor,
     history,
     lifecycle,
+    models,
     phantom,
     preflight,
     render,
@@ -147,6 +148,28 @@ def _history(options: argparse.Namespace) -> None:
         console.say(f"{options.plot} written")
 
 
+def _list_models(options: argparse.Namespace) -> None:
+    found = models.listing(_stack().inside())
+    _show(options, found, lambda: Text(models.table(found)))
+
+
+def _export_models(options: argparse.Namespace) -> None:
+    if bool(options.model) == options.all:
+        options.usage("name one MODEL, or give --all")
+    models.export(_stack().inside(), options.model, options.file)
+    console.out.print(f"{options.file} written", markup=False)
+
+
+def _import_models(options: argparse.Namespace) -> None:
+    console.out.print(models.imported(models.take(_stack().inside(), options.file)), markup=False)
+
+
+def _verify_models(options: argparse.Namespace) -> int:
+    verdict = models.verify(_stack().inside(), options.file)
+    _show(options, verdict, lambda: Text(models.verified(verdict)))
+    return 0 if verdict["ok"] else 1
+
+
 def _slicer(options: argparse.Namespace) -> None:
     slicer.write(settings.load(ENV_FILE), options.output)
     console.out.print(
@@ -246,6 +269,18 @@ def _parser() -> argparse.ArgumentParser:
     past.add_argument("model", nargs="?", metavar="MODEL", help="default: all")
     past.add_argument("--plot", type=Path, metavar="FILE.png", help="draw loss and Dice")
     _json(past)
+    actions = _verb(verbs, "models", None, "models as files").add_subparsers(metavar="ACTION", required=True)
+    _json(_verb(actions, "list", _list_models, "the models: trained or not, checksum, where they came from"))
+    export = _verb(actions, "export", _export_models, "write an archive of one model, or of all")
+    export.add_argument("model", nargs="?", metavar="MODEL", help="as `models list` calls it")
+    export.add_argument("--all", action="store_true", help="all models that have weights")
+    export.add_argument("file", type=Path, metavar="FILE", help="NAME.tar.zst, which must not be there yet")
+    export.set_defaults(usage=export.error)
+    take = _verb(actions, "import", _import_models, "let the models of an archive serve, if all are sound and fit")
+    take.add_argument("file", type=Path, metavar="FILE", help="of `models export`")
+    verify = _verb(actions, "verify", _verify_models, "whether models are sound; changes nothing")
+    verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an archive; default: the models that serve")
+    _json(verify)
     connect = _verb(verbs, "slicer", _slicer, "write a script that connects 3D Slicer to the label server")
     connect.add_argument("--output", type=Path, default=Path("connect.py"), metavar="FILE", help="default: %(default)s")
 

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 # Results go to stdout, all else to stderr, so that `--json` can be piped.
 out = Console(highlight=False, soft_wrap=True)
@@ -31,16 +40,19 @@ def confirmed(question: str, yes: bool) -> bool:
 
 
 @contextmanager
-def progress(description: str, total: float | None = None) -> Iterator[Progress]:
+def progress(description: str, total: float | None = None, in_bytes: bool = False) -> Iterator[Progress]:
     """A progress line with the elapsed time, on a terminal; elsewhere the description alone.
 
     Args:
         description: what takes long.
         total: number of steps; None where it is not known beforehand.
+        in_bytes: whether the steps are bytes.
 
     """
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
-    counted = [BarColumn(), MofNCompleteColumn()] if total is not None else []
+    counted: list[ProgressColumn] = [BarColumn(), MofNCompleteColumn()] if total is not None else []
+    if in_bytes:
+        counted[1:] = [DownloadColumn()]
     bar = Progress(*columns, *counted, TimeElapsedColumn(), console=err, transient=True)
     bar.add_task(description, total=total)
     if not err.is_terminal:

@@ -85,6 +85,14 @@ class Stack:
             found = self.compose.compose.ps(all=True)
         return {(container.config.labels or {})["com.docker.compose.service"]: container for container in found}
 
+    def inside(self) -> list[str]:
+        """What comes before a command that is to run in the label server's container, or, stopped, in one like it."""
+        container = self.containers().get("label-server")
+        if container and container.state.status == "running":
+            return ["docker", "exec", "-i", container.name]
+        compose = [str(word) for word in self.compose.compose.docker_compose_cmd]
+        return [*compose, "run", "--rm", "-T", "--no-deps", "label-server"]
+
     def logs(self, service: str | None, follow: bool) -> Iterator[str]:
         """Lines of the services' logs."""
         if service and service not in SERVICES:

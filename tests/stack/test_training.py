@@ -68,6 +68,8 @@ def test_a_watched_training_shows_its_loss_publishes_and_is_in_the_history(stack
     *earlier, run = history(stack)
     assert earlier == runs and (run["studies"], run["epoch"], run["epochs"]) == (1, 1, 1)
     assert run["published"] is True and run["problem"] == "" and run["best_dice"] is None
+    model = json.loads(stack.done("models", "list", "--json"))[0]
+    assert (model["sha256"], model["run"], model["studies"]) == (weights(stack), run["run"], 1)
     assert stack.run_in(SERVER, "find", MODELS, "-name", "cache_*") == ""
     picture = tmp_path / "history.png"
     assert "published" in stack.done("history", "--plot", str(picture))

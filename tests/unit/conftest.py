@@ -146,14 +146,14 @@ def start(tmp_path: Path) -> Callable[..., Start]:
     (folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{folder}/note.py" "$@"\n')
     (folder / "python").chmod(0o755)
 
-    def run(settings: Settings | None = None, **environment: str) -> Start:
+    def run(settings: Settings | None = None, *words: str, **environment: str) -> Start:
         text = render(settings or Settings())["start_server.sh"]
         assert text.count(":-/workspace}") == 1
         script = tmp_path / "start_server"
         script.write_text(text.replace(":-/workspace}", f":-{workspace}}}"))
         calls.unlink(missing_ok=True)
         result = subprocess.run(
-            ["/bin/bash", str(script)],
+            ["/bin/bash", str(script), *words],
             env={"PATH": f"{folder}:/usr/bin:/bin", **environment},
             cwd="/",
             capture_output=True,
@@ -168,3 +168,15 @@ def start(tmp_path: Path) -> Callable[..., Start]:
         return Start(result.returncode, result.stderr, *(found[0] if found else None for found in (prepare, server)))
 
     return run
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models' folder of a label server that serves two, untrained: this process has its environment."""
+    environment = {"APP": "radiology", "WORKSPACE": str(tmp_path), "WEIGHTS": str(tmp_path / "baked"), "CONF": ""}
+    environment |= {"MODELS": "deepgrow_2d, deepgrow_3d", "BUNDLES": "", "LABELS": "nodule1:1"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "radiology" / "model"
+    folder.mkdir(parents=True)
+    return folder

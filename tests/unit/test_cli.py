@@ -10,6 +10,7 @@ from labelpod.machine import Finding
 
 VERBS = ("up", "down", "status", "logs", "doctor", "render", "build", "studies push", "studies list", "studies check")
 VERBS += ("users add", "users list", "users revoke", "train", "history", "slicer")
+VERBS += ("models list", "models export", "models import", "models verify")
 WRONG = [[], ["fly"], ["up", "--cpu", "--gpu"], ["studies", "push"]]
 WRONG += [["train", "m", *words] for words in (["--watch", "--stop"], ["--epochs", "0"], ["--batch-size", "x"])]
 WRONG += [["train", "m", "--val-split", share] for share in ("1", "-0.1", "nan", "half")]

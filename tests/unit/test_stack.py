@@ -74,3 +74,16 @@ def test_a_service_that_started_before_its_file_was_written_starts_again(calls, 
 def test_the_settings_choose_the_overlays(monkeypatch, values, gpu, overlays):
     monkeypatch.setattr(docker, "client", lambda files, *_: [path.name for path in files])
     assert Stack(Settings(**values), gpu).compose == ["compose.yaml", *overlays]
+
+
+@pytest.mark.parametrize("state", ["running", "exited", "paused", "restarting", None])
+def test_a_command_runs_in_the_label_server_or_in_a_container_of_its_own(monkeypatch, state):
+    container = SimpleNamespace(name="server-1", state=SimpleNamespace(status=state))
+    monkeypatch.setattr(Stack, "containers", lambda _: {"label-server": container} if state else {})
+    compose = SimpleNamespace(docker_compose_cmd=["docker", "compose", "--file", Path("compose.yaml")])
+    monkeypatch.setattr(docker, "client", lambda *_: SimpleNamespace(compose=compose))
+    words = " ".join(Stack(Settings()).inside())
+    if state == "running":
+        assert words == "docker exec -i server-1"
+    else:
+        assert words == "docker compose --file compose.yaml run --rm -T --no-deps label-server"

@@ -139,6 +139,15 @@ def test_a_server_that_is_not_prepared_is_not_started(start, code):
     assert (started.code, started.server) == (code, None)
 
 
+def test_a_command_runs_with_the_servers_settings_instead_of_it_and_needs_no_secret(start, tmp_path):
+    words = ("python", "-m", "app.archive", "list")
+    started = start(Settings(LABELS="left:1,right:2"), *words, DICOMWEB_PASSWORD_FILE=str(tmp_path / "absent"))
+    assert (started.code, started.prepare, started.server.arguments) == (0, None, list(words[1:]))
+    environment = started.server.environment
+    assert environment["LABELS"] == "left:1,right:2" and environment["APP"] == "radiology"
+    assert environment["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] == "1" and environment["WORKSPACE"]
+
+
 def test_a_workspace_that_is_not_there_ends_the_start(start, tmp_path):
     started = start(WORKSPACE=str(tmp_path / "absent"))
     assert started.code != 0 and started.server is None and "absent" in started.stderr

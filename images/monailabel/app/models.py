@@ -4,17 +4,17 @@ Upstream copies any upload over the model in use (monailabel 0.8.5, endpoints/mo
 """
 
 import logging
-import os
 import shutil
 import tempfile
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from fastapi import HTTPException, UploadFile
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import file_checksum
+
+from app import model_files, origins
 
 logger = logging.getLogger(__name__)
 
@@ -44,19 +44,17 @@ def replace(model: str, file: UploadFile) -> dict[str, Any]:
             check(incoming, getattr(task, "network", None), getattr(task, "model_state_dict", "model"))
         except NotWeights as problem:
             raise HTTPException(422, f"The model was not replaced: {problem}") from None
-        if path.exists():
-            kept = path.with_name(f"{path.name}.{datetime.now():%Y%m%d_%H%M%S_%f}.replaced")
-            os.link(path, kept)
+        origins.bring(path.parent, model_files.digest(incoming), origins.Origin(weights="uploaded"))
+        if kept := model_files.put(incoming, path):
             logger.info(f"The weights of {model} so far are kept as {kept.name}")
-        incoming.replace(path)
     return {"checksum": file_checksum(str(path)), "modified_time": int(path.stat().st_mtime)}
 
 
-def check(path: Path, network: torch.nn.Module | None, key: str) -> None:
+def check(file: Path | BinaryIO, network: torch.nn.Module | None, key: str) -> None:
     """Read a checkpoint as weights alone, which runs no code, and compare it with the network.
 
     Args:
-        path: of the checkpoint.
+        file: the checkpoint.
         network: that is to load it; None where the model is a script of its own.
         key: under which a checkpoint may keep the network's weights beside others.
 
@@ -67,7 +65,7 @@ def check(path: Path, network: torch.nn.Module | None, key: str) -> None:
     if network is None:
         raise NotWeights("this model is code of its own; code is not taken from outside")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a hostile file makes of the unpickler
         raise NotWeights(f"it is not a checkpoint of weights alone ({type(error).__name__})") from None
     state = checkpoint.get(key, checkpoint) if isinstance(checkpoint, dict) else None

@@ -15,8 +15,7 @@ from monailabel.config import settings
 from monailabel.endpoints import train
 
 from app import whole_file
-
-PROGRESS, RUNS = "progress.json", "runs.jsonl"
+from app.origins import PROGRESS, RUNS, records
 
 
 class Run:
@@ -45,6 +44,7 @@ class Run:
             "loss": [],
             "dice": [],
             "published": False,
+            "checksum": None,
         }
         folder.mkdir(parents=True, exist_ok=True)
         _close_killed(folder)
@@ -65,9 +65,9 @@ class Run:
         self._data.update(dice=[*self._data["dice"], [epoch, dice]])
         self.save()
 
-    def published(self) -> None:
-        """The weights serve from now on."""
-        self._data.update(published=True)
+    def published(self, checksum: str) -> None:
+        """Weights with this SHA-256 serve from now on."""
+        self._data.update(published=True, checksum=checksum)
         self.save()
 
     def end(self, problem: str = "") -> None:
@@ -100,15 +100,7 @@ def _process(pid: int | None = None) -> list[float]:
 def history(folder: Path) -> list[dict[str, Any]]:
     """All trainings of this model that ended, oldest first."""
     _close_killed(folder)
-    records: list[dict[str, Any]] = []
-    path = folder / RUNS
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:  # the line of a process that was killed while it wrote
-                continue
-    return records
+    return records(folder / RUNS)
 
 
 def stop() -> Any:

@@ -18,7 +18,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import from_engine
 from monailabel.interfaces.datastore import Datastore
 
-from app import runs
+from app import model_files, runs
 from app.datastore_view import DatastoreView
 
 logger = logging.getLogger(__name__)
@@ -134,8 +134,9 @@ class Deepgrow(lib.trainers.Deepgrow):
         target = Path(self._publish_path)
         draft = target.with_suffix(".draft")
         shutil.copyfile(best, draft)
+        # On record first: whoever looks at what serves finds where it came from.
+        self._run.published(model_files.digest(draft))
         draft.replace(target)
-        self._run.published()
 
 
 class _Fixed(DatastoreView):

@@ -14,6 +14,7 @@ export WEIGHTS=/opt/labelpod/weights
 export LISTEN="${LISTEN:-0.0.0.0}"
 export TORCH_FORCE_WEIGHTS_ONLY_LOAD=1
 export MLFLOW_DISABLE_TELEMETRY=true
+(( $# == 0 )) || exec "$@"
 if [[ -z ${DICOMWEB_PASSWORD:-} && -n ${DICOMWEB_PASSWORD_FILE:-} ]]; then
   DICOMWEB_PASSWORD="$(<"$DICOMWEB_PASSWORD_FILE")"
 fi
