@@ -7,13 +7,13 @@ Type `python3 deploy.py up --yes --sample`, then `python3 deploy.py test --yes u
 import sys
 from pathlib import Path
 
-import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from labelpod import phantom, settings, status, studies
 from labelpod.stack import ENV_FILE, Stack
+from tests.nodules import balls
 from tests.stack.annotator import Annotator
 
 PICTURE = Path(__file__).with_name("ohif.png")
@@ -43,16 +43,7 @@ def main() -> None:
 def label(annotator: Annotator, uid: str) -> None:
     """Each nodule a segment of its own: a ball where the phantom has it."""
     image = annotator.image(uid)
-    depth, height, width = image.GetSize()[::-1]
-    k, j, i = np.mgrid[:depth, :height, :width]
-    spacing, origin = image.GetSpacing(), image.GetOrigin()
-    voxels = np.zeros((depth, height, width), np.uint8)
-    for value, nodule in enumerate(phantom.nodules(), start=1):
-        x, y, z = (axis * step + start for axis, step, start in zip((i, j, k), spacing, origin, strict=True))
-        centre = nodule.lps
-        inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2 < nodule.radius**2
-        voxels[inside] = value
-    annotator.submit(uid, image, voxels)
+    annotator.submit(uid, image, balls(image, phantom.nodules()))
 
 
 def show(page: Page, url: str) -> None:

@@ -80,7 +80,7 @@ def running(environment: None, docker_services, clone: Clone, request: pytest.Fi
     """The stack runs and answers."""
     path = "info/" if request.config.getoption("--plain-upstream") else "healthz"
     url = f"http://127.0.0.1:{clone.environment['LABEL_SERVER_PORT']}/{path}"
-    docker_services.wait_until_responsive(lambda: _answers(url), timeout=120, pause=0.5)
+    docker_services.wait_until_responsive(lambda: answers(url), timeout=120, pause=0.5)
     return clone
 
 
@@ -127,5 +127,6 @@ def ct(pacs: Pacs, annotator: Annotator, noticed: Callable[[], None], data: Path
     return eventually(annotator.next_sample, 10, "the new CT is offered")
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether something good comes from there."""
     return subprocess.run(["curl", "-sf", url], capture_output=True, check=False).returncode == 0

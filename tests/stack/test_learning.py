@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from labelpod import phantom
 from tests.conftest import Clone, eventually
+from tests.nodules import balls
 from tests.stack.annotator import Annotator
 from tests.stack.pacs import Pacs
 
@@ -32,13 +33,12 @@ def phantoms(annotator: Annotator, pacs: Pacs, tmp_path: Path) -> list[str]:
 
 
 def middle_slices(image: sitk.Image) -> NDArray[np.uint8]:
-    """Label map with each nodule as a disc in the slice through its centre (slices, rows, columns)."""
-    voxels = np.zeros(image.GetSize()[::-1], np.uint8)
-    rows, columns = np.mgrid[: SHAPE[1], : SHAPE[1]]
+    """Label map with each nodule in the slice through its centre alone (slices, rows, columns)."""
+    whole = balls(image, NODULES)
+    voxels = np.zeros_like(whole)
     for value, nodule in enumerate(NODULES, start=1):
-        column, row, slice_ = nodule.ijk
-        distance = np.hypot(rows - row, columns - column) * image.GetSpacing()[0]
-        voxels[slice_][distance < nodule.radius] = value
+        slice_ = nodule.ijk[2]
+        voxels[slice_][whole[slice_] == value] = value
     return voxels
 
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import requests
 from labelpod import phantom
 from tests.conftest import Clone, eventually, free_port
 from tests.stack.annotator import Annotator
+from tests.stack.conftest import answers
 from tests.stack.pacs import Pacs
 
 SERVER = "label-server"
@@ -76,29 +78,26 @@ def test_a_watched_training_shows_its_loss_publishes_and_is_in_the_history(stack
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_trainings_are_in_mlflows_pages_which_can_only_read(stack: Clone, labelled: str):
+@pytest.fixture
+def mlflow(stack: Clone) -> Iterator[str]:
+    """MLflow's pages run; their URL."""
+    stack.environment["MLFLOW_PORT"] = str(free_port())
+    url = f"http://127.0.0.1:{stack.environment['MLFLOW_PORT']}/"
+    stack.compose("--profile", "mlflow", "up", "--detach", "mlflow")
+    eventually(lambda: answers(url), 60, "MLflow answers")
+    yield url
+    stack.compose("--profile", "mlflow", "rm", "--stop", "--force", "mlflow")
+
+
+def test_the_trainings_are_in_mlflows_pages_which_can_only_read(labelled: str, mlflow: str):
     """After a training, of the test before; a page of another site cannot ask through the browser."""
-    port = str(free_port())
-    stack.environment["MLFLOW_PORT"] = port
-    started = stack.compose("--profile", "mlflow", "up", "--detach", "mlflow")
-    assert started.returncode == 0, started.stderr
-    experiments = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments"
-    eventually(lambda: answers(f"http://127.0.0.1:{port}/"), 60, "MLflow answers")
+    experiments = f"{mlflow}api/2.0/mlflow/experiments"
     found = requests.post(f"{experiments}/search", json={"max_results": 100}, timeout=30)
     names = {experiment["name"] for experiment in found.json()["experiments"]}
     assert "deepgrow_2d" in names
     assert requests.post(f"{experiments}/create", json={"name": "other"}, timeout=30).status_code >= 400
-    assert (
-        requests.get(f"http://127.0.0.1:{port}/", headers={"Host": "elsewhere.example"}, timeout=30).status_code == 403
-    )
-    stack.compose("--profile", "mlflow", "rm", "--stop", "--force", "mlflow")
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
-        return False
+    elsewhere = requests.get(mlflow, headers={"Host": "elsewhere.example"}, timeout=30)
+    assert elsewhere.status_code == 403
 
 
 def test_dice_is_measured_on_another_patient(stack: Clone, annotator: Annotator, pacs: Pacs, labelled: str, tmp_path):

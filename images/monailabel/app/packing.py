@@ -163,10 +163,11 @@ def _write(stream: BinaryIO, model: Packed, path: Path) -> None:
 
 def _header(stream: BinaryIO) -> tarfile.TarInfo | None:
     """The next file's; None at the end."""
-    try:
-        header = tarfile.TarInfo.frombuf(_exactly(stream, tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
-    except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+    block = _exactly(stream, tarfile.BLOCKSIZE)
+    if not block.strip(b"\0"):
         return None
+    try:
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
         raise Refused("this is no archive of models, or it is damaged") from None
     if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or header.size < 0:

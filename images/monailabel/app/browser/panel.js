@@ -46,8 +46,9 @@ async function save({ currentTarget: button }) {
   try {
     await store(painted);
     keep(painted);
-    write(`Saved: ${names(painted)}`);
-    say("success", `Saved: ${names(painted)}`);
+    const saved = `Saved: ${names(painted)}`;
+    write(saved);
+    say("success", saved);
   } catch (error) {
     write("Not saved");
     say("error", `Not saved: ${error.message}. The label is still here.`);
