@@ -111,7 +111,7 @@ def opened(page: Page, url: str, pacs: Pacs, says: str = "Nothing stored") -> Lo
 
 def said(page: Page, text: str) -> Locator:
     message = page.locator("#labelpod-save + p", has_text=text)
-    message.wait_for(timeout=25_000)
+    message.wait_for(timeout=60_000)  # twice what a panel takes that has to be told again to connect
     return message
 
 

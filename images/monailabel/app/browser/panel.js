@@ -6,10 +6,11 @@ import { same } from "./volumes.js";
 
 const PROBE = "ProbeMONAILabel"; // the tool that places the panel's points
 const SAVE = "labelpod-save";
+const PATIENCE = 10_000; // milliseconds after which a panel that has no label map is told to connect again
 // Told apart by everybody; upstream's are three browns.
 const COLORS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2"];
 
-let connecting = null; // the panel that was told to connect
+let connecting = { panel: null, at: 0 }; // the panel that was told to connect, and when
 let map = { id: "", loading: false, shown: false }; // the label map, and whether it has got what is stored
 let kept = new Uint8Array(); // the voxels that are stored
 let touched = false; // whether it was said since that they have changed; it is also said when they have not
@@ -82,8 +83,9 @@ function inView() {
 }
 
 function connect(panel) {
-  if (connecting === panel || !inView()) return;
-  connecting = panel;
+  const told = connecting.panel === panel && Date.now() - connecting.at < PATIENCE;
+  if (told || !inView()) return;
+  connecting = { panel, at: Date.now() };
   panel.querySelector(".settingsTable button").click();
 }
 
@@ -125,8 +127,7 @@ function paintApart() {
 async function tend() {
   const panel = document.querySelector(".monaiLabelPanel");
   if (!panel || map.loading) return;
-  if (!panel.querySelector(".tabs")) return connect(panel);
-  if (!identity()) return;
+  if (!panel.querySelector(".tabs") || !identity()) return connect(panel);
   if (!document.getElementById(SAVE)) {
     const button = addButton(panel);
     setTimeout(paintApart, 1500); // upstream's panel sets its own colours after a second
