@@ -21,7 +21,11 @@ def host(address: str) -> str:
 
 def label_server(values: Settings, token: str) -> str:
     """The label server's URL for the user of this token, ready to paste."""
-    base = f"{values.scheme}://{host(values.BIND_ADDRESS)}:{values.LABEL_SERVER_PORT}/"
+    return with_token(f"{values.scheme}://{host(values.BIND_ADDRESS)}:{values.LABEL_SERVER_PORT}/", token)
+
+
+def with_token(base: str, token: str) -> str:
+    """A label server's URL with an access token in it."""
     return f"{base}{token}/" if token else base
 
 

@@ -100,6 +100,20 @@ def _studies(text: str) -> str:
     return _plain(text)
 
 
+def _stack_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", text):
+        raise ValueError("small letters, digits and -, 40 at most, no - first")
+    return text
+
+
+def _repository(text: str) -> str:
+    if text and "@" in text:
+        raise ValueError("a name without a digest; `runpod publish` finds the digest")
+    if text.endswith(":latest"):
+        raise ValueError("latest says nothing about what is in it; leave the tag out")
+    return text and _image(text)
+
+
 def _digits(value: object) -> object:
     # Compose reads the same text, and knows neither 8_000 nor 80.0.
     if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
@@ -231,6 +245,34 @@ class Settings(BaseModel):
     SHM_SIZE: Memory = Field(
         "2gb",
         description="Shared memory of the label server, for training's data loaders.",
+    )
+
+    RUNPOD_STACK: Annotated[str, AfterValidator(_stack_name)] = Field(
+        "labelpod",
+        description="Name of this stack at RunPod: of its template, and what its pods' names begin with.",
+        json_schema_extra={"group": "RunPod"},
+    )
+    RUNPOD_API_KEY: Plain = Field(
+        "",
+        description="API key, from RunPod's console; or RUNPOD_API_KEY_FILE.",
+        json_schema_extra={"secret": True},
+    )
+    RUNPOD_API_KEY_FILE: Plain = Field("", description="File that holds the API key.")
+    RUNPOD_IMAGE: Annotated[str, AfterValidator(_repository)] = Field(
+        "",
+        description="Where `runpod publish` pushes the image: REGISTRY/YOU/labelpod[:TAG].",
+    )
+    RUNPOD_REGISTRY: Plain = Field("", description="Id of RunPod's login at that registry; empty: the image is public.")
+    RUNPOD_API_URL: Plain = Field("https://api.runpod.io", description="RunPod's API.")
+    RUNPOD_PROXY_URL: Plain = Field(
+        "https://{pod}-8000.proxy.runpod.net/", description="The label server of a pod, behind RunPod's proxy."
+    )
+    IDLE_STOP_MINUTES: Annotated[Seconds, Field(ge=0)] = Field(
+        60,
+        description="Minutes without work after which a pod stops itself; 0: never. Not on your own machine.",
+    )
+    MAX_HOURS: Annotated[Seconds, Field(ge=0)] = Field(
+        12, description="Hours after which a pod stops itself, and `runpod reap` stops it; 0: never."
     )
 
     @property

@@ -1,0 +1,58 @@
+"""What RunPod has billed for this stack, by day, and what it costs now."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from labelpod.runpod import pods, record
+from labelpod.runpod.client import Client
+from labelpod.settings import Settings
+
+_DAYS = "30"
+
+
+@dataclass(frozen=True)
+class Bill:
+    """US dollars: by day (ISO date -> pods, volumes), altogether, and for an hour from now on."""
+
+    days: dict[str, dict[str, float]]
+    total: float
+    hourly: float
+
+
+def bill(client: Client, values: Settings) -> Bill:
+    """The last 30 days of the pods and volumes that this stack has or had."""
+    live = pods.of_stack(client, values)
+    known = record.read()
+    volumes = {mount["volumeId"] for pod in live for mount in (pod.get("mounts") or {}).get("network") or []}
+    volumes |= {pod["volume"] for pod in known.values() if pod.get("volume")}
+    days: dict[str, dict[str, float]] = defaultdict(lambda: {"pods": 0.0, "volumes": 0.0})
+    for pod_id in sorted({pod["id"] for pod in live} | set(known)):
+        _add(days, "pods", client.list_pod_billing(podId=pod_id, bucketSize="day", lastN=_DAYS), "podId", pod_id)
+    for volume in sorted(volumes):
+        answer = client.list_network_volume_billing(networkVolumeId=volume, bucketSize="day", lastN=_DAYS)
+        _add(days, "volumes", answer, "networkVolumeId", volume)
+    # A stopped pod still shows what it cost while it ran.
+    hourly = sum(float(pod["cost"]) for pod in live if pod["status"] == "RUNNING")
+    return Bill(dict(sorted(days.items())), sum(sum(day.values()) for day in days.values()), hourly)
+
+
+def _add(days: dict[str, dict[str, float]], kind: str, answer: dict[str, Any], key: str, wanted: str) -> None:
+    for entry in answer.get("records") or []:
+        # A filter that the API does not know is ignored.
+        if entry.get(key, wanted) == wanted:
+            days[str(entry["startTime"])[:10]][kind] += float(entry["totalAmount"])
+
+
+def table(found: Bill) -> str:
+    """One line for each day, for people."""
+    lines = [f"{'day':<12}{'pods':>9}{'volumes':>9}"]
+    lines += [
+        f"{day:<12}{_usd(amounts['pods']):>9}{_usd(amounts['volumes']):>9}" for day, amounts in found.days.items()
+    ]
+    lines.append(f"together {_usd(found.total)}, and {_usd(found.hourly)} an hour from now on")
+    return "\n".join(lines)
+
+
+def _usd(amount: float) -> str:
+    return f"${amount:.2f}"
