@@ -1,6 +1,7 @@
 """The command line: verbs, options and the one place where errors become words; no logic."""
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
@@ -32,6 +33,7 @@ from labelpod import (
 )
 from labelpod.errors import DeployError
 from labelpod.label_server import LabelServer
+from labelpod.runpod import verbs as runpod
 from labelpod.stack import ENV_FILE, SERVICES, Stack
 
 
@@ -149,23 +151,23 @@ def _history(options: argparse.Namespace) -> None:
 
 
 def _list_models(options: argparse.Namespace) -> None:
-    found = models.listing(_stack().inside())
+    found = models.listing(_inside(options))
     _show(options, found, lambda: Text(models.table(found)))
 
 
 def _export_models(options: argparse.Namespace) -> None:
     if bool(options.model) == options.all:
         options.usage("name one MODEL, or give --all")
-    models.export(_stack().inside(), options.model, options.file)
+    models.export(_inside(options), options.model, options.file)
     console.out.print(f"{options.file} written", markup=False)
 
 
 def _import_models(options: argparse.Namespace) -> None:
-    console.out.print(models.imported(models.take(_stack().inside(), options.file)), markup=False)
+    console.out.print(models.imported(models.take(_inside(options), options.file)), markup=False)
 
 
 def _verify_models(options: argparse.Namespace) -> int:
-    verdict = models.verify(_stack().inside(), options.file)
+    verdict = models.verify(_inside(options), options.file)
     _show(options, verdict, lambda: Text(models.verified(verdict)))
     return 0 if verdict["ok"] else 1
 
@@ -200,6 +202,10 @@ def _revoke_user(options: argparse.Namespace) -> None:
 
 def _test(options: argparse.Namespace) -> int:
     return testing.run(options.tiers, options.yes)
+
+
+def _inside(options: argparse.Namespace) -> list[str]:
+    return runpod.inside() if options.pod else _stack().inside()
 
 
 def _stack() -> Stack:
@@ -281,8 +287,13 @@ def _parser() -> argparse.ArgumentParser:
     verify = _verb(actions, "verify", _verify_models, "whether models are sound; changes nothing")
     verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an archive; default: the models that serve")
     _json(verify)
+    for each in actions.choices.values():
+        each.add_argument("--pod", action="store_true", help="those of the rented pod, over SSH")
     connect = _verb(verbs, "slicer", _slicer, "write a script that connects 3D Slicer to the label server")
     connect.add_argument("--output", type=Path, default=Path("connect.py"), metavar="FILE", help="default: %(default)s")
+
+    actions = _verb(verbs, "runpod", None, "a rented GPU").add_subparsers(metavar="ACTION", required=True)
+    runpod.add(functools.partial(_verb, actions))
 
     test = _verb(verbs, "test", _test, "run the tests")
     _yes(test)

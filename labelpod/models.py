@@ -5,6 +5,7 @@ said before such a command for it to be run there: in a container of this machin
 """
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -53,6 +54,8 @@ def export(prefix: list[str], model: str | None, path: Path) -> None:
     """
     if path.exists():
         raise DeployError(f"{path} is there already", "name another file, or remove that one")
+    if model and not re.fullmatch(r"[\w.-]+", model):  # over SSH, a shell reads it
+        raise DeployError(f"there is no model {model!r}", _LIST)
     with (
         atomic.draft(path, 0o600) as file,
         zstandard.ZstdCompressor(write_checksum=True).stream_writer(file, closefd=False) as packed,

@@ -20,6 +20,8 @@ TIERS = {
     "stack": "the running stack, with a throw-away Orthanc",
     "clients": "3D Slicer's core with the MONAI Label plugins as shipped, at a running stack",
 }
+# They start nothing that could be in another's way, and run on all cores.
+_SIDE_BY_SIDE = {"unit", "contract"}
 # Program -> Debian package. Tests that miss one skip, and say so.
 _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "openssl")} | {
     "dcmsend": "dcmtk",
@@ -37,12 +39,19 @@ def run(tiers: list[str], yes: bool) -> int:
     if unknown := [tier for tier in tiers if tier not in TIERS]:
         raise DeployError(f"there is no test tier {unknown[0]!r}", f"one of: {', '.join(TIERS)}")
     _install_programs(yes)
-    chosen = [ROOT / "tests" / tier for tier in TIERS if tier in (tiers or TIERS)]
+    chosen = [tier for tier in TIERS if tier in (tiers or TIERS)]
     started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", *map(str, chosen)]
-    code = subprocess.run(command, cwd=ROOT, env=_clean_environment(), check=False).returncode
+    code = _pytest([tier for tier in chosen if tier in _SIDE_BY_SIDE], "-n", "auto")
+    code = code or _pytest([tier for tier in chosen if tier not in _SIDE_BY_SIDE])
     say(f"Tests took {time.monotonic() - started:.0f} s")
     return code
+
+
+def _pytest(tiers: list[str], *options: str) -> int:
+    if not tiers:
+        return 0
+    command = [sys.executable, "-m", "pytest", *options, *(str(ROOT / "tests" / tier) for tier in tiers)]
+    return subprocess.run(command, cwd=ROOT, env=_clean_environment(), check=False).returncode
 
 
 def _clean_environment() -> dict[str, str]:

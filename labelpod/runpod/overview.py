@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from labelpod.runpod import pods, template
+from labelpod.runpod import pods, ready, template
 from labelpod.runpod.client import Client
 from labelpod.settings import Settings
 
@@ -32,6 +32,7 @@ def _pod(pod: pods.Pod, values: Settings) -> dict[str, Any]:
         "usd_per_hour": float(pod["cost"]) if running else 0.0,
         "usd_so_far": round(hours * float(pod["cost"]), 2),
         "url": pods.url(pod, values) if running else None,
+        "stops_at": ready.stops_at(values, pod) if running else None,
     }
 
 
@@ -46,6 +47,8 @@ def text(state: dict[str, Any]) -> str:
         if pod["url"]:
             since = f"{pod['hours']:.1f} h, ${pod['usd_so_far']:.2f} since its start"
             lines.append(f"{'':<10}${pod['usd_per_hour']:.2f} an hour; {since}")
+        if pod["stops_at"]:
+            lines.append(f"{'':<10}stops itself at {pod['stops_at']} if nobody works with it until then")
         lines.append(f"{'':<10}" + (f"volume {pod['volume']}" if pod["volume"] else "no volume: its models go with it"))
     if not state["pods"]:
         lines.append("No pod: nothing is billed but volumes")

@@ -26,6 +26,10 @@ _LISTED_SECONDS = 30
 _POLL_SECONDS = 5
 
 
+class NotRunningError(DeployError):
+    """There is no pod that could be worked with now."""
+
+
 class NoCapacityError(DeployError):
     """Nothing of what was asked for can be rented now."""
 
@@ -56,13 +60,26 @@ def the_pod(client: Client, values: Settings) -> Pod:
     """
     found = of_stack(client, values)
     if not found:
-        raise DeployError(f"{values.RUNPOD_STACK} has no pod", "python3 deploy.py runpod launch")
+        raise NotRunningError(f"{values.RUNPOD_STACK} has no pod", "python3 deploy.py runpod launch")
     if len(found) > 1:
         raise DeployError(
             f"{values.RUNPOD_STACK} has {len(found)} pods: {', '.join(pod['id'] for pod in found)}",
             "`python3 deploy.py runpod terminate POD` ends one of them",
         )
     return found[0]
+
+
+def running(client: Client, values: Settings) -> Pod:
+    """The stack's pod, which runs.
+
+    Raises:
+        NotRunningError: it does not.
+
+    """
+    pod = the_pod(client, values)
+    if pod["status"] == "EXITED":
+        raise NotRunningError(f"pod {pod['id']} is stopped", "python3 deploy.py runpod resume")
+    return pod
 
 
 def rent(

@@ -80,8 +80,7 @@ def wait(client: Client, values: Settings, pod_id: str, minutes: float, answers:
 
 def lets_in(values: Settings) -> Callable[[str], bool]:
     """Asks a label server with the token; "I wait for the studies" is an answer, too."""
-    headers = {"Authorization": f"Bearer {values.LABEL_SERVER_TOKEN}"}
-    client = httpx.Client(headers=headers, timeout=15)
+    client = httpx.Client(headers=_login(values), timeout=15)
 
     def answers(url: str) -> bool:
         try:
@@ -92,6 +91,20 @@ def lets_in(values: Settings) -> Callable[[str], bool]:
         return answer.headers.get("content-type", "").startswith("application/json") and (answer.is_success or waits)
 
     return answers
+
+
+def stops_at(values: Settings, pod: pods.Pod) -> str | None:
+    """When the pod will stop itself, if nobody works with it until then; None where it does not say."""
+    try:
+        answer = httpx.get(f"{pods.url(pod, values).rstrip('/')}/info/", headers=_login(values), timeout=15)
+        told: str | None = answer.json().get("stops_at")
+        return told
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return None
+
+
+def _login(values: Settings) -> dict[str, str]:
+    return {"Authorization": f"Bearer {values.LABEL_SERVER_TOKEN}"}
 
 
 def _not_ready(pod: pods.Pod, problem: str, remedy: str = "") -> NotReadyError:

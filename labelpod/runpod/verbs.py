@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labelpod import addresses, console, settings
 from labelpod.errors import DeployError
-from labelpod.runpod import catalog, cost, launching, overview, pods, pushing, ready, reaping, template
+from labelpod.runpod import catalog, cost, launching, overview, pods, pushing, ready, reaping, ssh, template, tunnel
 from labelpod.runpod.client import Client
 from labelpod.settings import Settings
 from labelpod.stack import ENV_FILE, Stack
@@ -41,6 +41,9 @@ def add(verb: Callable[..., argparse.ArgumentParser]) -> None:
         ("cost", _cost, "what was billed, by day"),
     ):
         verb(name, run, words).add_argument("--json", action="store_true", help="for programs")
+    connect = verb("connect", _connect, "the tunnel: 3D Slicer to the pod, the pod to the studies on this machine")
+    connect.add_argument("--port", type=int, metavar="N", help="of this machine; default: LABEL_SERVER_PORT if free")
+    connect.add_argument("--direct", action="store_true", help="3D Slicer through RunPod's proxy instead; 100 s limit")
     verb("url", _url, "the label server's URL through RunPod's proxy, with the token")
     logs = verb("logs", _logs, "what the pod says")
     logs.add_argument("--system", action="store_true", help="what the host says: pulling, starting")
@@ -73,6 +76,13 @@ def _api(values: Settings, dry_run: bool = False) -> Iterator[Client]:
     show = console.out.print if dry_run else None
     with Client(key, values.RUNPOD_API_URL, (lambda text: show(text, markup=False)) if show else None) as client:
         yield client
+
+
+def inside() -> list[str]:
+    """What comes before a command that is to run in the stack's pod."""
+    values = _values()
+    with _api(values) as client:
+        return ssh.command(client, pods.running(client, values))
 
 
 def _values() -> Settings:
@@ -130,6 +140,27 @@ def _cost(options: argparse.Namespace) -> None:
     with _api(values) as client:
         found = cost.bill(client, values)
     console.out.print(json.dumps(asdict(found), indent=2) if options.json else cost.table(found), markup=False)
+
+
+def _connect(options: argparse.Namespace) -> None:
+    values = _values()
+    here = tunnel.studies(values)
+    tunnel.check(here)
+    with _api(values) as client:
+        pod = pods.running(client, values)
+        port = None if options.direct else tunnel.free_port(options.port or values.LABEL_SERVER_PORT)
+        base = f"http://127.0.0.1:{port}/" if port else pods.url(pod, values)
+        url = addresses.with_token(base, values.LABEL_SERVER_TOKEN)
+
+        def ready() -> None:
+            console.out.print(f"{url}\nThis is the server for 3D Slicer, with your token.", markup=False)
+            if options.direct:
+                console.say("RunPod's proxy ends what takes longer than 100 s, and large uploads.")
+            console.say(
+                "Ctrl-C ends the connection; the pod goes on, and costs, until `runpod stop` or until it is idle."
+            )
+
+        tunnel.keep(lambda: ssh.command(client, pods.running(client, values)), here, port, url, ready)
 
 
 def _url(options: argparse.Namespace) -> None:

@@ -76,7 +76,7 @@ CATALOGUE = [
 class FakeRunPod:
     """The service; `url` is its base. The same port answers as the proxy before the pods' label servers."""
 
-    def __init__(self, document: Document | None) -> None:
+    def __init__(self, document: Document | None, address: str = "127.0.0.1") -> None:
         self.document = document
         self.templates: dict[str, dict] = {}
         self.pods: dict[str, dict] = {}
@@ -95,10 +95,10 @@ class FakeRunPod:
         self.balance = 10.0
         self._lock = threading.RLock()
         self._number = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer((address, 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http://{address}:{self._server.server_port}"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -258,7 +258,8 @@ class FakeRunPod:
         """Status, body and headers; a body that is no dict is sent as it is."""
         path = unquote(urlsplit(target).path)
         if path.startswith("/proxy/"):
-            return self._proxy(path.split("/")[2], key)
+            pod_id, _, inner = path.removeprefix("/proxy/").partition("/")
+            return self._proxy(pod_id, inner, key)
         found = next(filter(None, (_match(name, method, path) for name in OPERATIONS)), None)
         if found is None:
             self.violations.append(f"{method} {path} is not in the contract")
@@ -316,7 +317,7 @@ class FakeRunPod:
             "pagination": {"nextCursor": following, "hasNextPage": bool(following)},
         }
 
-    def _proxy(self, pod_id: str, key: str) -> tuple[int, Any, dict[str, str]]:
+    def _proxy(self, pod_id: str, inner: str, key: str) -> tuple[int, Any, dict[str, str]]:
         pod = self.pods.get(pod_id)
         if not pod or not pod["runtime"]:
             return 502, "Bad gateway", {}

@@ -1,31 +1,18 @@
 """Bases from a container registry: a local one, filled with what the Debian path made."""
 
 import json
-import shutil
 import subprocess
 
 import pytest
 
-from tests.conftest import Clone, eventually, free_port
+from tests import registry as registries
+from tests.conftest import Clone
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory, engine: None):
-    """Debian's docker-registry on a port of its own; Docker trusts a registry on loopback without TLS."""
-    program = shutil.which("docker-registry")
-    if not program:
-        pytest.skip("docker-registry is not installed (Debian package docker-registry)")
-    port, folder = free_port(), tmp_path_factory.mktemp("registry")
-    config = folder / "config.yml"
-    storage = {"filesystem": {"rootdirectory": str(folder / "images")}}
-    config.write_text(json.dumps({"version": 0.1, "storage": storage, "http": {"addr": f"127.0.0.1:{port}"}}))
-    process = subprocess.Popen([program, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"127.0.0.1:{port}"
-    answers = ["curl", "-sf", f"http://{address}/v2/"]
-    eventually(lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0, 10, "the registry")
-    yield address
-    process.terminate()
-    process.wait()
+    with registries.serving(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def test_every_setting_says_in_one_line_what_it_is_for(name):
 
 
 def test_every_setting_that_is_called_a_password_or_token_is_a_secret():
-    called_so = tuple(name for name in Settings.model_fields if name.endswith(("PASSWORD", "TOKEN")))
+    called_so = tuple(name for name in Settings.model_fields if name.endswith(("PASSWORD", "TOKEN", "API_KEY")))
     assert settings.secret_names() == called_so
 
 

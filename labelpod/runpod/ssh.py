@@ -1,0 +1,81 @@
+"""SSH to a pod: its address, the key that lets us in, and the host key that the pod itself told in its log."""
+
+import re
+import shutil
+from pathlib import Path
+
+from labelpod import atomic
+from labelpod.errors import DeployError
+from labelpod.runpod import keys, pods
+from labelpod.runpod.client import Client
+from labelpod.users import SECRETS
+
+USER = "labelpod"
+_SSH_PORT = 22
+_HOST_KEY = re.compile(r"labelpod-host-key: (ssh-ed25519 [A-Za-z0-9+/=]+)")
+_LOG_LINES, _LOG_SECONDS = 5000, 5.0
+
+
+def command(client: Client, pod: pods.Pod, folder: Path = SECRETS) -> list[str]:
+    """What comes before a command that is to run in a pod; without a command, the pod itself.
+
+    Args:
+        client: the API.
+        pod: a running one.
+        folder: where the key is, and what is known of hosts.
+
+    Raises:
+        DeployError: there is no ssh or no key, or the pod has no SSH port yet.
+
+    """
+    if not shutil.which("ssh"):
+        raise DeployError("ssh is not installed", "sudo apt-get install openssh-client")
+    private = folder / keys.PRIVATE
+    if not private.exists():
+        raise DeployError(
+            f"{private} is missing: the pod lets in the machine that launched it",
+            "copy that file from there, or `runpod terminate` and `runpod launch` from here",
+        )
+    host, port = address(pod)
+    options = {
+        "IdentityFile": private,
+        "IdentitiesOnly": "yes",
+        "BatchMode": "yes",
+        "ConnectTimeout": "15",
+        "ServerAliveInterval": "10",
+        "ServerAliveCountMax": "3",
+        "LogLevel": "ERROR",
+    } | _host_check(client, pod, folder)
+    # Nothing of the user's own SSH configuration: what it forwards is not for a rented machine.
+    words = ["ssh", "-F", "none", "-p", str(port)]
+    for name, value in options.items():
+        words += ["-o", f"{name}={value}"]
+    return [*words, f"{USER}@{host}"]
+
+
+def address(pod: pods.Pod) -> tuple[str, int]:
+    """Where a pod's SSH port is reached; it changes with every start.
+
+    Raises:
+        DeployError: nowhere yet.
+
+    """
+    for port in (pod.get("runtime") or {}).get("ports") or []:
+        if port["private"] == _SSH_PORT and port["type"] == "tcp" and port.get("ip") and port.get("public"):
+            return str(port["ip"]), int(port["public"])
+    raise DeployError(
+        f"pod {pod['id']} is {pod['status']} and has no SSH port yet", "wait a minute; python3 deploy.py runpod status"
+    )
+
+
+def _host_check(client: Client, pod: pods.Pod, folder: Path) -> dict[str, object]:
+    """The pod's log, which comes from RunPod over TLS, names its key; where it does not, the first contact counts."""
+    file = folder / "runpod_known_hosts"
+    names = {"UserKnownHostsFile": file, "HostKeyAlias": pod["id"], "HostKeyAlgorithms": "ssh-ed25519"}
+    lines = client.get_pod_logs(pod["id"], "container", _LOG_LINES, _LOG_SECONDS)
+    told = [found[1] for line in lines if (found := _HOST_KEY.search(line))]
+    if not told:
+        return names | {"StrictHostKeyChecking": "accept-new"}
+    # The pod makes a new one at every start; the last is the one that counts.
+    atomic.write(file, f"{pod['id']} {told[-1]}\n".encode(), 0o600)
+    return names | {"StrictHostKeyChecking": "yes"}

@@ -1,0 +1,120 @@
+"""The way to a pod: what is asked before anything is forwarded, and whose key a pod must show."""
+
+import itertools
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from labelpod.errors import DeployError
+from labelpod.runpod import keys, ssh, tunnel
+from labelpod.runpod.client import Client
+from labelpod.settings import Settings
+from tests.contract.conftest import Runpod
+from tests.contract.fake_runpod import KEY, FakeRunPod
+
+
+@pytest.fixture
+def pod(fake: FakeRunPod, published: str, runpod: Runpod) -> dict:
+    assert runpod("launch", "--yes").code == 0
+    (pod,) = fake.live()
+    return pod
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / keys.PRIVATE).write_text("a key\n")
+    return tmp_path
+
+
+@pytest.fixture
+def client(fake: FakeRunPod) -> Iterator[Client]:
+    with Client(KEY, fake.url) as client:
+        yield client
+
+
+@pytest.fixture
+def orthanc() -> Iterator[int]:
+    """A DICOMweb server that lets one login in; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            good = self.headers["Authorization"] == "Basic bWU6cGFzcw=="  # me:pass
+            self.send_response(200 if good else 401)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def options(command: list[str]) -> dict[str, str]:
+    pairs = [word.partition("=") for before, word in itertools.pairwise(command) if before == "-o"]
+    return {name: value for name, _, value in pairs}
+
+
+def test_the_pods_own_log_says_which_key_it_must_show(fake: FakeRunPod, client: Client, pod: dict, folder: Path):
+    fake.system_log = ["labelpod-host-key: ssh-ed25519 AAAAold", "started", "labelpod-host-key: ssh-ed25519 AAAAnew"]
+    command = ssh.command(client, pod, folder)
+    given = options(command)
+    assert given["StrictHostKeyChecking"] == "yes" and given["HostKeyAlias"] == pod["id"]
+    assert Path(given["UserKnownHostsFile"]).read_text() == f"{pod['id']} ssh-ed25519 AAAAnew\n"
+    assert command[0] == "ssh" and command[-1] == "labelpod@127.0.0.1"
+    assert command[command.index("-p") + 1] == "35558"
+
+
+def test_where_the_log_says_nothing_the_first_contact_counts(client: Client, pod: dict, folder: Path):
+    assert options(ssh.command(client, pod, folder))["StrictHostKeyChecking"] == "accept-new"
+
+
+def test_without_the_key_of_the_machine_that_launched_nothing_is_tried(client: Client, pod: dict, tmp_path: Path):
+    with pytest.raises(DeployError, match="runpod_ssh_key is missing") as refused:
+        ssh.command(client, pod, tmp_path / "elsewhere")
+    assert "copy that file" in refused.value.remedy
+
+
+def test_a_pod_without_an_ssh_port_is_waited_for(client: Client, pod: dict, folder: Path):
+    ports = [{"private": 22, "public": None, "type": "tcp", "ip": None}]
+    with pytest.raises(DeployError, match="no SSH port yet"):
+        ssh.command(client, pod | {"runtime": {"ports": ports}}, folder)
+    with pytest.raises(DeployError, match="no SSH port yet"):
+        ssh.command(client, pod | {"runtime": None}, folder)
+
+
+def test_studies_that_do_not_answer_or_do_not_know_the_login_are_said_before_ssh_is_used(
+    runpod: Runpod, pod: dict, orthanc: int
+):
+    url = f"http://127.0.0.1:{orthanc}/dicom-web"
+    said = runpod("connect", STUDIES=url, DICOMWEB_USERNAME="me", DICOMWEB_PASSWORD="wrong")
+    assert said.code == 1 and "answers 401" in said.err
+    said = runpod("connect", STUDIES="http://127.0.0.1:9/dicom-web")
+    assert said.code == 1 and "does not answer" in said.err
+
+
+@pytest.mark.parametrize("url", ["https://pacs/dicom-web", "http://pacs:8080/rs", "/images"])
+def test_studies_that_the_pod_would_not_find_are_refused(url: str):
+    with pytest.raises(DeployError, match="cannot be reached through the tunnel"):
+        tunnel.studies(Settings(STUDIES=url))
+
+
+def test_an_orthanc_with_https_is_refused_with_what_to_do():
+    with pytest.raises(DeployError, match="HTTPS"):
+        tunnel.studies(Settings(TLS_CERT="cert.pem", TLS_KEY="key.pem"))
+
+
+def test_without_a_pod_or_with_a_stopped_one_it_says_what_to_type(
+    fake: FakeRunPod, runpod: Runpod, pod: dict, orthanc: int
+):
+    here = {"STUDIES": f"http://127.0.0.1:{orthanc}/dicom-web", "DICOMWEB_USERNAME": "me", "DICOMWEB_PASSWORD": "pass"}
+    assert runpod("stop").code == 0
+    said = runpod("connect", **here)
+    assert said.code == 1 and "is stopped" in said.err and "runpod resume" in said.err
+    said = runpod("terminate", "--yes", "--force")
+    assert "has no pod" in runpod("connect", **here).err

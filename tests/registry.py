@@ -1,0 +1,32 @@
+"""A container registry of our own: Debian's docker-registry on a port of loopback, which Docker trusts without TLS."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import eventually, free_port
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A registry that keeps its images in this folder; its address."""
+    program = shutil.which("docker-registry")
+    if not program:
+        pytest.skip("docker-registry is not installed (Debian package docker-registry)")
+    port = free_port()
+    config = folder / "config.yml"
+    storage = {"filesystem": {"rootdirectory": str(folder / "images")}}
+    config.write_text(json.dumps({"version": 0.1, "storage": storage, "http": {"addr": f"127.0.0.1:{port}"}}))
+    process = subprocess.Popen([program, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"127.0.0.1:{port}"
+    answers = ["curl", "-sf", f"http://{address}/v2/"]
+    eventually(lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0, 10, "the registry")
+    yield address
+    process.terminate()
+    process.wait()
+    shutil.rmtree(folder / "images", ignore_errors=True)  # ten gigabytes
