@@ -159,7 +159,8 @@ def keep(find: Callable[[], list[str]], here: Studies, port: int | None, url: st
             elif process.poll() is None:
                 say("Connected again")
             problem = _end(process)
-        if not told:
+        # A connection that was cut, or one from elsewhere, holds the pod's side for up to a minute.
+        if not told and "forwarding failed" not in problem:
             raise DeployError(f"ssh: {problem}", "python3 deploy.py runpod logs")
         say(f"The connection ended ({problem}); connecting again")
         time.sleep(_PAUSE_SECONDS)
