@@ -153,11 +153,9 @@ def keep(find: Callable[[], list[str]], here: Studies, port: int | None, url: st
             time.sleep(_PAUSE_SECONDS)
             continue
         with opened(ssh, here, port) as process:
-            if not told and _answers(url, process):
-                ready()
+            if _answers(url, process):
+                say("Connected again") if told else ready()
                 told = True
-            elif process.poll() is None:
-                say("Connected again")
             problem = _end(process)
         # A connection that was cut, or one from elsewhere, holds the pod's side for up to a minute.
         if not told and "forwarding failed" not in problem:

@@ -11,7 +11,9 @@ import pytest
 from labelpod.errors import DeployError
 from labelpod.runpod import keys, ssh, tunnel
 from labelpod.runpod.client import Client
+from labelpod.runpod.pods import NotRunningError
 from labelpod.settings import Settings
+from tests.conftest import free_port
 from tests.contract.conftest import Runpod
 from tests.contract.fake_runpod import KEY, FakeRunPod
 
@@ -40,8 +42,8 @@ def orthanc() -> Iterator[int]:
     """A DICOMweb server that lets one login in; its port."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            good = self.headers["Authorization"] == "Basic bWU6cGFzcw=="  # me:pass
+        def do_GET(self) -> None:  # as label server it knows everybody
+            good = self.path == "/info/" or self.headers["Authorization"] == "Basic bWU6cGFzcw=="  # me:pass
             self.send_response(200 if good else 401)
             self.end_headers()
 
@@ -118,3 +120,63 @@ def test_without_a_pod_or_with_a_stopped_one_it_says_what_to_type(
     assert said.code == 1 and "is stopped" in said.err and "runpod resume" in said.err
     said = runpod("terminate", "--yes", "--force")
     assert "has no pod" in runpod("connect", **here).err
+
+
+# --- the tunnel, with a stand-in for ssh ---
+
+SSH = """#!/bin/bash
+here=$(dirname "$0")
+if [[ ${@: -1} == dicomweb_login ]]; then cat > "$here/login"; exit; fi
+echo "$*" >> "$here/calls"
+sleep 1
+echo "$(cat "$here/word")" >&2
+exit 255
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ssh whose connections break after a second; its folder has what it was called with."""
+    file = tmp_path / "ssh"
+    file.write_text(SSH)
+    file.chmod(0o755)
+    (tmp_path / "word").write_text("Connection reset by peer")
+    monkeypatch.setattr(tunnel, "_PAUSE_SECONDS", 0)
+    return file
+
+
+def kept(program: Path, port: int, finds: int) -> int:
+    """Keep a tunnel until the pod is gone, after so many connections; how often it said that it is ready."""
+    here, ready = tunnel.Studies("127.0.0.1", 8042, "label-server", "its password"), []
+    left = iter(range(finds))
+
+    def find() -> list[str]:
+        if next(left, None) is None:
+            raise NotRunningError("there is no pod", "launch")
+        return [str(program), "-p", "22", "labelpod@pod"]
+
+    with pytest.raises(NotRunningError):
+        tunnel.keep(find, here, port, f"http://127.0.0.1:{port}/", lambda: ready.append(1))
+    return len(ready)
+
+
+def test_a_tunnel_that_breaks_comes_back_until_the_pod_is_gone(
+    program: Path, orthanc: int, capfd: pytest.CaptureFixture[str]
+):
+    assert kept(program, orthanc, 3) == 1
+    calls = (program.parent / "calls").read_text().splitlines()
+    assert len(calls) == 3 and "password" not in calls[0]
+    assert f"-R 127.0.0.1:8042:127.0.0.1:8042 -L 127.0.0.1:{orthanc}:127.0.0.1:8000 labelpod@pod" in calls[0]
+    assert (program.parent / "login").read_text() == "label-server\nits password\n"
+    said = capfd.readouterr().err
+    assert said.count("Connection reset by peer") == 3 and said.count("Connected again") == 2
+
+
+def test_the_first_connection_waits_for_one_that_was_cut(program: Path):
+    (program.parent / "word").write_text("Error: remote port forwarding failed for listen port 8042")
+    assert kept(program, free_port(), 2) == 0
+
+
+def test_a_first_connection_that_fails_is_an_error(program: Path):
+    with pytest.raises(DeployError, match="Connection reset by peer"):
+        kept(program, free_port(), 2)
