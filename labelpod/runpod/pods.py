@@ -201,6 +201,8 @@ def _body(
             DIGEST: digest(values),
             # The template's placeholder must not be looked for.
             "LABEL_SERVER_TOKEN": "",
+            # As root, it can give a new volume to the label server, which then runs without root's rights.
+            "RUNPOD_POD_USER": "0",
             "PUBLIC_KEY": public_key,
         },
     }

@@ -85,7 +85,10 @@ class PodHost(FakeRunPod):
         try:
             url = f"http://127.0.0.1:{self._port(pod_id, 8000)}/{inner}"
             answer = httpx.get(url, headers={"Authorization": key}, timeout=30)
-            return answer.status_code, answer.json(), {"Retry-After": "5"} if answer.status_code == 503 else {}
+            passed_on = {
+                name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers
+            }
+            return answer.status_code, answer.json(), passed_on
         except (httpx.HTTPError, ValueError, subprocess.CalledProcessError):
             return 502, "Bad gateway", {}
 

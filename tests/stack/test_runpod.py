@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_from_the_template_to_the_last_bill(
         annotator.submit(ct, annotator.image(ct), mask)
         assert len(pacs.segmentations(ct)) == annotator.completed() == 1
         (state,) = json.loads(rented.done("runpod", "status", "--json"))["pods"]
-        assert state["stops_at"] is None  # somebody is connected
+        assert datetime.fromisoformat(state["stops_at"]) > datetime.now(UTC) + timedelta(hours=11)
         host.run_in(pod["id"], "start_server", "python", "-c", MAKE)
         host.run_in(pod["id"], "mv", "/workspace/a.pt", f"{FOLDER}/deepgrow_2d.pt")
         archive = tmp_path / "nodules.tar.zst"
@@ -99,7 +100,8 @@ def test_from_the_template_to_the_last_bill(
         two_d, _ = json.loads(rented.done("models", "list", "--pod", "--json"))
         assert two_d["name"] == "deepgrow_2d" and two_d["weights"] != "untrained"
 
-    host.bills = [{"podId": pod["id"], "startTime": "2026-11-24T00:00:00Z", "totalAmount": 0.48, "gpuAmount": 0.48}]
+    day = {"startTime": "2026-11-24T00:00:00Z", "endTime": "2026-11-25T00:00:00Z"}
+    host.bills = [day | {"podId": pod["id"], "totalAmount": 0.48, "gpuAmount": 0.48}]
     assert "0.48" in rented.done("runpod", "cost")
     rented.done("runpod", "terminate", "--yes")
     assert host.live() == [] and docker("ps", "-aq", "--filter", "name=labelpod-test-pod") == ""

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 500
+POD = ROOT / "images" / "monailabel" / "pod"
 CI = ROOT / ".ci" / "run"
 
 
@@ -43,5 +44,6 @@ def test_no_file_is_too_long_to_be_read_at_one_go():
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed: apt-get install shellcheck")
 @pytest.mark.skipif(not CI.exists(), reason="there is no .ci/run")
-def test_the_ci_script_is_clean_under_shellcheck():
-    check("shellcheck", str(CI))
+@pytest.mark.parametrize("script", [CI, POD / "start_pod", POD / "dicomweb_login"], ids=lambda script: script.name)
+def test_scripts_are_clean_under_shellcheck(script: Path):
+    check("shellcheck", str(script))

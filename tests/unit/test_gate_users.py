@@ -13,8 +13,12 @@ from app.users import Role, User, Users
 TOKEN = "t" * 32
 
 
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
 def entry(name: str, role: str, token: str) -> dict[str, str]:
-    return {"name": name, "role": role, "sha256": hashlib.sha256(token.encode()).hexdigest()}
+    return {"name": name, "role": role, "sha256": digest(token)}
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def write(file: Path, *entries: dict[str, str]) -> None:
 
 def test_a_token_is_its_users(file):
     write(file, entry("anna", "annotator", TOKEN), entry("rita", "reviewer", "r" * 32))
-    known = Users(file, "a" * 32)
+    known = Users(file, digest("a" * 32))
     assert known.find(TOKEN) == User("anna", Role.ANNOTATOR)
     assert known.find("r" * 32) == User("rita", Role.REVIEWER)
     assert known.find("a" * 32) == User("admin", Role.ADMIN)
@@ -57,7 +61,7 @@ def test_a_changed_file_counts_at_once(file):
 )
 def test_a_file_that_cannot_be_understood_lets_nobody_in(file, text):
     write(file, entry("anna", "annotator", TOKEN))
-    known = Users(file, "a" * 32)
+    known = Users(file, digest("a" * 32))
     assert known.find(TOKEN)
     file.write_text(text)
     os.utime(file, (1, 1))
@@ -76,3 +80,15 @@ def test_the_environment_may_hold_the_token_or_name_its_file(file, tmp_path):
         known = users.from_environment(environment | {"USERS_FILE": str(file)})
         assert known.find(TOKEN) == User("admin", Role.ADMIN)
     assert not users.from_environment({"USERS_FILE": str(file)}).all()
+
+
+def test_a_machine_that_knows_the_digest_alone_lets_the_token_in():
+    known = users.from_environment({"LABEL_SERVER_TOKEN": "", "LABEL_SERVER_TOKEN_SHA256": digest(TOKEN)})
+    assert known.find(TOKEN) == User("admin", Role.ADMIN)
+    assert known.find(digest(TOKEN)) is None
+
+
+@pytest.mark.parametrize("text", ["t" * 64, "0" * 63, digest(TOKEN).upper(), TOKEN])
+def test_what_is_no_digest_is_refused(text):
+    with pytest.raises(ValueError, match="LABEL_SERVER_TOKEN_SHA256"):
+        users.from_environment({"LABEL_SERVER_TOKEN_SHA256": text})

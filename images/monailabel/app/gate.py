@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import checks, credentials, dicomweb_proxy, doors, limits, users
+from app import checks, credentials, dicomweb_proxy, doors, limits, pod, users
 from app.answers import HANDLERS
 from app.ohif import OhifFiles
 from app.users import LOOPBACK, Users
@@ -38,6 +38,8 @@ _HEADERS = {
     "Content-Security-Policy": _CONTENT_POLICY,
 }
 _ALIVE = PlainTextResponse("alive\n")
+# Asking how the server is does not keep a rented pod from stopping.
+_LOOKED_AT = ("/info", "/readyz")
 _UNKNOWN = "Not authorised"
 
 
@@ -87,6 +89,8 @@ class Gate:
             _check_address(scope)
             who, path = entry.user.name, scope["path"]
             users.current.set(entry.user)
+            if path.rstrip("/") not in _LOOKED_AT:
+                pod.note_use()
             with self._concurrency.of(entry.user.name):
                 application = credentials.browser_login(scope, entry) or self._inner
                 await application(scope, limits.body(receive), noting)

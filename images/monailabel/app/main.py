@@ -26,7 +26,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from app import tasks
+from app import pod, tasks
 from app.datastore import RepairedDicomWebDatastore
 from app.leases import Leases
 from app.session import dicomweb_session
@@ -130,6 +130,8 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
             meta["labels"] = ours + [name for name in meta["labels"] if name not in ours]
         for name, model in meta["models"].items():
             model["trained"] = tasks.is_trained(self._infers[name])
+        if pod.rented():
+            meta["stops_at"] = pod.stops_at()
         meta["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
         return meta
 

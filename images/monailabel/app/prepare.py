@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 
-from app import dicomweb_tls, users, weights
+from app import dicomweb_tls, pod, users, weights
 from labelpod import labels
 
 SAMPLE_APPS = Path(sys.prefix, "monailabel", "sample-apps")
@@ -59,6 +59,8 @@ def check_door() -> None:
         known = users.from_environment().all()
     except OSError as error:
         raise NotReady(f"LABEL_SERVER_TOKEN_FILE cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise NotReady(str(error)) from None
     listen = os.environ.get("LISTEN", "")
     if not known and listen not in users.LOOPBACK:
         raise NotReady(
@@ -96,23 +98,25 @@ def wait_for_dicomweb(url: str, seconds: float) -> None:
 
     """
     user, password = os.environ.get("DICOMWEB_USERNAME", ""), os.environ.get("DICOMWEB_PASSWORD", "")
-    session = dicomweb_tls.bounded(requests.Session())
-    session.auth = (user, password) if user and password else None
     deadline = time.monotonic() + seconds
-    while True:
-        patience = max(1.0, min(10.0, deadline - time.monotonic()))
-        try:
-            answer = session.get(f"{url}/studies", params={"limit": "1"}, timeout=(3, patience))
-            if answer.ok:
-                return
-            problem = f"it answers {answer.status_code}"
-            if answer.status_code in (401, 403):
-                problem += f": the login of user {user!r} is not accepted"
-        except requests.RequestException as error:
-            problem = f"it cannot be reached ({type(error).__name__})"
+    while problem := dicomweb_problem(url, user, password, max(1.0, min(10.0, deadline - time.monotonic()))):
         if time.monotonic() > deadline:
             raise NotReady(f"the DICOMweb server {url} is not ready after {seconds:g} s: {problem}")
         time.sleep(max(0.0, min(1.0, deadline - time.monotonic())))
+
+
+def dicomweb_problem(url: str, user: str, password: str, patience: float) -> str:
+    """Why the DICOMweb server does not let us in; "" where it does, `patience` is in seconds."""
+    session = dicomweb_tls.bounded(requests.Session())
+    session.auth = (user, password) if user and password else None
+    try:
+        answer = session.get(f"{url}/studies", params={"limit": "1"}, timeout=(3, patience))
+    except requests.RequestException as error:
+        return f"it cannot be reached ({type(error).__name__})"
+    if answer.ok:
+        return ""
+    refused = f": the login of user {user!r} is not accepted" if answer.status_code in (401, 403) else ""
+    return f"it answers {answer.status_code}{refused}"
 
 
 def fetch_weights(folder: Path, models: list[str], seconds: float) -> None:
@@ -164,6 +168,8 @@ def main() -> None:
         fetch_weights(folder / "model", models, weights_wait)
     if app != "pathology":
         fetch_bundles(folder / "model", bundles, weights_wait)
+    if pod.rented():
+        return  # the studies come later, see waiting.py
     if studies.startswith(("http://", "https://")):
         wait_for_dicomweb(studies.rstrip("/"), studies_wait)
     elif not Path(studies).is_dir():

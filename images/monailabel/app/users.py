@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -49,13 +50,13 @@ class Users:
 
     Args:
         file: JSON, `{"users": [{"name", "role", "sha256"}]}`; it need not exist.
-        token: of the user `admin`; "" for none.
+        digest: of the token of the user `admin`; "" for none.
 
     """
 
-    def __init__(self, file: Path, token: str) -> None:
+    def __init__(self, file: Path, digest: str) -> None:
         self._file = file
-        self._own = {_digest(token): User("admin", Role.ADMIN)} if token else {}
+        self._own = {digest: User("admin", Role.ADMIN)} if digest else {}
         self._users: dict[str, User] = {}
         self._version: tuple[int, int] | None = None
         self._looked_at = float("-inf")
@@ -95,11 +96,20 @@ class Users:
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Users:
-    """The users that USERS_FILE, LABEL_SERVER_TOKEN and LABEL_SERVER_TOKEN_FILE name."""
+    """The users that USERS_FILE, LABEL_SERVER_TOKEN, its _FILE and its _SHA256 name.
+
+    Raises:
+        ValueError: the digest is none.
+
+    """
     token = environ.get("LABEL_SERVER_TOKEN", "")
     if not token and (path := environ.get("LABEL_SERVER_TOKEN_FILE")):
         token = Path(path).read_text(encoding="utf-8").strip()
-    return Users(Path(environ.get("USERS_FILE", "/run/users/users.json")), token)
+    # A rented machine need not know the token to tell it from others.
+    digest = _digest(token) if token else environ.get("LABEL_SERVER_TOKEN_SHA256", "")
+    if digest and not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError("LABEL_SERVER_TOKEN_SHA256 is not a SHA-256 digest in hexadecimal")
+    return Users(Path(environ.get("USERS_FILE", "/run/users/users.json")), digest)
 
 
 def _digest(token: str) -> str:

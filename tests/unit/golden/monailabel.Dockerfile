@@ -36,10 +36,22 @@ COPY images/monailabel/sitecustomize.py /opt/labelpod/sitecustomize.py
 COPY images/monailabel/app/weights.py /opt/labelpod/app/weights.py
 RUN --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
     python /opt/labelpod/app/weights.py /opt/labelpod/weights 120 deepgrow_2d deepgrow_3d
+RUN --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90labelpod \
+    --mount=type=secret,id=apt_sources,target=/run/apt/labelpod.list \
+    --mount=type=secret,id=ca_bundle,target=/run/apt/ca.crt,mode=0444 \
+    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+    --mount=type=cache,target=/var/cache/apt,sharing=locked \
+    apt-get update -q; \
+    apt-get install -qy --no-install-recommends openssh-server; \
+    rm -f /etc/ssh/ssh_host_*; \
+    usermod -p '*' labelpod
+COPY --chmod=755 images/monailabel/pod/start_pod images/monailabel/pod/dicomweb_login /usr/local/bin/
+COPY images/monailabel/pod/sshd_config /etc/labelpod/sshd_config
+COPY images/monailabel/pod/bashrc /home/labelpod/.bashrc
 ENV PYTHONPATH=/opt/labelpod PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
-EXPOSE 8000
+EXPOSE 8000 22
 VOLUME /workspace
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 \
   CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8000"]

@@ -15,11 +15,21 @@ export LISTEN="${LISTEN:-0.0.0.0}"
 export TORCH_FORCE_WEIGHTS_ONLY_LOAD=1
 export MLFLOW_DISABLE_TELEMETRY=true
 (( $# == 0 )) || exec "$@"
+[[ -z ${RUNPOD_POD_ID:-} || -n ${POD_FOLDER:-} ]] || exec start_pod
 if [[ -z ${DICOMWEB_PASSWORD:-} && -n ${DICOMWEB_PASSWORD_FILE:-} ]]; then
   DICOMWEB_PASSWORD="$(<"$DICOMWEB_PASSWORD_FILE")"
 fi
 export DICOMWEB_PASSWORD="${DICOMWEB_PASSWORD:-}"
 python -m app.prepare
+record="$WORKSPACE/mlflow.db"
+if [[ -n ${POD_FOLDER:-} ]]; then
+  [[ -e $POD_FOLDER/mlflow.db || ! -e $record ]] || cp "$record" "$POD_FOLDER/mlflow.db"
+  record="$POD_FOLDER/mlflow.db"
+  python -m app.waiting
+  if [[ -r $POD_FOLDER/dicomweb_login ]]; then
+    { read -r DICOMWEB_USERNAME && read -r DICOMWEB_PASSWORD; } <"$POD_FOLDER/dicomweb_login"
+  fi
+fi
 export MONAI_LABEL_DICOMWEB_USERNAME="${DICOMWEB_USERNAME:-}"
 export MONAI_LABEL_DICOMWEB_PASSWORD="$DICOMWEB_PASSWORD"
 unset DICOMWEB_USERNAME DICOMWEB_PASSWORD
@@ -28,7 +38,7 @@ export MONAI_LABEL_DICOMWEB_CACHE_EXPIRY=2
 export MONAI_LABEL_DICOMWEB_CACHE_PATH="$WORKSPACE/cache"
 export MONAI_LABEL_SESSION_PATH="$WORKSPACE/sessions"
 export MONAI_LABEL_DATASTORE_CACHE_PATH="$WORKSPACE/sam2"
-export MONAI_LABEL_TRACKING_URI="sqlite:///$WORKSPACE/mlflow.db"
+export MONAI_LABEL_TRACKING_URI="sqlite:///$record"
 export MONAI_LABEL_AUTO_UPDATE_SCORING=false
 [[ $APP == radiology ]] || MODELS="$BUNDLES"
 models=()

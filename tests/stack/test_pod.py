@@ -1,0 +1,172 @@
+"""The image in a rented pod: who gets in, how far they get, and what happens without the tunnel."""
+
+import hashlib
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from labelpod.render import LABEL_SERVER_TAG
+from tests.conftest import Clone, eventually, free_port
+from tests.stack.annotator import Annotator
+from tests.stack.conftest import TOKEN
+from tests.stack.pod_host import POD_KEY, docker
+
+
+@dataclass
+class Rented:
+    """A pod, its ports on this machine, and the key that it lets in."""
+
+    name: str
+    http: int
+    ssh: int
+    key: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http}"
+
+    def command(self, *words: str, key: Path | None = None, user: str = "labelpod") -> list[str]:
+        options = {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR"}
+        options |= {"BatchMode": "yes", "IdentitiesOnly": "yes", "ExitOnForwardFailure": "yes"}
+        pairs = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        place = ["-p", str(self.ssh), "-i", str(key or self.key), f"{user}@127.0.0.1"]
+        return ["ssh", "-F", "none", *pairs, *place, *words]
+
+    def over_ssh(self, *words: str, **who: object) -> subprocess.CompletedProcess[str]:
+        command = self.command(*words, **who)  # type: ignore[arg-type]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+    @contextmanager
+    def tunnel(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        command = self.command()
+        process = subprocess.Popen([*command[:-1], "-N", *words, command[-1]], stderr=subprocess.PIPE)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def new_key(folder: Path, name: str) -> Path:
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+    subprocess.run(command, check=True)
+    return folder / name
+
+
+@pytest.fixture(scope="module", params=["labelpod", "root"])
+def pod(running: Clone, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Rented]:
+    """A pod, as the image's own user and as root: nobody has told which of both RunPod takes."""
+    key = new_key(tmp_path_factory.mktemp("ssh"), "key")
+    environment = {
+        "RUNPOD_POD_ID": "pod1",
+        "RUNPOD_API_KEY": POD_KEY,
+        "PUBLIC_KEY": key.with_suffix(".pub").read_text().strip(),
+        "LABEL_SERVER_TOKEN_SHA256": hashlib.sha256(TOKEN.encode()).hexdigest(),
+        "STUDIES": "http://127.0.0.1:8042/dicom-web",
+        "WEIGHTS_WAIT": "0",
+        "LABELS": "first nodule (left):1,second:1",
+    }
+    words = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
+    name = f"labelpod-test-rented-{request.param}"
+    docker("run", "--detach", "--name", name, "--user", request.param, "-p", "127.0.0.1::8000", "-p", "127.0.0.1::22",
+           *words, LABEL_SERVER_TAG)  # fmt: skip
+    try:
+        http, ssh = (int(docker("port", name, port).splitlines()[0].rpartition(":")[2]) for port in ("8000", "22"))
+        rented = Rented(name, http, ssh, key)
+        eventually(lambda: alive(rented.url), 60, "the pod answers")
+        yield rented
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def alive(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def info(pod: Rented, token: str = TOKEN) -> requests.Response | None:
+    try:
+        return requests.get(f"{pod.url}/info/", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    except requests.ConnectionError:
+        return None
+
+
+def test_before_the_studies_are_there_it_says_what_it_waits_for_to_who_has_the_token(pod: Rented):
+    answer = info(pod)
+    assert answer is not None and answer.status_code == 503 and answer.headers["Retry-After"] == "5"
+    assert "runpod connect" in answer.json()["detail"]
+    for stranger in (info(pod, "x" * 32), requests.get(f"{pod.url}/info/", timeout=5)):
+        assert stranger is not None and stranger.status_code == 401
+
+
+def test_nobody_gets_in_without_the_key_and_nobody_as_root(pod: Rented, tmp_path: Path):
+    assert "Permission denied (publickey)" in pod.over_ssh("true", key=new_key(tmp_path, "other")).stderr
+    assert "Permission denied (publickey)" in pod.over_ssh("true", user="root").stderr
+    assert pod.over_ssh("whoami").stdout == "labelpod\n"
+
+
+def test_a_session_knows_the_servers_settings_as_they_are_and_no_key(pod: Rented):
+    assert pod.over_ssh("echo", '"$LABELS"').stdout == "first nodule (left):1,second:1\n"
+    told = pod.over_ssh("env").stdout
+    assert POD_KEY not in told and "RUNPOD_POD_ID=pod1" in told
+    assert "deepgrow_2d" in pod.over_ssh("start_server", "python", "-m", "app.archive", "list").stdout
+
+
+def test_what_runs_has_no_rights_of_root_and_no_key_in_its_environment(pod: Rented):
+    people = docker("exec", "--user", "root", pod.name, "ps", "-eo", "user:16,args").splitlines()
+    workers = [line for line in people if "app.wa" in line or "app.serve" in line]
+    assert len(workers) == 2 and all(line.startswith("labelpod ") for line in workers)
+    environments = docker(
+        "exec", "--user", "root", pod.name, "bash", "-c",
+        "for each in $(pgrep -f 'app.waiting|app.serve'); do tr '\\0' '\\n' </proc/$each/environ; done",
+    )  # fmt: skip
+    assert "STUDIES=" in environments and POD_KEY not in environments
+
+
+@pytest.mark.parametrize(
+    "forwarding", [("-R", "127.0.0.1:9042:127.0.0.1:9"), ("-R", "0.0.0.0:8042:127.0.0.1:9"), ("-R", "8000:127.0.0.1:9")]
+)
+def test_nothing_else_is_forwarded_to_the_pod(pod: Rented, forwarding: tuple[str, str]):
+    with pod.tunnel(*forwarding) as process:
+        assert process.wait(timeout=15) != 0
+        assert process.stderr is not None and b"forwarding failed" in process.stderr.read()
+
+
+def test_nothing_else_is_reached_through_the_pod(pod: Rented, running: Clone):
+    port = free_port()
+    with pod.tunnel("-L", f"127.0.0.1:{port}:172.17.0.1:{running.environment['ORTHANC_PORT']}"):
+        time.sleep(2)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://127.0.0.1:{port}/", timeout=5)
+
+
+def test_user_ids_fit_into_the_hosts_range(pod: Rented):
+    words = "find / -xdev \\( -uid +65534 -o -gid +65534 \\) -print -quit"
+    assert docker("exec", "--user", "root", pod.name, "sh", "-c", words) == ""
+
+
+def test_with_the_tunnel_it_serves_without_it_says_so_and_recovers(pod: Rented, stack: Clone, ct: str):
+    password = (stack.root / "secrets" / "dicomweb_password").read_text().strip()
+    login = f"label-server\n{password}\n"
+    subprocess.run(pod.command("dicomweb_login"), input=login, text=True, check=True, timeout=30)
+    way = ("-R", f"127.0.0.1:8042:127.0.0.1:{stack.environment['ORTHANC_PORT']}")
+    annotator = Annotator(f"{pod.url}/{TOKEN}")
+    with pod.tunnel(*way):
+        answer = eventually(lambda: (found := info(pod)) and found.ok and found, 120, "the label server has taken over")
+        assert answer.json()["labels"][0] == "first nodule (left)"
+        eventually(lambda: info(pod).json()["stops_at"] is None, 30, "a session over SSH keeps it from stopping")
+        assert annotator.next_sample() == ct
+    assert password not in docker("logs", pod.name) + docker("inspect", pod.name)
+    ready = f"{pod.url}/{TOKEN}/readyz"
+    eventually(lambda: requests.get(ready, timeout=30).status_code == 503, 20, "it notices that the studies are gone")
+    with pod.tunnel(*way):
+        eventually(lambda: requests.get(ready, timeout=30).ok, 30, "it recovers")
+        assert annotator.next_sample() == ct
