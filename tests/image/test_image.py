@@ -44,6 +44,13 @@ def test_it_runs_as_an_ordinary_user(config):
     assert run("id", "-u").strip() == "1000"
 
 
+def test_a_process_1_of_somebody_elses_is_no_trouble(clone):
+    """RunPod has its own."""
+    command = ["docker", "run", "--rm", "--init", IMAGE, "true"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_it_asks_for_the_nvidia_driver_and_runs_without_one(config):
     variables = dict(each.split("=", 1) for each in config["Env"])
     assert variables["NVIDIA_VISIBLE_DEVICES"] == "all"

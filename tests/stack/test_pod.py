@@ -17,6 +17,8 @@ from tests.stack.annotator import Annotator
 from tests.stack.conftest import TOKEN
 from tests.stack.pod_host import POD_KEY, docker
 
+HOOKS = ("pre_start.sh", "post_start.sh")
+
 
 @dataclass
 class Rented:
@@ -62,7 +64,11 @@ def new_key(folder: Path, name: str) -> Path:
 @pytest.fixture(scope="module", params=["labelpod", "root"])
 def pod(running: Clone, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Rented]:
     """A pod, as the image's own user and as root: nobody has told which of both RunPod takes."""
-    key = new_key(tmp_path_factory.mktemp("ssh"), "key")
+    folder = tmp_path_factory.mktemp("ssh")
+    key, hook = new_key(folder, "key"), folder / "hook"
+    hook.write_text('#!/bin/sh\ntouch "/tmp/pod/$(basename "$0")"\n')
+    hook.chmod(0o755)
+    hooks = [word for name in HOOKS for word in ("--volume", f"{hook}:/{name}:ro")]
     environment = {
         "RUNPOD_POD_ID": "pod1",
         "RUNPOD_API_KEY": POD_KEY,
@@ -75,7 +81,7 @@ def pod(running: Clone, tmp_path_factory: pytest.TempPathFactory, request: pytes
     words = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
     name = f"labelpod-test-rented-{request.param}"
     docker("run", "--detach", "--name", name, "--user", request.param, "-p", "127.0.0.1::8000", "-p", "127.0.0.1::22",
-           *words, LABEL_SERVER_TAG)  # fmt: skip
+           *hooks, *words, LABEL_SERVER_TAG)  # fmt: skip
     try:
         http, ssh = (int(docker("port", name, port).splitlines()[0].rpartition(":")[2]) for port in ("8000", "22"))
         rented = Rented(name, http, ssh, key)
@@ -118,6 +124,10 @@ def test_a_session_knows_the_servers_settings_as_they_are_and_no_key(pod: Rented
     told = pod.over_ssh("env").stdout
     assert POD_KEY not in told and "RUNPOD_POD_ID=pod1" in told
     assert "deepgrow_2d" in pod.over_ssh("start_server", "python", "-m", "app.archive", "list").stdout
+
+
+def test_runpods_hooks_are_run(pod: Rented):
+    assert set(HOOKS) <= set(docker("exec", pod.name, "ls", "/tmp/pod").split())
 
 
 def test_what_runs_has_no_rights_of_root_and_no_key_in_its_environment(pod: Rented):

@@ -167,7 +167,7 @@ def start(tmp_path: Path) -> Callable[..., Start]:
         )
         noted = [Call(*json.loads(line)) for line in calls.read_text().splitlines()] if calls.exists() else []
         prepare = [call for call in noted if call.arguments == ["-m", "app.prepare"]]
-        server = [call for call in noted if call not in prepare]
+        server = [call for call in noted if call.arguments[1:2] not in (["app.prepare"], ["app.waiting"])]
         assert len(prepare) <= 1 and len(server) <= 1
         return Start(result.returncode, result.stderr, *(found[0] if found else None for found in (prepare, server)))
 

@@ -174,3 +174,36 @@ def test_whatever_stands_in_the_environment_is_data(start, tmp_path, hostile):
     assert started.server.environment["LABELS"] == value
     assert started.server.environment["MONAI_LABEL_DICOMWEB_PASSWORD"] == value
     assert started.server.conf["bundles"] == value
+
+
+# --- in a rented pod ---
+
+
+def test_a_pod_is_started_first_and_only_there(start, tmp_path):
+    program = tmp_path / "bin" / "start_pod"
+    program.write_text("#!/bin/sh\necho the pod starts >&2\n")
+    program.chmod(0o755)
+    pod = start(RUNPOD_POD_ID="pod1")
+    assert pod.stderr == "the pod starts\n" and pod.prepare is pod.server is None
+    assert start().server and start(None, "true", RUNPOD_POD_ID="pod1").stderr == ""
+
+
+def test_a_pod_logs_in_at_the_studies_with_what_came_through_ssh(start, tmp_path):
+    (tmp_path / "dicomweb_login").write_text("label-server\n its 'password' \n")
+    started = start(RUNPOD_POD_ID="pod1", POD_FOLDER=str(tmp_path), DICOMWEB_USERNAME="other", DICOMWEB_PASSWORD="x")
+    environment = started.server.environment
+    assert environment["MONAI_LABEL_DICOMWEB_USERNAME"] == "label-server"
+    assert environment["MONAI_LABEL_DICOMWEB_PASSWORD"] == " its 'password' "
+    assert "DICOMWEB_PASSWORD" not in environment
+
+
+def test_a_pods_record_of_trainings_is_a_copy_that_is_not_on_the_volume(start, tmp_path):
+    folder, record = tmp_path / "pod", tmp_path / "workspace" / "mlflow.db"
+    folder.mkdir()
+    record.write_text("the record")
+    environment = start(RUNPOD_POD_ID="pod1", POD_FOLDER=str(folder)).server.environment
+    assert environment["MONAI_LABEL_TRACKING_URI"] == f"sqlite:///{folder}/mlflow.db"
+    assert (folder / "mlflow.db").read_text() == "the record"
+    (folder / "mlflow.db").write_text("newer")
+    start(RUNPOD_POD_ID="pod1", POD_FOLDER=str(folder))
+    assert (folder / "mlflow.db").read_text() == "newer"

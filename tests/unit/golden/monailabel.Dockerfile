@@ -60,7 +60,7 @@ LABEL org.opencontainers.image.title="labelpod label server" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="labelpod/debian:bookworm"
-ENTRYPOINT ["tini", "-g", "--"]
+ENTRYPOINT ["tini", "-s", "-g", "--"]
 CMD ["start_server"]
 COPY labelpod/__init__.py labelpod/labels.py /opt/labelpod/labelpod/
 COPY images/monailabel/app /opt/labelpod/app

@@ -27,7 +27,7 @@ if [[ -n ${POD_FOLDER:-} ]]; then
   record="$POD_FOLDER/mlflow.db"
   python -m app.waiting
   if [[ -r $POD_FOLDER/dicomweb_login ]]; then
-    { read -r DICOMWEB_USERNAME && read -r DICOMWEB_PASSWORD; } <"$POD_FOLDER/dicomweb_login"
+    { IFS= read -r DICOMWEB_USERNAME && IFS= read -r DICOMWEB_PASSWORD; } <"$POD_FOLDER/dicomweb_login"
   fi
 fi
 export MONAI_LABEL_DICOMWEB_USERNAME="${DICOMWEB_USERNAME:-}"
