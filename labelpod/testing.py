@@ -25,6 +25,7 @@ _SIDE_BY_SIDE = {"unit", "contract"}
 # Program -> Debian package. Tests that miss one skip, and say so.
 _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "openssl")} | {
     "dcmsend": "dcmtk",
+    "ssh": "openssh-client",
     "dciodvfy": "dicom3tools",
 }
 

@@ -125,7 +125,7 @@ def _launch(options: argparse.Namespace) -> None:
 
 def _await(client: Client, values: Settings, pod: pods.Pod, minutes: float) -> None:
     ready.wait(client, values, pod["id"], minutes, ready.lets_in(values))
-    console.out.print(f"Pod {pod['id']} is ready", markup=False)
+    console.out.print(f"Pod {pod['id']} is ready; next: python3 deploy.py runpod connect", markup=False)
 
 
 def _status(options: argparse.Namespace) -> None:

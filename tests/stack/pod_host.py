@@ -1,9 +1,11 @@
 """A RunPod whose pods are real: it pulls the template's image and runs it in the engine of this machine."""
 
+import shutil
 import subprocess
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.contract.fake_runpod import FakeRunPod, Refusal
 
@@ -91,6 +93,11 @@ class PodHost(FakeRunPod):
             return answer.status_code, answer.json(), passed_on
         except (httpx.HTTPError, ValueError, subprocess.CalledProcessError):
             return 502, "Bad gateway", {}
+
+
+def need_ssh() -> None:
+    if not shutil.which("ssh"):
+        pytest.skip("ssh is not installed (Debian package openssh-client)")
 
 
 def docker(*words: str) -> str:

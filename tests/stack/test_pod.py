@@ -15,7 +15,7 @@ from labelpod.render import LABEL_SERVER_TAG
 from tests.conftest import Clone, eventually, free_port
 from tests.stack.annotator import Annotator
 from tests.stack.conftest import TOKEN
-from tests.stack.pod_host import POD_KEY, docker
+from tests.stack.pod_host import POD_KEY, docker, need_ssh
 
 HOOKS = ("pre_start.sh", "post_start.sh")
 
@@ -64,6 +64,7 @@ def new_key(folder: Path, name: str) -> Path:
 @pytest.fixture(scope="module", params=["labelpod", "root"])
 def pod(running: Clone, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Rented]:
     """A pod, as the image's own user and as root: nobody has told which of both RunPod takes."""
+    need_ssh()
     folder = tmp_path_factory.mktemp("ssh")
     key, hook = new_key(folder, "key"), folder / "hook"
     hook.write_text('#!/bin/sh\ntouch "/tmp/pod/$(basename "$0")"\n')

@@ -17,7 +17,7 @@ from tests.contract.fake_runpod import KEY
 from tests.contract.runpod_document import FILE, Document
 from tests.stack.annotator import Annotator
 from tests.stack.pacs import Pacs
-from tests.stack.pod_host import PodHost, docker
+from tests.stack.pod_host import PodHost, docker, need_ssh
 from tests.stack.test_models import MAKE
 
 POINT = [181, 285, 25]
@@ -33,6 +33,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory, engine: None) -> Iterator
 @pytest.fixture
 def host(engine: None) -> Iterator[PodHost]:
     """The service, on the address that containers know this machine by."""
+    need_ssh()
     gateway = json.loads(docker("network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]["Gateway"]
     service = PodHost(Document() if FILE.exists() else None, gateway)
     yield service
