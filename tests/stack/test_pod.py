@@ -136,7 +136,7 @@ def test_what_runs_has_no_rights_of_root_and_no_key_in_its_environment(pod: Rent
     workers = [line for line in people if "app.wa" in line or "app.serve" in line]
     assert len(workers) == 2 and all(line.startswith("labelpod ") for line in workers)
     environments = docker(
-        "exec", "--user", "root", pod.name, "bash", "-c",
+        "exec", "--user", "labelpod", pod.name, "bash", "-c",
         "for each in $(pgrep -f 'python -m [a]pp.(waiting|serve)'); do tr '\\0' '\\n' </proc/$each/environ; done",
     )  # fmt: skip
     assert "STUDIES=" in environments and POD_KEY not in environments
