@@ -3,7 +3,7 @@
 from python_on_whales import DockerClient
 
 from labelpod import __version__, render
-from labelpod.console import say_command
+from labelpod.console import progress, say_command
 from labelpod.docker import explained
 from labelpod.errors import DeployError
 
@@ -32,7 +32,8 @@ def push(docker: DockerClient, repository: str) -> str:
     with explained(f"`docker login {host}` with an account that may write to {repository}"):
         docker.image.tag(render.LABEL_SERVER_TAG, tag)
         say_command("docker", "push", tag)
-        docker.image.push(tag, quiet=False)
+        with progress(f"Pushing {tag}"):
+            docker.image.push(tag, quiet=True)
         digests = docker.image.inspect(tag).repo_digests or []
     plain = tag.rpartition(":")[0]
     found = [digest for digest in digests if digest.startswith(f"{plain}@")]
