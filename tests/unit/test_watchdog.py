@@ -76,8 +76,10 @@ def test_outside_of_a_pod_nothing_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_upstreams_task_in_the_background_is_work(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(watchdog, "_gpu_percent", lambda: 0)
-    command = [sys.executable, "-c", "input()", "-m", "monailabel.interfaces.utils.app"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "input(True)", "-m", "monailabel.interfaces.utils.app"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        # Its command line is there for certain only when it says something: the kernel fills that in late.
+        assert process.stdout and process.stdout.read(4) == b"True"
         assert watchdog.busy() == "a task in the background"
         process.communicate(b"\n")
     assert watchdog.busy() == ""
