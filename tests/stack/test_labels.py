@@ -116,6 +116,14 @@ def test_a_seg_that_a_viewer_stored_through_the_gate_counts(annotator: Annotator
     assert annotator.next_sample() is None
 
 
+def test_a_label_that_was_deleted_in_orthanc_is_gone(annotator: Annotator, pacs: Pacs, ct: str, data: Path):
+    annotator.submit(ct, annotator.image(ct), painted(annotator, ct))
+    pacs.delete_everything()
+    pacs.store(data / "chest-ct-mini")
+    eventually(lambda: annotator.next_sample() == ct, 10, "the CT is offered again")
+    assert requests.get(f"{annotator.url}/datastore/label?label={ct}&tag=final", timeout=30).status_code == 404
+
+
 def test_two_annotators_never_get_the_same_sample(
     people: list[Annotator], annotator: Annotator, pacs: Pacs, ct: str, tmp_path: Path
 ):

@@ -232,8 +232,10 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         if label_tag != DefaultLabelTag.FINAL:
             return str(cached)
         series = self._index.labels().get(image_id)
-        if series is None or (cached and Path(cached).exists() and self._is_of(image_id, series)):
-            return str(cached or "")
+        if series is None:  # deleted there, unless it never was
+            return "" if self._known_as(image_id).get("SeriesInstanceUID") else str(cached)
+        if cached and Path(cached).exists() and self._is_of(image_id, series):
+            return str(cached)
         image = sitk.ReadImage(self.get_image_uri(image_id))
         seg = self._client.retrieve_series(series.study_uid, series.uid)[0]
         voxels = segments.read(seg, image, self._labels)
@@ -246,8 +248,11 @@ class RepairedDicomWebDatastore(GuardedDatastore):
                 LocalDatastore.save_label(self, image_id, str(path), label_tag, states | info)
         return str(LocalDatastore.get_label_uri(self, image_id, label_tag))
 
+    def _known_as(self, image_id: str) -> dict[str, Any]:
+        return dict(LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL))
+
     def _is_of(self, image_id: str, series: LabelSeries) -> bool:
-        info = LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL)
+        info = self._known_as(image_id)
         return info.get("SeriesInstanceUID") == series.uid and info.get("label_info") == self._listed()
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
