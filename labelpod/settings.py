@@ -221,6 +221,9 @@ class Settings(BaseModel):
         description="Seconds that a client may be silent in the middle of a request.",
     )
     INFER_QUEUE: Count = Field(8, description="Inferences that may wait for the GPU or CPU.")
+    CACHE_MAX_GB: Count = Field(
+        50, description="Images that the label server keeps on disk, in GB. Labels are always kept."
+    )
     SAMPLE_LEASE: Count = Field(30, description="Minutes for which next sample gives an image to one annotator alone.")
     LABEL_SERVER_MEMORY: Memory = Field("16g", description="Memory that the label server may take.")
     ORTHANC_MEMORY: Memory = Field("4g", description="Memory that Orthanc may take.")

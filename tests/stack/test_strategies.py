@@ -68,3 +68,27 @@ def test_the_image_comes_next_that_the_model_is_least_sure_of(
             url = f"{annotator.url}/datastore/image/info?image={image_id}"
             requests.put(url, data={"info": info}, timeout=30).raise_for_status()
         assert ask(annotator, UNCERTAINTY) == images[unsure]
+
+
+def cached(stack: Clone) -> set[str]:
+    """The images that the server has on disk."""
+    found = stack.run_in("label-server", "bash", "-c", "cd /workspace/cache/*/ && ls -d *.nii.gz || true")
+    return {name.removesuffix(".nii.gz") for name in found.split()}
+
+
+def test_the_sample_after_this_one_is_fetched_ahead_and_offered(
+    stack: Clone, annotator: Annotator, pacs: Pacs, tmp_path: Path
+):
+    """Among four, so that it is no accident which one comes."""
+    for seed in range(31, 35):
+        phantom.write(tmp_path / str(seed), slices=6, size=32, seed=seed)
+    pacs.store(tmp_path)
+    eventually(lambda: annotator.total() == 4, 10, "the images are counted")
+    unlabelled = {str(series.SeriesInstanceUID) for series in pacs.series("CT")}
+    stack.run_in("label-server", "bash", "-c", "rm -rf /workspace/cache/*/[1-9]*")
+    first = ask(annotator, "random")
+    ahead = eventually(lambda: (cached(stack) & unlabelled) - {first}, 10, "another image is fetched")
+    assert len(ahead) == 1 and cached(stack) & unlabelled == ahead | {first}
+    image = annotator.image(first)
+    annotator.submit(first, image, np.zeros(image.GetSize()[::-1], np.uint8))
+    assert {ask(annotator, "random")} == ahead

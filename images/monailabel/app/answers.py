@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.checks import Refused
-from app.datastore import IncompleteSeries
+from app.images import IncompleteSeries
 from app.lanes import Busy
 from app.segments import LabelError
 
@@ -79,5 +79,6 @@ HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     IncompleteSeries: _incomplete,
     requests.ConnectionError: _dicomweb_away,
     requests.Timeout: _dicomweb_away,
+    requests.exceptions.ChunkedEncodingError: _dicomweb_away,  # in the middle of a series
     requests.HTTPError: _dicomweb_refused,
 }

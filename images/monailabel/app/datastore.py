@@ -5,7 +5,6 @@ Each method says which fault of monailabel 0.8.5 it mends. The file layout of th
 """
 
 import logging
-import re
 import shutil
 import tempfile
 import threading
@@ -16,30 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
-from dicomweb_client import DICOMwebClient
 from filelock import FileLock
 from monailabel.config import settings
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
-from monailabel.datastore.utils.convert import binary_to_image, dicom_to_nifti
+from monailabel.datastore.utils.convert import binary_to_image
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 from monailabel.utils.others.generic import md5_digest
 from pydicom import Dataset
 
-from app import segments, users, whole_file
+from app import images, segments, users, whole_file
+from app.dicomweb import DicomWebClient
 from app.guarded_datastore import GuardedDatastore
+from app.images import IncompleteSeries
 from app.series_index import LabelSeries, SeriesIndex
+from app.settings import CACHE_MAX_BYTES
 from app.withdrawal import delete_series
 from labelpod.labels import Label
 
 logger = logging.getLogger(__name__)
 
 _NO_CLIENT = "user-xyz"
-_UID = re.compile(r"[0-9][0-9.]{0,63}")
-
-
-class IncompleteSeries(Exception):
-    """The server sent fewer slices than it says the series has; asking again later may help."""
 
 
 class RepairedDicomWebDatastore(GuardedDatastore):
@@ -55,7 +51,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def __init__(
         self,
-        client: DICOMwebClient,
+        client: DicomWebClient,
         image_filter: Mapping[str, Any],
         cache: Path,
         labels: Sequence[Label],
@@ -65,8 +61,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         self._labels = labels
         self._index = SeriesIndex(client, image_filter, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
         root = cache / md5_digest(client.base_url)
-        self._incoming = root / ".incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        self._images = images.ImageFiles(root, CACHE_MAX_BYTES)
         self._mutex = threading.RLock()
         # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
         LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
@@ -96,14 +91,9 @@ class RepairedDicomWebDatastore(GuardedDatastore):
             IncompleteSeries: the server did not send all of it.
 
         """
-        path = self._image_file(image_id)
-        if path.exists():
-            return str(path)
-        if not _UID.fullmatch(image_id):
-            raise ImageNotFoundException(f"{image_id!r} is not a DICOM series")
-        with FileLock(self._incoming / f"{image_id}.lock"):
-            if not path.exists():
-                self._fetch(image_id, path)
+        path = self._images.get(image_id, lambda folder: self._fetch(image_id, folder))
+        if image_id not in self._datastore.objects:
+            self._register(image_id)
         return str(path)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
@@ -115,39 +105,29 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         """
         raise MONAILabelException(MONAILabelError.INVALID_INPUT, "images come from the DICOMweb server: send it there")
 
-    def _image_file(self, image_id: str) -> Path:
-        return Path(self._datastore.image_path(), f"{Path(image_id).name}.nii.gz").resolve()
+    def remove_image(self, image_id: str) -> None:
+        """Remove an image and its labels from the cache; upstream leaves its DICOM files there for ever."""
+        super().remove_image(image_id)
+        with self._mutex:
+            self._images.remove(image_id)
+            self._datastore.objects.pop(image_id, None)
+            self._update_datastore_file()
 
-    def _fetch(self, image_id: str, path: Path) -> None:
+    def hold_images(self) -> None:
+        """Keep every image until this process ends."""
+        self._images.hold()
+
+    def _fetch(self, image_id: str, folder: Path) -> None:
         series = self._index.image(image_id)
         if series is None:
             raise ImageNotFoundException(f"Image {image_id} not found")
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
-            slices, volume = Path(folder, "slices"), Path(folder, "volume.nii.gz")
-            slices.mkdir()
-            self._download(series, slices)
-            shutil.move(dicom_to_nifti(str(slices)), volume)
-            # The NIfTI file comes last: where it stands, the series is whole.
-            final = path.parent / image_id
-            shutil.rmtree(final, ignore_errors=True)
-            slices.rename(final)
-            volume.replace(path)
-        self._register(image_id, series)
-        logger.info(f"Fetched {image_id} in {time.monotonic() - started:.1f} s")
-
-    def _download(self, series: Dataset, folder: Path) -> None:
-        uid = str(series.SeriesInstanceUID)
-        instances = self._client.retrieve_series(str(series.StudyInstanceUID), uid)
-        for instance in instances:
-            instance.save_as(folder / f"{instance.SOPInstanceUID}.dcm")
+        got = images.keep(self._client.series_files(str(series.StudyInstanceUID), image_id), folder)
         expected = int(series.get("NumberOfSeriesRelatedInstances") or 1)
-        got = sum(1 for _ in folder.iterdir())
         if got < expected:
-            raise IncompleteSeries(f"the DICOMweb server sent {got} of {expected} slices of {uid}")
+            raise IncompleteSeries(f"the DICOMweb server sent {got} of {expected} slices of {image_id}")
 
-    def _register(self, image_id: str, series: Dataset) -> None:
-        info = self._describe(series)
+    def _register(self, image_id: str) -> None:
+        info = self._describe(self._index.image(image_id) or Dataset())
         info.update({"ts": int(time.time()), "name": f"{image_id}.nii.gz"})
         with self._mutex:
             self._init_from_datastore_file()
@@ -180,7 +160,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         # MONAI Label Reviewer shows it as the annotator; Slicer's default says nothing.
         if str(label_info.get("client_id") or _NO_CLIENT) == _NO_CLIENT:
             label_info["client_id"] = label_info["user"]
-        with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
+        with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             if label_filename.endswith(".bin"):
                 as_image = binary_to_image(image_file, label_filename)
                 label_filename = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
@@ -196,7 +176,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         label = segments.on_grid_of(image, sitk.ReadImage(label_file))
         names = segments.names_by_value(info.get("label_info"), self._labels)
         voxels = segments.renumber(sitk.GetArrayFromImage(label), names, self._labels)
-        slices = Path(self._datastore.image_path(), image_id)
+        slices = self._images.slices(image_id)
         if slices.is_dir():
             creator = str(info.get("user") or "")
             seg = segments.write(voxels, image, slices, self._labels, names, creator)
@@ -239,7 +219,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         image = sitk.ReadImage(self.get_image_uri(image_id))
         seg = self._client.retrieve_series(series.study_uid, series.uid)[0]
         voxels = segments.read(seg, image, self._labels)
-        with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
+        with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             path = _write_label(voxels, image, Path(folder, "label.nii.gz"))
             info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
             info |= {"label_info": self._listed(), "user": series.creator}
@@ -294,6 +274,20 @@ class RepairedDicomWebDatastore(GuardedDatastore):
             {"image": self.get_image_uri(uid), "label": self.get_label_uri(uid, DefaultLabelTag.FINAL)}
             for uid in self.get_labeled_images()
         ]
+
+    def _remove_non_existing(self) -> int:
+        """Forget labels whose files are gone; an image's file may have made way for others.
+
+        Upstream forgets such an image, its labels and what is known of it (local.py:639).
+        """
+        self._init_from_datastore_file()
+        gone = 0
+        for image_id, known in self._datastore.objects.items():
+            for tag, label in list(known.labels.items()):
+                if not Path(self._datastore.label_path(tag), self._filename(image_id, label.ext)).exists():
+                    del known.labels[tag]
+                    gone += 1
+        return gone
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         """Upstream truncates the file and then writes it (local.py:683): a kill in between loses it."""

@@ -27,13 +27,14 @@ from monailabel.endpoints import (
 )
 from monailabel.endpoints.user.auth import User as UpstreamUser
 from monailabel.interfaces.utils.app import app_instance
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from app import checks, lanes, models, runs, users
 from app.answers import HANDLERS
 from app.users import Role
 
+_PIECE = 2**20  # of a file that is sent: each takes a thread of its own
 _ROUTERS = (info, model, infer, wsi_infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
 
 
@@ -163,7 +164,10 @@ def _behind(door: Door, endpoint: Callable[..., Any]) -> Callable[..., Any]:
         if "user" in signature.parameters:
             given["user"] = UpstreamUser(username=users.current.get().name)
         try:
-            return await door.lane.run(endpoint, given | dict(door.fixed))
+            result = await door.lane.run(endpoint, given | dict(door.fixed))
+            if isinstance(result, FileResponse):
+                result.chunk_size = _PIECE
+            return result
         except BaseException:
             # They remove the upload; FastAPI runs them after a good answer only.
             if cleaning := given.get("background_tasks"):

@@ -18,7 +18,6 @@ import itk
 import numpy as np
 import torch
 from monailabel.config import settings
-from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import ImageNotFoundException
@@ -26,10 +25,10 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from app import pod, tasks
+from app import dicomweb, pod, tasks
 from app.datastore import RepairedDicomWebDatastore
 from app.leases import Leases
-from app.session import dicomweb_session
+from app.prefetch import Prefetch
 from app.settings import SAMPLE_LEASE_SECONDS
 from app.strategies import LeasedStrategy, RandomStrategy
 from app.uploads import BoundedSessions
@@ -115,7 +114,15 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         """The sample app's strategies; none gives an annotator what another is working on."""
         self._leases = Leases(Path(self.app_dir).parent / "leases.json", SAMPLE_LEASE_SECONDS)
         strategies: dict[str, Strategy] = super().init_strategies() | {"random": RandomStrategy()}
-        return {name: LeasedStrategy(strategy, self._leases) for name, strategy in strategies.items()}
+        prefetch = Prefetch()
+        return {name: LeasedStrategy(strategy, self._leases, prefetch) for name, strategy in strategies.items()}
+
+    def train(self, request: dict[str, Any]) -> Any:
+        """Upstream's training, in a process of its own; nothing that it reads makes way meanwhile."""
+        datastore = self.datastore()
+        if isinstance(datastore, RepairedDicomWebDatastore):
+            datastore.hold_images()
+        return super().train(request)
 
     def on_save_label(self, image_id: str, label_id: str) -> None:
         """Nobody works on the image any more."""
@@ -136,17 +143,8 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         return meta
 
     def _init_dicomweb_datastore(self) -> Datastore:
-        client = DICOMwebClientX(
-            url=self.studies,
-            session=dicomweb_session(),
-            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
-            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
-            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
-        )
-        # The client's own retries would make five time-outs of one.
-        client.set_http_retry_params(retry=False)
         return RepairedDicomWebDatastore(
-            client,
+            dicomweb.client(self.studies),
             settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,
             Path(settings.MONAI_LABEL_DICOMWEB_CACHE_PATH),
             _LABELS,

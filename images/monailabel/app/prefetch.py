@@ -1,0 +1,37 @@
+"""Fetches what an annotator will be given next while the present image is being worked on."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+
+class Prefetch:
+    """Runs one errand at a time beside the requests; of those that wait, the newest of each owner alone."""
+
+    def __init__(self) -> None:
+        self._errands: dict[str, Callable[[], object]] = {}
+        self._news = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def want(self, owner: str, errand: Callable[[], object]) -> None:
+        """Run this soon, in place of what the owner wanted before."""
+        with self._news:
+            # Not at the start: trainings, which are processes of their own, need none.
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="PREFETCH", daemon=True)
+                self._thread.start()
+            self._errands[owner] = errand
+            self._news.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                while not self._errands:
+                    self._news.wait()
+                errand = self._errands.pop(next(iter(self._errands)))
+            try:
+                errand()
+            except Exception as problem:  # whoever asks for the image is told of it
+                logger.info(f"Nothing was fetched ahead: {type(problem).__name__}")

@@ -1,0 +1,159 @@
+"""The images on disk: whole or not there, and the longest unused make way."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+import SimpleITK as sitk
+from monailabel.interfaces.exception import ImageNotFoundException
+
+from app.images import ImageFiles, keep
+from labelpod import phantom
+from tests.conftest import ROOT
+
+KILOBYTE = 2**10
+LONG_AGO = time.time() - 7200
+
+
+def bring(folder: Path) -> None:
+    """An image of 2 KB."""
+    (folder / "slices").mkdir()
+    (folder / "slices" / "1.dcm").write_bytes(bytes(KILOBYTE))
+    (folder / "volume.nii.gz").write_bytes(bytes(KILOBYTE))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> ImageFiles:
+    """Room for two images and a half."""
+    return ImageFiles(tmp_path, 5 * KILOBYTE)
+
+
+@pytest.fixture
+def have(images: ImageFiles) -> Callable[..., None]:
+    """Fetches images; they were last used long ago, the first longest."""
+
+    def fetch(*uids: str) -> None:
+        for number, uid in enumerate(uids):
+            os.utime(images.get(uid, bring), (0, LONG_AGO + number))
+
+    return fetch
+
+
+def there(images: ImageFiles, *uids: str) -> list[bool]:
+    whole = [(images.path(uid).exists(), images.slices(uid).exists()) for uid in uids]
+    assert all(volume == slices for volume, slices in whole)
+    return [volume for volume, _ in whole]
+
+
+def test_an_image_is_fetched_once(images):
+    asked = []
+    for _ in range(2):
+        images.get("1.2", lambda folder: (asked.append(1), bring(folder)))
+    assert asked == [1] and there(images, "1.2") == [True]
+
+
+def test_a_fetch_that_fails_leaves_nothing(images):
+    def fail(folder: Path) -> None:
+        bring(folder)
+        raise OSError
+
+    with pytest.raises(OSError):
+        images.get("1.2", fail)
+    assert there(images, "1.2") == [False] and not [each for each in images.incoming.iterdir() if each.is_dir()]
+
+
+@pytest.mark.parametrize("name", ["../1.2", "1.2/../../etc", "", "nodule"])
+def test_what_is_no_series_is_not_fetched(images, name):
+    with pytest.raises(ImageNotFoundException):
+        images.get(name, bring)
+
+
+def test_the_longest_unused_makes_way(images, have):
+    have("1.1", "1.2")
+    images.get("1.1", bring)
+    have("1.3")
+    assert there(images, "1.1", "1.2", "1.3") == [True, False, True]
+
+
+def test_labels_and_other_files_never_make_way(images, have, tmp_path):
+    label = tmp_path / "labels" / "final" / "1.1.nii.gz"
+    label.parent.mkdir(parents=True)
+    label.write_bytes(bytes(9 * KILOBYTE))
+    os.utime(label, (0, 1))
+    have("1.1", "1.2", "1.3", "1.4")
+    assert label.exists()
+
+
+def test_what_was_just_used_stays_however_much_it_takes(images, caplog):
+    for uid in ("1.1", "1.2", "1.3"):
+        images.get(uid, bring)
+    assert there(images, "1.1", "1.2", "1.3") == [True] * 3 and "CACHE_MAX_GB" in caplog.text
+
+
+def test_nothing_makes_way_while_a_training_reads(images, have, tmp_path):
+    program = f"""
+from pathlib import Path
+from app.images import ImageFiles
+images = ImageFiles(Path({str(tmp_path)!r}), 0)
+images.hold()
+print("held", flush=True)
+input()
+"""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'images' / 'monailabel'}"}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as training:
+        assert training.stdout and training.stdout.readline() == b"held\n"
+        have("1.1", "1.2", "1.3")
+        assert there(images, "1.1", "1.2", "1.3") == [True] * 3
+        training.communicate(b"\n")
+    have("1.4")
+    assert there(images, "1.1", "1.2", "1.3", "1.4") == [False, False, True, True]
+
+
+# --- what is kept of a series ---
+
+
+def files(folder: Path) -> Iterator[bytes]:
+    yield from (file.read_bytes() for file in sorted(folder.glob("*.dcm")))
+
+
+def test_the_files_are_kept_as_they_came_and_make_the_volume(tmp_path):
+    phantom.write(tmp_path / "sent", 7, 24)
+    (tmp_path / "kept").mkdir()
+    assert keep(files(tmp_path / "sent"), tmp_path / "kept") == 7
+    assert set(files(tmp_path / "kept" / "slices")) == set(files(tmp_path / "sent"))
+    assert sitk.ReadImage(str(tmp_path / "kept" / "volume.nii.gz")).GetSize() == (24, 24, 7)
+
+
+def test_what_is_no_plain_stack_is_made_by_itk(tmp_path, data):
+    (tmp_path / "kept").mkdir()
+    sent = sorted((data / "chest-ct-mini").rglob("*.dcm"))  # JPEG-LS
+    assert keep((file.read_bytes() for file in sent), tmp_path / "kept") == len(sent)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "kept" / "slices")))
+    theirs, ours = reader.Execute(), sitk.ReadImage(str(tmp_path / "kept" / "volume.nii.gz"))
+    assert ours.GetSize() == theirs.GetSize() and ours.GetPixelID() == theirs.GetPixelID()
+    assert (sitk.GetArrayFromImage(ours) == sitk.GetArrayFromImage(theirs)).all()
+
+
+def test_one_file_is_an_image_too(tmp_path):
+    phantom.write(tmp_path / "sent", 7, 24)
+    (tmp_path / "kept").mkdir()
+    assert keep(iter([next(files(tmp_path / "sent"))]), tmp_path / "kept") == 1
+    assert sitk.ReadImage(str(tmp_path / "kept" / "volume.nii.gz")).GetSize()[:2] == (24, 24)
+
+
+def test_a_name_that_leads_elsewhere_leads_nowhere(tmp_path):
+    (file, *_) = phantom.write(tmp_path / "sent", 1, 24)
+    instance = pydicom.dcmread(file)
+    with pytest.warns(UserWarning):
+        instance.SOPInstanceUID = "../../1.2"
+        instance.save_as(file)
+        (tmp_path / "kept").mkdir()
+        keep(files(tmp_path / "sent"), tmp_path / "kept")
+    assert [each.name for each in (tmp_path / "kept" / "slices").iterdir()] == ["1.2.dcm"]
