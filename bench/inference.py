@@ -1,0 +1,71 @@
+"""Clicks, and how long the others wait meanwhile."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bench import data
+from bench.report import Row, row
+from bench.sizes import Sizes
+from bench.stand import Side, Stand, timed
+from labelpod import phantom
+
+# The same weights for both: neither has any of its own here.
+_WEIGHTS = """
+import torch
+from monai.networks.nets import BasicUNet
+torch.manual_seed(1)
+for dimensions in (2, 3):
+    network = BasicUNet(dimensions, 3, 1, features=(32, 64, 128, 256, 512, 32))
+    torch.save(network.state_dict(), f"/workspace/{folder}/model/pretrained_deepgrow_{{dimensions}}d.pt")
+"""
+_FOLDERS = {"label-server": "radiology", "upstream": "upstream"}
+
+
+def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
+    """One click after the other in one CT, and `/info` while the last of them is worked on."""
+    stand.empty()
+    data.ct(folder / "clicks", sizes.slices // 3, sizes.size // 2, seed=3)
+    stand.pacs.store(folder / "clicks")
+    nodule = phantom.nodules(sizes.slices // 3, sizes.size // 2)[0].ijk
+    for side in stand.sides:
+        program = _WEIGHTS.replace("{folder}", _FOLDERS[side.name]).replace("{{dimensions}}", "{dimensions}")
+        stand.clone.run_in(side.name, "python", "-c", program)
+        side.restart()
+        time.sleep(5)  # what warms up after that has done so
+        side.annotator.image(str(side.annotator.next_sample()))
+    for model, clicks in (("deepgrow_2d", sizes.clicks), ("deepgrow_3d", 2)):
+        times: dict[str, list[float]] = {side.name: [] for side in stand.sides}
+        masks: dict[str, list[np.ndarray]] = {side.name: [] for side in stand.sides}
+        for number in range(clicks):
+            point = [nodule[0] + number, nodule[1], nodule[2]]
+            for side in stand.sides:
+                times[side.name].append(timed(lambda: masks[side.name].append(_click(side, model, point))))  # noqa: B023
+        ours, theirs = times.values()
+        same = all(np.array_equal(*pair) for pair in zip(*masks.values(), strict=True))
+        note = "voxel by voxel the same" if same else "NOT the same voxels"
+        yield row(f"{model}, first click", ours[:1], theirs[:1], "s", 0.8, note)
+        yield row(f"{model}, later clicks", ours[1:], theirs[1:], "s", 1)
+    waits = [_waits(side, sizes, nodule) for side in stand.sides]
+    yield Row("/info while deepgrow_3d runs, 95 % within", waits[0], waits[1], "s", 0.05)
+
+
+def _click(side: Side, model: str, point: list[int]) -> np.ndarray:
+    image = side.annotator.client.next_sample("first", {})["id"]
+    return side.annotator.click(model, image, point)
+
+
+def _waits(side: Side, sizes: Sizes, point: tuple[int, int, int]) -> float:
+    """In seconds; asked until the inference has ended or often enough."""
+    inference = threading.Thread(target=_click, args=(side, "deepgrow_3d", list(point)))
+    inference.start()
+    time.sleep(0.5)
+    waits = []
+    while inference.is_alive() and len(waits) < sizes.polls:
+        waits.append(side.ask("/info/"))
+        time.sleep(0.05)
+    inference.join()
+    return float(np.percentile(waits, 95))

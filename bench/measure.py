@@ -1,0 +1,38 @@
+"""Runs the measurements, and writes what came out; bench/run.py says how."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from bench import inference, lists, pushing, report, samples
+from bench.sizes import SMOKE, Sizes
+from bench.stand import stand
+from tests.conftest import ROOT
+
+_PARTS = {"samples": samples, "lists": lists, "inference": inference, "pushing": pushing}
+_LEFT_OUT = [
+    "anything on a GPU, and Orthanc with PostgreSQL",
+    "the size of the image, the time of a start and of a changed label list beside an image built upstream's way",
+    "upstream's lists beyond 2,000 labelled studies, which take it many minutes",
+]
+
+
+def main() -> None:
+    """Measure, and write what came out."""
+    parser = argparse.ArgumentParser(prog="bench/run.py", description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder for benchmark.md, .json and .png")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)}; all by default")
+    arguments = parser.parse_args()
+    sizes = SMOKE if arguments.smoke else Sizes()
+    rows = []
+    with stand() as both, tempfile.TemporaryDirectory() as folder:
+        for name in arguments.parts or _PARTS:
+            for row in _PARTS[name].measure(both, sizes, Path(folder)):
+                print(f"{row.what}: {row.ours:.3g} {row.unit} by {row.theirs:.3g}: {row.ratio:.3g}", flush=True)
+                rows.append(row)
+    report.write(rows, _LEFT_OUT, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+"""Measures the stack beside what its users have today, on this machine, and writes the table that README quotes.
+
+Type `python3 bench/run.py`, after `python3 deploy.py test --yes unit` once for the packages; it takes half an hour.
+Every figure is taken in the same run as the one that it is compared with. `--smoke` runs all of it in tiny sizes.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = ROOT / ".venv" / "bin" / "python"
+
+os.chdir(ROOT)
+os.execv(PYTHON, [str(PYTHON), "-m", "bench.measure", *sys.argv[1:]])

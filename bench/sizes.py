@@ -1,0 +1,35 @@
+"""How much is measured with."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of slices, pixels, studies and repetitions."""
+
+    runs: int = 3
+    slices: int = 300
+    size: int = 512
+    labelled: tuple[int, ...] = (200, 2000, 5000)
+    upstream_lists: int = 2000  # beyond, upstream's training list takes longer than all else together
+    instances: int = 1000
+    studies: int = 50
+    memory_slices: int = 24
+    memory_size: int = 256
+    clicks: int = 5
+    polls: int = 40
+
+
+SMOKE = Sizes(
+    runs=1,
+    slices=6,
+    size=64,
+    labelled=(2, 4),
+    upstream_lists=2,
+    instances=8,
+    studies=2,
+    memory_slices=3,
+    memory_size=64,
+    clicks=2,
+    polls=4,
+)

@@ -1,0 +1,138 @@
+"""Both servers at one Orthanc, and how they are asked."""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.conftest import ROOT, Clone, free_port
+from tests.stack.annotator import Annotator
+from tests.stack.pacs import Pacs
+
+_TOKEN = "throw-away-token-of-32-letters-0"
+_LONG_SECONDS = 1800
+# The process that serves, in either container.
+_SERVER = "start_server"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two label servers."""
+
+    name: str  # of its service
+    annotator: Annotator
+    clone: Clone
+
+    def ask(self, path: str) -> float:
+        """How long one GET takes, in seconds."""
+        return timed(lambda: requests.get(self.annotator.url + path, timeout=_LONG_SECONDS).raise_for_status())
+
+    def restart(self) -> None:
+        """Start it anew, and wait until it answers."""
+        self.clone.compose("restart", self.name)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it answers."""
+        deadline = time.monotonic() + 300
+        while not answers(f"{self.annotator.url}/info/"):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} does not answer")
+            time.sleep(0.05)
+
+    def forget(self, image: str) -> None:
+        """Remove an image from its cache."""
+        self.clone.run_in(self.name, "bash", "-c", f"rm -rf /workspace/cache/*/{image}*")
+
+    def has(self, image: str) -> bool:
+        """Whether an image is in its cache."""
+        found = self.clone.run_in(self.name, "bash", "-c", f"ls /workspace/cache/*/{image}.nii.gz 2>/dev/null || true")
+        return bool(found.strip())
+
+    def memory(self) -> float:
+        """Resident memory of the serving process, MB."""
+        container = self.clone.compose("ps", "-q", self.name).stdout.strip()
+        processes = subprocess.run(
+            ["docker", "top", container, "-eo", "pid,rss,args"], capture_output=True, text=True, check=True
+        )
+        sizes = [int(line.split()[1]) for line in processes.stdout.splitlines()[1:] if _SERVER in line]
+        return max(sizes) / 1024
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Ours and upstream's label server at the same Orthanc."""
+
+    ours: Side
+    theirs: Side
+    pacs: Pacs
+    clone: Clone
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """Ours first."""
+        return self.ours, self.theirs
+
+    def empty(self) -> None:
+        """Nothing in Orthanc, and nothing in the caches."""
+        self.pacs.delete_everything()
+        for side in self.sides:
+            self.clone.compose("stop", side.name)
+            self.clone.compose("run", "--rm", "--no-deps", "--entrypoint", "rm", side.name, "-rf", "/workspace/cache")
+            self.clone.compose("start", side.name)
+        for side in self.sides:
+            side.wait()
+
+
+@contextmanager
+def stand(**settings: str) -> Iterator[Stand]:
+    """Both servers, started; they and their volumes are gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Clone.make(Path(folder), "labelpod-bench")
+        clone.environment |= {
+            "ORTHANC_PASSWORD": "throw-away",
+            "LABEL_SERVER_TOKEN": _TOKEN,
+            "UPSTREAM_PORT": str(free_port()),
+            "COMPOSE_FILE": f"{clone.root / 'compose.yaml'}:{ROOT / 'bench' / 'upstream.yaml'}",
+            "COMPOSE_PROFILES": "upstream",
+        } | settings
+        try:
+            clone.done("build", "--yes")
+            started = clone.compose("up", "--detach", "--wait")
+            if started.returncode != 0:
+                raise RuntimeError(started.stderr)
+            made = _stand(clone)
+            for side in made.sides:
+                side.wait()
+            yield made
+        finally:
+            clone.compose("down", "--volumes", "--timeout", "10")
+
+
+def _stand(clone: Clone) -> Stand:
+    at = clone.environment
+    ours = Annotator(f"http://127.0.0.1:{at['LABEL_SERVER_PORT']}/{_TOKEN}")
+    theirs = Annotator(f"http://127.0.0.1:{at['UPSTREAM_PORT']}")
+    pacs = Pacs(f"http://127.0.0.1:{at['ORTHANC_PORT']}", "labelpod", at["ORTHANC_PASSWORD"])
+    return Stand(Side("label-server", ours, clone), Side("upstream", theirs, clone), pacs, clone)
+
+
+def timed(action: Callable[[], Any]) -> float:
+    """How long it takes, in seconds."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def answers(url: str) -> bool:
+    """Whether something good comes from there."""
+    try:
+        return requests.get(url, timeout=60).ok
+    except requests.RequestException:
+        return False
