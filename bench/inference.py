@@ -10,7 +10,7 @@ import numpy as np
 from bench import data
 from bench.report import Row, row
 from bench.sizes import Sizes
-from bench.stand import Side, Stand, timed
+from bench.stand import Side, Stand
 from labelpod import phantom
 
 # The same weights for both: neither has any of its own here.
@@ -20,7 +20,7 @@ from monai.networks.nets import BasicUNet
 torch.manual_seed(1)
 for dimensions in (2, 3):
     network = BasicUNet(dimensions, 3, 1, features=(32, 64, 128, 256, 512, 32))
-    torch.save(network.state_dict(), f"/workspace/{folder}/model/pretrained_deepgrow_{{dimensions}}d.pt")
+    torch.save(network.state_dict(), f"/workspace/FOLDER/model/pretrained_deepgrow_{dimensions}d.pt")
 """
 _FOLDERS = {"label-server": "radiology", "upstream": "upstream"}
 
@@ -32,8 +32,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     stand.pacs.store(folder / "clicks")
     nodule = phantom.nodules(sizes.slices // 3, sizes.size // 2)[0].ijk
     for side in stand.sides:
-        program = _WEIGHTS.replace("{folder}", _FOLDERS[side.name]).replace("{{dimensions}}", "{dimensions}")
-        stand.clone.run_in(side.name, "python", "-c", program)
+        stand.clone.run_in(side.name, "python", "-c", _WEIGHTS.replace("FOLDER", _FOLDERS[side.name]))
         side.restart()
         time.sleep(5)  # what warms up after that has done so
         side.annotator.image(str(side.annotator.next_sample()))
@@ -43,7 +42,9 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
         for number in range(clicks):
             point = [nodule[0] + number, nodule[1], nodule[2]]
             for side in stand.sides:
-                times[side.name].append(timed(lambda: masks[side.name].append(_click(side, model, point))))  # noqa: B023
+                started = time.perf_counter()
+                masks[side.name].append(_click(side, model, point))
+                times[side.name].append(time.perf_counter() - started)
         ours, theirs = times.values()
         same = all(np.array_equal(*pair) for pair in zip(*masks.values(), strict=True))
         note = "voxel by voxel the same" if same else "NOT the same voxels"

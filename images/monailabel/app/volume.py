@@ -88,7 +88,7 @@ class Slices:
         return str(instance.SOPInstanceUID), self._slice(instance)
 
     def _slice(self, instance: Dataset) -> Slice | None:
-        frame = self._frame(instance)
+        frame = self._frame_of(instance)
         pixels = instance.get("PixelData") or b""
         if frame is None or len(pixels) < 2 * frame.rows * frame.columns:
             return None
@@ -104,7 +104,7 @@ class Slices:
         voxels = stored.view(frame.voxel) + np.array(frame.intercept).astype(frame.voxel)
         return Slice(frame, (x, y, z), igzip.compress(voxels.tobytes(), _LEVEL, mtime=0))
 
-    def _frame(self, instance: Dataset) -> _Frame | None:
+    def _frame_of(self, instance: Dataset) -> _Frame | None:
         syntax = str(instance.file_meta.get("TransferSyntaxUID"))
         # As they came: pydicom takes longer to make numbers of them than to read the file.
         values = (instance.get_item(keyword) for keyword in _COMMON)
