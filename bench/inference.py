@@ -10,7 +10,7 @@ import numpy as np
 from bench import data
 from bench.report import Row, row
 from bench.sizes import Sizes
-from bench.stand import Side, Stand
+from bench.stand import Side, Stand, timed
 from labelpod import phantom
 
 # The same weights for both: neither has any of its own here.
@@ -66,7 +66,7 @@ def _waits(side: Side, sizes: Sizes, point: tuple[int, int, int]) -> float:
     time.sleep(0.5)
     waits = []
     while inference.is_alive() and len(waits) < sizes.polls:
-        waits.append(side.ask("/info/"))
+        waits.append(timed(lambda: side.get("/info/")))
         time.sleep(0.05)
     inference.join()
     return float(np.percentile(waits, 95))

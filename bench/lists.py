@@ -1,44 +1,51 @@
 """The lists of the server, as the number of labelled studies grows."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
 from bench import data
 from bench.report import Row
 from bench.sizes import Sizes
-from bench.stand import Stand
+from bench.stand import Side, Stand, timed
 
 _EXPIRED_SECONDS = 2.5  # after which what the servers know is older than it may be
-_PATHS = {"/info": "/info/", "training list": "/datastore/?output=train"}
+_QUESTIONS: dict[str, Callable[[Side], object]] = {
+    "/info": lambda side: side.get("/info/"),
+    "training list": lambda side: side.get("/datastore/?output=train"),
+    "next sample": lambda side: side.annotator.client.next_sample("first", {})["id"],
+}
 
 
 def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     """Each list older than it may be, as it is when an annotator comes back to it."""
     stand.empty()
+    unlabelled = folder / "unlabelled"
+    data.ct(unlabelled, 2, 16, seed=2)
     found: dict[tuple[str, int], float] = {}
     have = 0
     for number in sizes.labelled:
         data.labelled(stand, folder, number, have)
+        stand.pacs.store(unlabelled)
         have = number
-        for name, path in _PATHS.items():
-            found[name, number] = _ours(stand, sizes, path)
+        for name, question in _QUESTIONS.items():
+            found[name, number] = _asked(stand.ours, question, sizes.runs)
         if number <= sizes.upstream_lists:
             stand.theirs.restart()
-            theirs = median(stand.theirs.ask("/info/") for _ in range(sizes.runs))
-            ours = found["/info", number]
-            yield Row(f"/info with {number} labelled studies", ours, theirs, "s", 0.05)
+            for name, question in _QUESTIONS.items():
+                what = f"{name} with {number} labelled studies"
+                yield Row(what, found[name, number], _asked(stand.theirs, question, sizes.runs), "s", 0.05)
     least, most = sizes.labelled[0], sizes.labelled[-1]
-    for name in _PATHS:
+    for name in _QUESTIONS:
         what = f"{name} with {most} labelled studies, by that with {least}"
         yield Row(what, found[name, most], found[name, least], "s", 2)
 
 
-def _ours(stand: Stand, sizes: Sizes, path: str) -> float:
-    stand.ours.ask(path)  # learns what is new
+def _asked(side: Side, question: Callable[[Side], object], runs: int) -> float:
+    question(side)  # learns what is new
     times = []
-    for _ in range(sizes.runs):
+    for _ in range(runs):
         time.sleep(_EXPIRED_SECONDS)
-        times.append(stand.ours.ask(path))
+        times.append(timed(lambda: question(side)))
     return median(times)

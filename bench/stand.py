@@ -29,9 +29,9 @@ class Side:
     annotator: Annotator
     clone: Clone
 
-    def ask(self, path: str) -> float:
-        """How long one GET takes, in seconds."""
-        return timed(lambda: requests.get(self.annotator.url + path, timeout=_LONG_SECONDS).raise_for_status())
+    def get(self, path: str) -> None:
+        """One GET, from start to end."""
+        requests.get(self.annotator.url + path, timeout=_LONG_SECONDS).raise_for_status()
 
     def restart(self) -> None:
         """Start it anew, and wait until it answers."""

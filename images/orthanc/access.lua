@@ -1,8 +1,10 @@
 -- Who may ask Orthanc for what. Orthanc calls this for each request over HTTP whose login it has accepted, with the
 -- method that counts and the path without its query; registered users are otherwise all-powerful.
 --
--- The label server reads and stores images, and takes back labels of its own: whoever takes it over gets no further.
+-- The label server reads and stores images, asks whether there is anything new, and takes back labels of its own:
+-- whoever takes it over gets no further.
 
+local NEWS = { "^/changes$", "^/statistics$" }
 local READ = { "^/dicom%-web/studies$", "^/dicom%-web/series$", "^/dicom%-web/instances$", "^/dicom%-web/studies/.+$" }
 local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$", "^/tools/lookup$" }
 
@@ -41,5 +43,5 @@ function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
   if method == "DELETE" then
     return own_label(uri)
   end
-  return (method == "GET" and one_of(uri, READ)) or (method == "POST" and one_of(uri, STORE))
+  return (method == "GET" and (one_of(uri, READ) or one_of(uri, NEWS))) or (method == "POST" and one_of(uri, STORE))
 end

@@ -21,7 +21,9 @@ CLOSED = [
     ("GET", "/system"),
     ("GET", "/app/explorer.html"),
     ("GET", "/instances"),
-    ("GET", "/changes"),
+    ("GET", "/changes/1"),
+    ("DELETE", "/changes"),
+    ("GET", "/statistics/"),
     ("GET", "/dicom-web/servers"),
     ("GET", "/system?/dicom-web/studies"),
     ("GET", "/dicom-web/../system"),
@@ -92,7 +94,7 @@ def test_the_label_server_reads_and_stores(ask: Ask, pacs: Pacs, data: Path):
     for path in ("/dicom-web/studies", study):
         assert ask("label-server", "POST", path, part, **STORE) == 200
     reads = ["/dicom-web/studies?limit=1", "/dicom-web/series", "/dicom-web/instances", study, f"{study}/series"]
-    reads += [f"{series}/metadata", f"{instance}/frames/1", f"{instance}/bulk/7fe00010"]
+    reads += ["/changes?last", "/statistics", f"{series}/metadata", f"{instance}/frames/1", f"{instance}/bulk/7fe00010"]
     assert {path: ask("label-server", "GET", path) for path in reads} == dict.fromkeys(reads, 200)
 
 

@@ -81,6 +81,16 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         labelled = self._index.labels()
         return [uid for uid in self._index.images() if uid not in labelled]
 
+    def labels(self) -> Mapping[str, LabelSeries]:
+        """The newest label of each labelled image, by the image's UID; the same object while nothing changes."""
+        return self._index.labels()
+
+    def files(self, image_id: str) -> dict[str, str]:
+        """Where a labelled image and its label are for a training, once they have been fetched."""
+        name = self._filename(image_id, ".nii.gz")
+        label = Path(self._datastore.label_path(DefaultLabelTag.FINAL), name).resolve()
+        return {"image": str(self._images.path(image_id)), "label": str(label)}
+
     # --- images: whole series or none (utils/dicom.py:72-84, convert.py:56) ---
 
     def get_image_uri(self, image_id: str) -> str:

@@ -30,7 +30,7 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.responses import FileResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from app import checks, lanes, models, runs, users
+from app import checks, lanes, listing, models, runs, users
 from app.answers import HANDLERS
 from app.users import Role
 
@@ -63,7 +63,7 @@ DOORS = {
     ("POST", "/infer/{model}"): _INFER,
     ("POST", "/infer/wsi/{model}"): _INFER,
     ("POST", "/infer/wsi_v2/{model}"): _INFER,
-    ("GET", "/datastore/"): _ANNOTATOR,
+    ("GET", "/datastore/"): Door(Role.ANNOTATOR, endpoint=listing.datastore),
     ("PUT", "/datastore/"): _IMAGE,
     ("PUT", "/datastore/image"): _IMAGE,
     ("GET", "/datastore/image"): _ANNOTATOR,

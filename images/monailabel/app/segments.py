@@ -126,7 +126,7 @@ def write(
         # An empty label is one slice of nothing: it says that somebody looked, and costs 32 KB.
         sources, voxels = sources[:1], voxels[:1]
     described = [by_value[value] for value in present] or [labels[0].name]
-    return Segmentation(
+    seg = Segmentation(
         source_images=sources,
         pixel_array=numbers[voxels],
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
@@ -144,6 +144,8 @@ def write(
         content_description="Nodules" if present else "No nodule found",
         series_description="MONAI Label",
     )
+    seg.RelatedSeriesSequence = [_related(sources[0])]
+    return seg
 
 
 def read(seg: Dataset, image: sitk.Image, labels: Sequence[Label]) -> NDArray[np.uint8]:
@@ -172,6 +174,14 @@ def read(seg: Dataset, image: sitk.Image, labels: Sequence[Label]) -> NDArray[np
         index = _slice_index(image, group.PlanePositionSequence[0].ImagePositionPatient)
         result[index][pixels > 0] = values[names[number]]
     return result
+
+
+def _related(source: Dataset) -> Dataset:
+    """The image series, in short: lists give it where they would not give the reference to each slice."""
+    item = Dataset()
+    item.StudyInstanceUID, item.SeriesInstanceUID = source.StudyInstanceUID, source.SeriesInstanceUID
+    item.PurposeOfReferenceCodeSequence = []
+    return item
 
 
 def _values(labels: Sequence[Label], names: Any) -> dict[str, int]:
