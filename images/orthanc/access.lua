@@ -1,10 +1,10 @@
 -- Who may ask Orthanc for what. Orthanc calls this for each request over HTTP whose login it has accepted, with the
 -- method that counts and the path without its query; registered users are otherwise all-powerful.
 --
--- The label server reads and stores images, asks whether there is anything new, and takes back labels of its own:
+-- The label server reads and stores images, asks which series there are by now, and takes back labels of its own:
 -- whoever takes it over gets no further.
 
-local NEWS = { "^/changes$", "^/statistics$" }
+local NEWS = { "^/changes$", "^/statistics$", "^/series$", "^/series/[%x-]+$" }
 local READ = { "^/dicom%-web/studies$", "^/dicom%-web/series$", "^/dicom%-web/instances$", "^/dicom%-web/studies/.+$" }
 local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$", "^/tools/lookup$" }
 

@@ -1,6 +1,7 @@
 """The lists of images and labels are read again when something has changed, and only then."""
 
 import json
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import requests
 from pydicom import Dataset
 
+from app.orthanc import name_of
 from app.series_index import SeriesIndex
 
 
@@ -18,24 +20,38 @@ class Pacs:
 
     def __init__(self) -> None:
         self.status = 200
-        self.last = 7
+        self.changes: list[str] = []
         self.series: list[Dataset] = []
         self.instances: dict[str, Dataset] = {}
         self.asked: list[str] = []
         self._session = self
 
     def get(self, url: str) -> requests.Response:
-        self.asked.append(url.removeprefix("http://orthanc:8042"))
+        path = url.removeprefix("http://orthanc:8042")
+        self.asked.append(path)
         answer = requests.Response()
         answer.status_code = self.status
-        numbers = {"Last": self.last, "Changes": []} if "changes" in url else {"CountInstances": len(self.series)}
-        answer._content = json.dumps(numbers).encode()
+        answer._content = json.dumps(self.rest(path)).encode()
         return answer
+
+    def rest(self, path: str) -> Any:
+        """Orthanc's own interface."""
+        by_name = {name_of(each.get("PatientID", ""), "1.1", each.SeriesInstanceUID): each for each in self.series}
+        if path.startswith("/changes?"):
+            since = int((re.findall("since=([0-9]+)", path) or [len(self.changes)])[0])
+            changes = [{"ChangeType": kind} for kind in self.changes[since : since + 500]]
+            return {"Last": since + len(changes), "Changes": changes, "Done": since + 500 > len(self.changes)}
+        if path == "/statistics":
+            return {"CountSeries": len(self.series)}
+        if path == "/series":
+            return list(by_name)
+        one = by_name[path.removeprefix("/series/")]
+        return {"MainDicomTags": {"SeriesInstanceUID": one.SeriesInstanceUID, "Modality": one.Modality}}
 
     def search_for_series(self, search_filters: dict[str, Any], fields: list[str]) -> list[dict[str, Any]]:
         self.asked.append(f"list of {search_filters}")
-        ((name, value),) = search_filters.items()
-        return [each.to_json_dict() for each in self.series if each.get(name) == value]
+        wanted = search_filters.items()
+        return [each.to_json_dict() for each in self.series if all(each.get(name) == value for name, value in wanted)]
 
     def retrieve_series_metadata(self, study: str, series: str) -> list[dict[str, Any]]:
         self.asked.append(f"metadata of {series}")
@@ -54,11 +70,11 @@ class Pacs:
             series.RelatedSeriesSequence = [reference]
             self.instances[uid].ReferencedSeriesSequence = [reference]
         self.series.append(series)
-        self.last += 1
+        self.changes += ["NewPatient", "NewSeries", "NewInstance"]
         return series
 
-    def lists(self) -> int:
-        return sum(each.startswith("list of") for each in self.asked)
+    def whole_lists(self) -> int:
+        return self.asked.count("list of {'Modality': 'CT'}")
 
 
 @pytest.fixture
@@ -75,32 +91,70 @@ def index(pacs: Pacs) -> SeriesIndex:
 OURS = {"Manufacturer": "labelpod", "ContentDate": "20260101", "ContentTime": "120000"}
 
 
-def test_what_has_not_changed_is_not_listed_again(pacs: Pacs, index: SeriesIndex):
-    pacs.add("2.1")
-    assert index.images() == ["2.1"] and pacs.lists() == 2
-    assert index.images() == ["2.1"] and index.labels() is index.labels() and pacs.lists() == 2
+@pytest.fixture
+def filled(pacs: Pacs, index: SeriesIndex) -> Pacs:
+    """More than would be asked for one by one, and known."""
+    for number in range(100):
+        pacs.add(f"2.{number}", PatientID=f"P{number}")
+    assert len(index.images()) == 100
+    return pacs
 
 
-def test_what_is_new_is_listed(pacs: Pacs, index: SeriesIndex):
+def test_what_has_not_changed_is_not_listed_again(filled: Pacs, index: SeriesIndex):
+    asked = len(filled.asked)
+    assert len(index.images()) == 100 and index.labels() is index.labels()
+    assert set(filled.asked[asked:]) == {"/changes?since=300&limit=500", "/statistics"}
+
+
+def test_a_change_that_brings_no_series_leaves_the_lists_alone(filled: Pacs, index: SeriesIndex):
+    """Orthanc says of each series that nothing more came for a minute."""
+    labels = index.labels()
+    filled.changes += ["StableSeries"] * 100
+    asked = len(filled.asked)
+    assert index.labels() is labels and "/series" not in filled.asked[asked:]
+    filled.changes += ["StableSeries"] * 1000
+    assert index.labels() is labels and filled.whole_lists() == 1
+
+
+def test_what_is_new_is_asked_for_alone(filled: Pacs, index: SeriesIndex):
+    filled.add("5.1")
+    filled.add("6.1", "SEG", of="5.1", **OURS)
+    filled.add("7.1", "MR")
+    assert set(index.images()) == {*(f"2.{number}" for number in range(100)), "5.1"}
+    assert list(index.labels()) == ["5.1"] and filled.whole_lists() == 1
+
+
+def test_much_that_is_new_is_listed_at_once(filled: Pacs, index: SeriesIndex):
+    for number in range(60):
+        filled.add(f"5.{number}")
+    assert len(index.images()) == 160 and filled.whole_lists() == 2
+
+
+def test_a_deletion_is_noticed_where_the_change_number_stays(filled: Pacs, index: SeriesIndex):
+    del filled.series[0]
+    assert len(index.images()) == 99 and "2.0" not in index.images() and filled.whole_lists() == 1
+
+
+def test_a_deletion_and_an_arrival_at_once_are_noticed(filled: Pacs, index: SeriesIndex):
+    del filled.series[0]
+    filled.add("5.1")
+    assert len(index.images()) == 100 and "5.1" in index.images() and "2.0" not in index.images()
+
+
+def test_a_label_that_came_and_went_is_gone(filled: Pacs, index: SeriesIndex):
+    filled.add("6.1", "SEG", of="2.0", **OURS)
+    assert list(index.labels()) == ["2.0"]
+    filled.series.pop()
+    assert index.labels() == {} and filled.whole_lists() == 1
+
+
+def test_a_patient_whose_name_in_orthanc_is_another_is_noticed_to_go(pacs: Pacs, index: SeriesIndex, monkeypatch):
+    """Orthanc makes it of bytes in the study's own character set."""
+    pacs.add("2.1", PatientID="Müller")
+    monkeypatch.setattr("app.series_index.name_of", lambda *parts: "-".join(parts))
+    assert index.images() == ["2.1"]
+    pacs.series.clear()
     assert index.images() == []
-    pacs.add("2.1")
-    assert index.images() == ["2.1"]
-
-
-def test_a_deletion_is_noticed_where_the_change_number_stays(pacs: Pacs, index: SeriesIndex):
-    pacs.add("2.1")
-    pacs.add("2.2")
-    assert index.images() == ["2.1", "2.2"]
-    del pacs.series[0]
-    assert index.images() == ["2.2"]
-
-
-def test_a_deletion_and_an_arrival_at_once_are_noticed(pacs: Pacs, index: SeriesIndex):
-    pacs.add("2.1")
-    assert index.images() == ["2.1"]
-    del pacs.series[0]
-    pacs.add("2.2")
-    assert index.images() == ["2.2"]
 
 
 def test_nothing_is_asked_within_the_age_that_is_allowed_until_told_to_forget(pacs: Pacs):
@@ -146,7 +200,7 @@ def test_a_server_that_does_not_tell_of_changes_is_listed_each_time(pacs: Pacs, 
     assert index.images() == []
     pacs.add("2.1")
     assert index.images() == ["2.1"]
-    assert pacs.asked.count("/changes?last") == 1 and pacs.lists() == 4
+    assert pacs.asked.count("/statistics") == 1 and pacs.whole_lists() == 2
 
 
 def test_a_server_that_fails_is_not_taken_for_an_unchanged_one(pacs: Pacs, index: SeriesIndex):

@@ -22,13 +22,13 @@ from monailabel.datastore.utils.convert import binary_to_image
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 from monailabel.utils.others.generic import md5_digest
-from pydicom import Dataset
 
 from app import images, segments, users, whole_file
 from app.dicomweb import DicomWebClient
 from app.guarded_datastore import GuardedDatastore
 from app.images import IncompleteSeries
-from app.series_index import LabelSeries, SeriesIndex
+from app.series import LabelSeries
+from app.series_index import SeriesIndex
 from app.settings import CACHE_MAX_BYTES
 from app.withdrawal import delete_series
 from labelpod.labels import Label
@@ -36,6 +36,7 @@ from labelpod.labels import Label
 logger = logging.getLogger(__name__)
 
 _NO_CLIENT = "user-xyz"
+_SHOWN = ("SeriesInstanceUID", "StudyInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID")
 
 
 class RepairedDicomWebDatastore(GuardedDatastore):
@@ -128,17 +129,17 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         self._images.hold()
 
     def _fetch(self, image_id: str, folder: Path) -> None:
-        series = self._index.image(image_id)
+        series = self._index.look_up(image_id)
         if series is None:
             raise ImageNotFoundException(f"Image {image_id} not found")
-        got = images.keep(self._client.series_files(str(series.StudyInstanceUID), image_id), folder)
-        expected = int(series.get("NumberOfSeriesRelatedInstances") or 1)
-        if got < expected:
-            raise IncompleteSeries(f"the DICOMweb server sent {got} of {expected} slices of {image_id}")
+        got = images.keep(self._client.series_files(series.study_uid, image_id), folder)
+        if got < series.instances:
+            raise IncompleteSeries(f"the DICOMweb server sent {got} of {series.instances} slices of {image_id}")
 
     def _register(self, image_id: str) -> None:
-        info = self._describe(self._index.image(image_id) or Dataset())
-        info.update({"ts": int(time.time()), "name": f"{image_id}.nii.gz"})
+        series = self._index.image(image_id)
+        info: dict[str, Any] = {"ts": int(time.time()), "name": f"{image_id}.nii.gz"}
+        info |= {keyword: (series and series.attributes[keyword]) or "UNK" for keyword in _SHOWN}
         with self._mutex:
             self._init_from_datastore_file()
             known = self._datastore.objects.get(image_id)
@@ -146,10 +147,6 @@ class RepairedDicomWebDatastore(GuardedDatastore):
             model = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"), labels=labels)
             self._datastore.objects[image_id] = model
             self._update_datastore_file()
-
-    def _describe(self, series: Dataset) -> dict[str, Any]:
-        fields = ["SeriesInstanceUID", "StudyInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID"]
-        return {field: str(series.get(field) or "UNK") for field in fields}
 
     # --- labels ---
 

@@ -1,0 +1,93 @@
+"""What Orthanc tells of its content besides DICOMweb: whether anything changed, and which series there are.
+
+Both take milliseconds however much it holds, where DICOMweb's list of some thousand series takes seconds.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from dicomweb_client import DICOMwebClient
+
+_DICOMWEB = "/dicom-web"
+_NOT_HERE = (401, 403, 404, 405)
+
+_MOST_CHANGES = 500  # that are looked through for one that matters
+# A minute after the last of a series has come; nothing is another for it.
+_NOTHING_NEW = {"StablePatient", "StableStudy", "StableSeries"}
+
+
+@dataclass(frozen=True)
+class State:
+    """The number of the last change and of the series, and whether series came or went since the state before."""
+
+    last: int
+    series: int
+    changed: bool = True
+
+
+class Orthanc:
+    """The DICOMweb server's other interface; anything but Orthanc has none.
+
+    Args:
+        client: of the DICOMweb server.
+
+    """
+
+    def __init__(self, client: DICOMwebClient) -> None:
+        self._session: requests.Session = client._session
+        root, dicomweb, rest = str(client.base_url).rstrip("/").rpartition(_DICOMWEB)
+        self._root = root if dicomweb and not rest else ""
+
+    def state(self, before: State | None) -> State | None:
+        """Where it is now; None where the server cannot say.
+
+        The numbers of changes only rise, but those of a deleted series are taken back; its count says that it went.
+
+        Raises:
+            requests.RequestException: it does not answer.
+
+        """
+        statistics: Any = self._ask("/statistics")
+        try:
+            series = int(statistics["CountSeries"])
+            if before and before.series == series and (last := self._quiet_since(before.last)):
+                return State(last, series, changed=False)
+            newest: Any = self._ask("/changes?last")
+            return State(int(newest["Last"]), series)
+        except (KeyError, TypeError):
+            self._root = ""  # no Orthanc, or one that keeps this to itself
+            return None
+
+    def _quiet_since(self, last: int) -> int | None:
+        """The number of the last change, if none since then matters."""
+        changes: Any = self._ask(f"/changes?since={last}&limit={_MOST_CHANGES}")
+        kinds = {change["ChangeType"] for change in changes["Changes"]}
+        return int(changes["Last"]) if changes["Done"] and kinds <= _NOTHING_NEW else None
+
+    def series(self) -> set[str]:
+        """Orthanc's names of all its series."""
+        return set(self._ask("/series") or ())
+
+    def describe(self, name: str) -> dict[str, str]:
+        """The main attributes of one series; empty where it is gone."""
+        return (self._ask(f"/series/{name}") or {}).get("MainDicomTags", {})
+
+    def _ask(self, path: str) -> Any:
+        if not self._root:
+            return None
+        answer = self._session.get(self._root + path)
+        if answer.status_code in _NOT_HERE:
+            return None
+        answer.raise_for_status()
+        try:
+            return answer.json()
+        except requests.JSONDecodeError:
+            return None
+
+
+def name_of(patient_id: str, study_uid: str, series_uid: str) -> str:
+    """Orthanc's name of a series; another one where the patient's id is not ASCII."""
+    digest = hashlib.sha1(f"{patient_id}|{study_uid}|{series_uid}".encode(), usedforsecurity=False).hexdigest()
+    return "-".join(digest[start : start + 8] for start in range(0, 40, 8))
