@@ -27,7 +27,7 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,target=/root/.cache/uv \
     export UV_LINK_MODE=copy SAM2_BUILD_CUDA=0 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt; \
     /opt/uv/bin/uv venv --python /usr/bin/python3 /opt/venv; \
-    /opt/uv/bin/uv pip install --require-hashes --compile-bytecode \
+    /opt/uv/bin/uv pip install --require-hashes --no-deps --compile-bytecode \
       --build-constraints /tmp/requirements.lock -r /tmp/requirements.lock
 RUN ln -s /opt/venv/lib/python3.11/site-packages/monailabel-*.data/data/monailabel /opt/venv/monailabel; \
     useradd --uid 1000 --create-home --home-dir /home/labelpod --shell /bin/bash labelpod; \
