@@ -4,17 +4,20 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from bench import inference, lists, pushing, report, samples
+from bench import image, inference, lists, pushing, report, samples, starting
 from bench.sizes import SMOKE, Sizes
 from bench.stand import stand
 from tests.conftest import ROOT
 
-_PARTS = {"samples": samples, "lists": lists, "inference": inference, "pushing": pushing}
-_LEFT_OUT = [
-    "anything on a GPU, and Orthanc with PostgreSQL",
-    "the size of the image, the time of a start and of a changed label list beside an image built upstream's way",
-    "upstream's lists beyond 2,000 labelled studies, which take it many minutes",
-]
+_PARTS = {
+    "starting": starting,
+    "samples": samples,
+    "lists": lists,
+    "inference": inference,
+    "pushing": pushing,
+    "image": image,
+}
+_LEFT_OUT = ["anything on a GPU", "upstream's lists beyond 2,000 labelled studies, which take it many minutes"]
 
 
 def main() -> None:

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+from labelpod.render import BASE_TAG, LABEL_SERVER_TAG, ORTHANC_TAG
+
+# Built by bench/image.py.
+UPSTREAM_TAG = "labelpod-bench/upstream:local"
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -18,6 +23,7 @@ class Sizes:
     memory_size: int = 256
     clicks: int = 5
     polls: int = 40
+    images: tuple[str, str] = (LABEL_SERVER_TAG, UPSTREAM_TAG)
 
 
 SMOKE = Sizes(
@@ -32,4 +38,5 @@ SMOKE = Sizes(
     memory_size=64,
     clicks=2,
     polls=4,
+    images=(BASE_TAG, ORTHANC_TAG),
 )

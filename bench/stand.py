@@ -40,11 +40,7 @@ class Side:
 
     def wait(self) -> None:
         """Until it answers."""
-        deadline = time.monotonic() + 300
-        while not answers(f"{self.annotator.url}/info/"):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name} does not answer")
-            time.sleep(0.05)
+        until(lambda: answers(f"{self.annotator.url}/info/"), f"an answer of {self.name}")
 
     def forget(self, image: str) -> None:
         """Remove an image from its cache."""
@@ -128,6 +124,15 @@ def timed(action: Callable[[], Any]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
+
+
+def until(check: Callable[[], bool], what: str) -> None:
+    """Ask until it is true."""
+    deadline = time.monotonic() + 300
+    while not check():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within 300 s")
+        time.sleep(0.05)
 
 
 def answers(url: str) -> bool:

@@ -166,5 +166,5 @@ def test_services_restart_report_their_health_and_rotate_their_logs(services):
         assert service["logging"]["options"]["max-size"]
 
 
-def test_the_label_server_starts_after_orthanc_is_healthy(services):
-    assert services["label-server"]["depends_on"]["orthanc"]["condition"] == "service_healthy"
+def test_the_label_server_loads_while_orthanc_starts(services):
+    assert services["label-server"]["depends_on"]["orthanc"]["condition"] == "service_started"

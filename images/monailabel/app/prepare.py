@@ -102,7 +102,7 @@ def wait_for_dicomweb(url: str, seconds: float) -> None:
     while problem := dicomweb_problem(url, user, password, max(1.0, min(10.0, deadline - time.monotonic()))):
         if time.monotonic() > deadline:
             raise NotReady(f"the DICOMweb server {url} is not ready after {seconds:g} s: {problem}")
-        time.sleep(max(0.0, min(1.0, deadline - time.monotonic())))
+        time.sleep(max(0.0, min(0.3, deadline - time.monotonic())))
 
 
 def dicomweb_problem(url: str, user: str, password: str, patience: float) -> str:
