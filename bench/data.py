@@ -29,7 +29,7 @@ def labelled(stand: Stand, folder: Path, number: int, have: int) -> None:
     image = pydicom.dcmread(phantom.write(folder, 2, 16)[0])
     seg = _seg(stand, folder)
     pairs = (_pair(image, seg, each) for each in range(have, number))
-    store(stand.pacs, (_bytes(instance) for pair in pairs for instance in pair))
+    store(stand.pacs, (as_bytes(instance) for pair in pairs for instance in pair))
 
 
 def _seg(stand: Stand, folder: Path) -> Dataset:
@@ -68,7 +68,8 @@ def _pair(image: Dataset, seg: Dataset, number: int) -> Iterator[Dataset]:
         yield instance
 
 
-def _bytes(instance: Dataset) -> bytes:
+def as_bytes(instance: Dataset) -> bytes:
+    """The instance as a file."""
     file = io.BytesIO()
     instance.save_as(file, enforce_file_format=True)
     return file.getvalue()

@@ -36,7 +36,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
         side.restart()
         time.sleep(5)  # what warms up after that has done so
         side.annotator.image(str(side.annotator.next_sample()))
-    for model, clicks in (("deepgrow_2d", sizes.clicks), ("deepgrow_3d", 2)):
+    for model, clicks in zip(("deepgrow_2d", "deepgrow_3d"), sizes.clicks, strict=True):
         times: dict[str, list[float]] = {side.name: [] for side in stand.sides}
         masks: dict[str, list[np.ndarray]] = {side.name: [] for side in stand.sides}
         for number in range(clicks):
@@ -49,7 +49,8 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
         same = all(np.array_equal(*pair) for pair in zip(*masks.values(), strict=True))
         note = "voxel by voxel the same" if same else "NOT the same voxels"
         yield row(f"{model}, first click", ours[:1], theirs[:1], "s", 0.8, note)
-        yield row(f"{model}, later clicks", ours[1:], theirs[1:], "s", 1)
+        if clicks > 1:
+            yield row(f"{model}, later clicks", ours[1:], theirs[1:], "s", 1)
     waits = [_waits(side, sizes, nodule) for side in stand.sides]
     yield Row("/info while deepgrow_3d runs, 95 % within", waits[0], waits[1], "s", 0.05)
 

@@ -2,19 +2,21 @@
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from bench import image, inference, lists, pushing, report, samples, starting
+from bench import database, image, inference, lists, pushing, report, samples, starting
 from bench.sizes import SMOKE, Sizes
 from bench.stand import stand
 from tests.conftest import ROOT
 
-_PARTS = {
+PARTS = {
     "starting": starting,
     "samples": samples,
     "lists": lists,
     "inference": inference,
     "pushing": pushing,
+    "database": database,
     "image": image,
 }
 _LEFT_OUT = ["anything on a GPU", "upstream's lists beyond 2,000 labelled studies, which take it many minutes"]
@@ -25,13 +27,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/run.py", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder for benchmark.md, .json and .png")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(_PARTS)}; all by default")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     arguments = parser.parse_args()
     sizes = SMOKE if arguments.smoke else Sizes()
     rows = []
     with stand() as both, tempfile.TemporaryDirectory() as folder:
-        for name in arguments.parts or _PARTS:
-            for row in _PARTS[name].measure(both, sizes, Path(folder)):
+        for name in arguments.parts or PARTS:
+            for row in (replace(each, part=name) for each in PARTS[name].measure(both, sizes, Path(folder))):
                 print(f"{row.what}: {row.ours:.3g} {row.unit} by {row.theirs:.3g}: {row.ratio:.3g}", flush=True)
                 rows.append(row)
     report.write(rows, _LEFT_OUT, arguments.output)

@@ -22,6 +22,7 @@ class Row:
         unit: of both.
         target: the highest ratio ours/theirs that was aimed at.
         note: whatever must be said besides.
+        part: of the benchmark.
 
     """
 
@@ -31,6 +32,7 @@ class Row:
     unit: str
     target: float
     note: str = ""
+    part: str = ""
 
     @property
     def ratio(self) -> float:

@@ -21,8 +21,9 @@ class Sizes:
     studies: int = 50
     memory_slices: int = 24
     memory_size: int = 256
-    clicks: int = 5
+    clicks: tuple[int, int] = (5, 3)  # by deepgrow_2d and deepgrow_3d
     polls: int = 40
+    stored: tuple[int, ...] = (1000, 10000, 25000, 50000)
     images: tuple[str, str] = (LABEL_SERVER_TAG, UPSTREAM_TAG)
 
 
@@ -36,7 +37,8 @@ SMOKE = Sizes(
     studies=2,
     memory_slices=3,
     memory_size=64,
-    clicks=2,
+    clicks=(2, 1),
     polls=4,
+    stored=(20, 40),
     images=(BASE_TAG, ORTHANC_TAG),
 )

@@ -9,34 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Clone
-
-IMAGE = "labelpod/monailabel:local"
-
-
-@pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory, engine: None) -> Clone:
-    """A clone with its images built; a second build of the same is quick."""
-    clone = Clone.make(tmp_path_factory.mktemp("image"), "labelpod-test-image")
-    clone.done("build", "--yes")
-    return clone
+from tests.image.container import IMAGE, docker, run
 
 
 @pytest.fixture(scope="session")
 def config(clone: Clone) -> dict:
     (image,) = json.loads(docker("image", "inspect", IMAGE))
     return image["Config"]
-
-
-def docker(*arguments: str) -> str:
-    result = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def run(*command: str, options: tuple[str, ...] = ()) -> str:
-    """A command in a throw-away container, as locked up as in compose.yaml."""
-    locked = ("--rm", "--read-only", "--cap-drop", "ALL", "--tmpfs", "/tmp", "--network", "none")
-    return docker("run", *locked, *options, IMAGE, *command)
 
 
 def test_it_runs_as_an_ordinary_user(config):

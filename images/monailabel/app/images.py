@@ -122,8 +122,10 @@ class ImageFiles:
         for path in self._folder.glob("*.nii.gz"):
             uid = path.name.removesuffix(".nii.gz")
             status = path.stat()
-            slices = sum(entry.stat().st_size for entry in _entries(self.slices(uid)))
-            stock.append((status.st_mtime, status.st_size + slices, uid))
+            # One speaks for all of a series: of tens of thousands, looking at each would keep the annotator waiting.
+            slices = list(_entries(self.slices(uid)))
+            taken = len(slices) * slices[0].stat().st_size if slices else 0
+            stock.append((status.st_mtime, status.st_size + taken, uid))
         return sorted(stock)
 
     def _evict(self, stock: list[tuple[float, int, str]]) -> None:
