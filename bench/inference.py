@@ -36,7 +36,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
         side.restart()
         time.sleep(5)  # what warms up after that has done so
         side.annotator.image(str(side.annotator.next_sample()))
-    for model, clicks in zip(("deepgrow_2d", "deepgrow_3d"), sizes.clicks, strict=True):
+    for model, clicks in sizes.clicks:
         times: dict[str, list[float]] = {side.name: [] for side in stand.sides}
         masks: dict[str, list[np.ndarray]] = {side.name: [] for side in stand.sides}
         for number in range(clicks):
@@ -49,10 +49,10 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
         same = all(np.array_equal(*pair) for pair in zip(*masks.values(), strict=True))
         note = "voxel by voxel the same" if same else "NOT the same voxels"
         yield row(f"{model}, first click", ours[:1], theirs[:1], "s", 0.8, note)
-        if clicks > 1:
-            yield row(f"{model}, later clicks", ours[1:], theirs[1:], "s", 1)
-    waits = [_waits(side, sizes, nodule) for side in stand.sides]
-    yield Row("/info while deepgrow_3d runs, 95 % within", waits[0], waits[1], "s", 0.05)
+        yield row(f"{model}, later clicks", ours[1:], theirs[1:], "s", 1)
+    longest = sizes.clicks[-1][0]
+    waits = [_waits(side, longest, sizes.polls, nodule) for side in stand.sides]
+    yield Row(f"/info while {longest} runs, 95 % within", waits[0], waits[1], "s", 0.05)
 
 
 def _click(side: Side, model: str, point: list[int]) -> np.ndarray:
@@ -60,13 +60,13 @@ def _click(side: Side, model: str, point: list[int]) -> np.ndarray:
     return side.annotator.click(model, image, point)
 
 
-def _waits(side: Side, sizes: Sizes, point: tuple[int, int, int]) -> float:
+def _waits(side: Side, model: str, polls: int, point: tuple[int, int, int]) -> float:
     """In seconds; asked until the inference has ended or often enough."""
-    inference = threading.Thread(target=_click, args=(side, "deepgrow_3d", list(point)))
+    inference = threading.Thread(target=_click, args=(side, model, list(point)))
     inference.start()
-    time.sleep(0.5)
-    waits = []
-    while inference.is_alive() and len(waits) < sizes.polls:
+    time.sleep(0.1)
+    waits = [timed(lambda: side.get("/info/"))]
+    while inference.is_alive() and len(waits) < polls:
         waits.append(timed(lambda: side.get("/info/")))
         time.sleep(0.05)
     inference.join()

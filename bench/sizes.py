@@ -21,7 +21,7 @@ class Sizes:
     studies: int = 50
     memory_slices: int = 24
     memory_size: int = 256
-    clicks: tuple[int, int] = (5, 3)  # by deepgrow_2d and deepgrow_3d
+    clicks: tuple[tuple[str, int], ...] = (("deepgrow_2d", 5), ("deepgrow_3d", 3))
     polls: int = 40
     stored: tuple[int, ...] = (1000, 10000, 25000, 50000)
     images: tuple[str, str] = (LABEL_SERVER_TAG, UPSTREAM_TAG)
@@ -37,7 +37,7 @@ SMOKE = Sizes(
     studies=2,
     memory_slices=3,
     memory_size=64,
-    clicks=(2, 1),
+    clicks=(("deepgrow_2d", 2),),  # the other takes half a minute whatever the image's size
     polls=4,
     stored=(20, 40),
     images=(BASE_TAG, ORTHANC_TAG),
