@@ -33,6 +33,7 @@ from labelpod import (
 )
 from labelpod.errors import DeployError
 from labelpod.label_server import LabelServer
+from labelpod.orthanc import Orthanc
 from labelpod.runpod import verbs as runpod
 from labelpod.stack import ENV_FILE, SERVICES, Stack
 
@@ -111,14 +112,18 @@ def _build(options: argparse.Namespace) -> None:
 
 def _push(options: argparse.Namespace, stack: Stack | None = None) -> int:
     values = (stack or _stack()).values
-    outcome = studies.push(options.paths, studies.Orthanc.of(values), values.STUDIES_MODALITY, force=options.force)
+    outcome = studies.push(options.paths, Orthanc.of(values), values.STUDIES_MODALITY, force=options.force)
     _show(options, studies.outcome_json(outcome), lambda: studies.outcome_table(outcome))
     return 0 if outcome.ok else 1
 
 
 def _list(options: argparse.Namespace) -> None:
-    found = studies.list_studies(studies.Orthanc.of(settings.load(ENV_FILE)))
+    found = studies.list_studies(Orthanc.of(settings.load(ENV_FILE)))
     _show(options, studies.studies_json(found), lambda: studies.studies_table(found))
+
+
+def _migrate(options: argparse.Namespace) -> None:
+    console.out.print(lifecycle.migrate(yes=options.yes), markup=False)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -250,6 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--force", action="store_true", help="send series that the check refuses, too")
     _json(_verb(actions, "list", _list, "the studies in Orthanc"))
     _paths(_verb(actions, "check", _check, "check DICOM files for what MONAI Label would mis-read"))
+    _yes(_verb(actions, "migrate", _migrate, "take the studies over into the database that ORTHANC_DB names"))
 
     actions = _verb(verbs, "users", None, "who may use the label server").add_subparsers(
         metavar="ACTION", required=True

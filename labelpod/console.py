@@ -71,7 +71,8 @@ def echo_docker(verbose: bool) -> None:
     logger.handlers = [_Echo(verbose)]
 
 
-_QUERIES = {"info", "inspect", "image inspect", "container", "ps", "config", "version", "image list", "images"}
+_QUERIES = {"info", "inspect", "container", "ps", "config", "version", "images"}
+_QUERIES |= {"image inspect", "image list", "volume inspect"}
 
 
 class _Echo(logging.Handler):

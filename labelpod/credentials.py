@@ -14,6 +14,8 @@ from labelpod.users import SECRETS
 
 ORTHANC_USERS = "orthanc_users.json"
 DICOMWEB_PASSWORD = "dicomweb_password"  # noqa: S105, a file's name
+# They stay when the setting changes: what PostgreSQL has stored is still behind that password.
+ORTHANC_POSTGRES, POSTGRES_PASSWORD = "orthanc_postgres.json", "postgres_password"
 TLS_FILES = ("tls_cert.pem", "tls_key.pem", "tls_both.pem")
 
 
@@ -25,7 +27,7 @@ def write(values: Settings, folder: Path = SECRETS) -> None:
 
     """
     atomic.folder(folder, 0o700)
-    files = {**_logins(values, folder), **_certificate(values)}
+    files = {**_logins(values, folder), **_certificate(values), **_database(values, folder)}
     for name in set(TLS_FILES) - set(files):
         (folder / name).unlink(missing_ok=True)
     users.follow_admin(values.LABEL_SERVER_TOKEN, folder)
@@ -34,7 +36,7 @@ def write(values: Settings, folder: Path = SECRETS) -> None:
 
 
 def _logins(values: Settings, folder: Path) -> dict[str, str]:
-    own = _own_password(folder / "label_server_password")
+    own = _own_password(folder / "label_server_password", 0o600)
     logins = {values.ORTHANC_USERNAME: values.ORTHANC_PASSWORD, LABEL_SERVER_USER: own}
     # Nobody else's server is shown the login at our Orthanc.
     ours = urlsplit(values.STUDIES or values.own_dicomweb).hostname == urlsplit(values.own_dicomweb).hostname
@@ -44,10 +46,29 @@ def _logins(values: Settings, folder: Path) -> dict[str, str]:
     }
 
 
-def _own_password(file: Path) -> str:
-    """Of the label server at Orthanc: made once, and known to nobody else."""
+def _database(values: Settings, folder: Path) -> dict[str, str]:
+    """Orthanc's login at PostgreSQL, in Orthanc's own words: it reads every JSON file of its folder."""
+    if not values.postgres:
+        return {}
+    login = {
+        "EnableIndex": True,
+        "EnableStorage": False,  # the images stay files
+        "Host": "postgres",
+        "Port": 5432,
+        "Database": "orthanc",
+        "Username": "orthanc",
+        "Password": _own_password(folder / POSTGRES_PASSWORD, 0o644),
+        # A lock could outlive an Orthanc that was killed, and keep the next one out.
+        "Lock": False,
+        "IndexConnectionsCount": 10,
+    }
+    return {ORTHANC_POSTGRES: json.dumps({"PostgreSQL": login}, indent=2)}
+
+
+def _own_password(file: Path, mode: int) -> str:
+    """Of one service at another: made once, and known to nobody else."""
     if not file.exists():
-        atomic.write(file, secrets.token_urlsafe(24).encode(), 0o600)
+        atomic.write(file, secrets.token_urlsafe(24).encode(), mode)
     return file.read_text(encoding="utf-8")
 
 

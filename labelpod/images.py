@@ -19,7 +19,11 @@ from labelpod.errors import DeployError
 from labelpod.settings import Settings
 
 TRIXIE_TAG = "labelpod/debian:trixie"
-_ORTHANC = render.ROOT / "images" / "orthanc"
+# What is made of packages in a Debian of its own: its folder, and the files that the image depends on.
+_RECIPES = {
+    render.ORTHANC_TAG: (render.ROOT / "images" / "orthanc", ("Dockerfile", "tls.c")),
+    render.POSTGRES_TAG: (render.ROOT / "images" / "postgres", ("Dockerfile", "start")),
+}
 # What each base image came from.
 RECORD = render.BUILD / "images.json"
 _LOG = render.BUILD / "build.log"
@@ -27,7 +31,7 @@ _STEP = re.compile(r"#\d+ \[(?:[\w-]+ )?(\d+)/(\d+)\] (.*)")
 
 
 def ensure(docker: DockerClient, settings: Settings) -> None:
-    """Base, Orthanc and label server images are there and up to date; an interrupted build goes on.
+    """Base, Orthanc, label server and, where it is used, PostgreSQL are there and up to date; a build goes on.
 
     Raises:
         DeployError: neither a registry nor Debian's packages could be used, or a build failed.
@@ -36,6 +40,8 @@ def ensure(docker: DockerClient, settings: Settings) -> None:
     render.write(settings)
     _ensure_base(docker, settings, render.BASE_TAG, settings.BASE_IMAGE)
     _ensure_base(docker, settings, render.ORTHANC_TAG, settings.ORTHANC_IMAGE)
+    if settings.postgres:
+        _ensure_base(docker, settings, render.POSTGRES_TAG, settings.POSTGRES_IMAGE)
     if ignored := sources.left_out():
         say(f"A build cannot see this machine's package folders: {', '.join(ignored)}; it does without them.")
     _build(docker, render.LABEL_SERVER_TAG, render.BUILD / "monailabel.Dockerfile", "bookworm")
@@ -62,9 +68,9 @@ def _make_base(docker: DockerClient, source: str, tag: str, name: str) -> str:
                 f"{name} cannot be pulled: {problem}", "check the registry, or set IMAGE_SOURCE=debian in .env"
             )
         say(f"{tag}: {name} cannot be pulled ({problem}); made from Debian's packages instead")
-    if tag == render.ORTHANC_TAG:
+    if tag in _RECIPES:
         _debian_base(docker, "trixie", TRIXIE_TAG)
-        _build(docker, tag, _ORTHANC / "Dockerfile", "trixie")
+        _build(docker, tag, _RECIPES[tag][0] / "Dockerfile", "trixie")
     else:
         _debian_base(docker, "bookworm", tag)
     return _debian(tag)
@@ -72,9 +78,10 @@ def _make_base(docker: DockerClient, source: str, tag: str, name: str) -> str:
 
 def _debian(tag: str) -> str:
     """What the record says of an image from Debian's packages; another recipe makes another image."""
-    if tag != render.ORTHANC_TAG:
+    if tag not in _RECIPES:
         return "debian"
-    recipe = b"".join((_ORTHANC / name).read_bytes() for name in ("Dockerfile", "tls.c"))
+    folder, names = _RECIPES[tag]
+    recipe = b"".join((folder / name).read_bytes() for name in names)
     return f"debian, {hashlib.sha256(recipe).hexdigest()[:12]}"
 
 

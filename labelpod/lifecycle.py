@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from labelpod import credentials, doctor, engine, env_file, gpu, images, machine, settings
+from labelpod import credentials, doctor, engine, env_file, gpu, images, machine, migration, settings
 from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
 from labelpod.settings import Settings
@@ -20,6 +20,24 @@ def up(device: Literal["cpu", "gpu"] | None, yes: bool) -> Stack:
         DeployError: something is missing or wrong; nothing was changed unless a build or start had begun.
 
     """
+    stack = _ready(device, yes)
+    migration.guard(stack)
+    stack.up()
+    return stack
+
+
+def migrate(yes: bool) -> str:
+    """Bring the studies into the database that the settings name, and start everything; what became of it."""
+    stack = _ready(None, yes)
+    if not migration.pending(stack):
+        return f"Nothing to take over: ORTHANC_DB={stack.values.ORTHANC_DB}, and the other database holds no studies."
+    words = migration.run(stack)
+    stack.up()
+    return words
+
+
+def _ready(device: Literal["cpu", "gpu"] | None, yes: bool) -> Stack:
+    """Settings, secrets and images are there; nothing is started."""
     values = _prepared(device, yes)
     choice = gpu.choose(values.DEVICE, gpu.find(), gpu.runtime_available(machine.docker_info()))
     say(f"Device: {choice.reason}")
@@ -28,7 +46,6 @@ def up(device: Literal["cpu", "gpu"] | None, yes: bool) -> Stack:
     values = _configured(values, device)
     stack = Stack(values, choice.use_gpu)
     images.ensure(stack.compose, values)
-    stack.up()
     return stack
 
 
@@ -39,7 +56,7 @@ def build(yes: bool) -> None:
     values = _configured(_prepared(None, yes), None)
     compose = Stack(values).compose
     images.ensure(compose, values)
-    sbom.write(compose)
+    sbom.write(compose, values)
     advisories.check()
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from labelpod.render import LABEL_SERVER_TAG, ORTHANC_TAG
+from labelpod.render import service_tags
 from labelpod.settings import Settings
 
 DOCKER_SECONDS = 3.5
@@ -39,7 +39,7 @@ class Machine:
     @property
     def lacking(self) -> Literal["warning", "error"]:
         """How bad it is that images cannot be made."""
-        return "warning" if {LABEL_SERVER_TAG, ORTHANC_TAG} <= self.images else "error"
+        return "warning" if set(service_tags(self.settings)) <= self.images else "error"
 
 
 def docker_info() -> dict[str, Any]:

@@ -23,7 +23,8 @@ def registry(machine: Machine) -> list[Finding]:
     values = machine.settings
     if values.IMAGE_SOURCE == "debian":
         return [Finding("ok", "container registry", "not needed, as IMAGE_SOURCE=debian says")]
-    hosts = sorted({_registry_host(values.BASE_IMAGE), _registry_host(values.ORTHANC_IMAGE)})
+    names = [values.BASE_IMAGE, values.ORTHANC_IMAGE, *([values.POSTGRES_IMAGE] if values.postgres else [])]
+    hosts = sorted(set(map(_registry_host, names)))
     # Only the engine knows where the default registry is; while it does not answer there is nothing to ask.
     places = {host: urls for host in hosts if (urls := _registry_urls(host, machine.info))}
     with ThreadPoolExecutor() as pool:

@@ -22,9 +22,15 @@ TEMPLATES = ROOT / "templates"
 # The driver tags whatever source it took under these names, so that compose.yaml needs no choice.
 BASE_TAG = "labelpod/debian:bookworm"
 ORTHANC_TAG = "labelpod/orthanc:local"
+POSTGRES_TAG = "labelpod/postgres:local"
 LABEL_SERVER_TAG = "labelpod/monailabel:local"
 WEIGHTS_SECONDS = 120
 _TEMPLATES = ("monailabel.Dockerfile", "start_server.sh", "orthanc.json")
+
+
+def service_tags(settings: Settings) -> tuple[str, ...]:
+    """The images that the services of these settings run."""
+    return (ORTHANC_TAG, LABEL_SERVER_TAG, *([POSTGRES_TAG] if settings.postgres else []))
 
 
 def stamp(settings: Settings) -> str:

@@ -19,15 +19,18 @@ from labelpod import atomic, images, machine, render
 from labelpod.console import progress, say
 from labelpod.docker import explained
 from labelpod.errors import DeployError
+from labelpod.settings import Settings
 
 FILES = {
     render.LABEL_SERVER_TAG: render.BUILD / "sbom.label-server.cdx.json",
     render.ORTHANC_TAG: render.BUILD / "sbom.orthanc.cdx.json",
+    render.POSTGRES_TAG: render.BUILD / "sbom.postgres.cdx.json",
 }
 # Image -> the tag of its base when that came from a registry, and when it was made from Debian's packages.
 _BASES = {
     render.LABEL_SERVER_TAG: (render.BASE_TAG, render.BASE_TAG),
     render.ORTHANC_TAG: (render.ORTHANC_TAG, images.TRIXIE_TAG),
+    render.POSTGRES_TAG: (render.POSTGRES_TAG, images.TRIXIE_TAG),
 }
 _SECONDS = 120  # for one program of an image; it takes less than one on an idle disk
 _INSTALLED = "${db:Status-Status} ${Package} ${Version} ${Architecture}\n"
@@ -49,14 +52,15 @@ print(json.dumps([
 """
 
 
-def write(docker: DockerClient) -> None:
-    """Write the file of each image; one that is there for the same image stays.
+def write(docker: DockerClient, settings: Settings) -> None:
+    """Write the file of each image that these settings use; one that is there for the same image stays.
 
     Raises:
         DeployError: an image has no dpkg, or does not run.
 
     """
-    for tag, path in FILES.items():
+    for tag in render.service_tags(settings):
+        path = FILES[tag]
         with explained("python3 deploy.py doctor"):
             image = docker.image.inspect(tag)
             if _described(path) == image.id:
@@ -99,7 +103,7 @@ def _base(docker: DockerClient, tag: str) -> dict[str, str]:
     """The image that this one is made from; one from a registry is known everywhere by its digest."""
     base, debian = _BASES[tag]
     name = json.loads(images.RECORD.read_text(encoding="utf-8"))[base]
-    if name == "debian":
+    if name.partition(",")[0] == "debian":
         # Docker can do without it once the image is made, so that a prune may have taken it.
         known = {"id": docker.image.inspect(debian).id} if docker.image.exists(debian) else {}
         return {"name": debian, "origin": "made from Debian's packages", **known}

@@ -171,6 +171,10 @@ class Settings(BaseModel):
         60,
         description="Seconds that the label server waits at start for the DICOMweb server to let it in.",
     )
+    ORTHANC_DB: Literal["sqlite", "postgres"] = Field(
+        "sqlite",
+        description="Database of the stack's Orthanc; postgres stays quick beyond some ten thousand instances.",
+    )
     DICOMWEB_USERNAME: Plain = Field(
         "",
         description="Login for a DICOMweb server of your own; the stack's Orthanc needs none here.",
@@ -227,6 +231,7 @@ class Settings(BaseModel):
     SAMPLE_LEASE: Count = Field(30, description="Minutes for which next sample gives an image to one annotator alone.")
     LABEL_SERVER_MEMORY: Memory = Field("16g", description="Memory that the label server may take.")
     ORTHANC_MEMORY: Memory = Field("4g", description="Memory that Orthanc may take.")
+    POSTGRES_MEMORY: Memory = Field("1g", description="Memory that PostgreSQL may take, where ORTHANC_DB=postgres.")
     IMAGE_SOURCE: Literal["auto", "registry", "debian"] = Field(
         "auto",
         description="Base images from a registry, from Debian packages, or whichever answers.",
@@ -239,6 +244,10 @@ class Settings(BaseModel):
     ORTHANC_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
         "orthancteam/orthanc:26.8.1",
         description="Orthanc's image in a registry.",
+    )
+    POSTGRES_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+        "postgres:17.6",
+        description="PostgreSQL's image in a registry, for ORTHANC_DB=postgres; version 17.",
     )
     DEVICE: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
@@ -282,6 +291,11 @@ class Settings(BaseModel):
     def tls(self) -> bool:
         """Whether the ports speak HTTPS."""
         return bool(self.TLS_CERT)
+
+    @property
+    def postgres(self) -> bool:
+        """Whether Orthanc's database is PostgreSQL."""
+        return self.ORTHANC_DB == "postgres"
 
     @property
     def scheme(self) -> Literal["http", "https"]:

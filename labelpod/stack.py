@@ -1,8 +1,8 @@
-"""The running stack: Orthanc and the label server, through Docker Compose."""
+"""The running stack: Orthanc, its database and the label server, through Docker Compose."""
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from python_on_whales import Container, DockerClient
@@ -17,16 +17,19 @@ from labelpod.settings import Settings
 from labelpod.users import SECRETS
 
 ENV_FILE = ROOT / ".env"
-SERVICES = ("orthanc", "label-server")
+POSTGRES = "postgres"
+SERVICES = ("orthanc", "label-server", POSTGRES)
 # What a container reads when it starts; Compose sees no change in a file. A file that is not there is not used.
 _READ_AT_START = {
     "orthanc": (
         BUILD / "orthanc.json",
         ROOT / "images" / "orthanc" / "access.lua",
         SECRETS / "orthanc_users.json",
+        SECRETS / "orthanc_postgres.json",
         SECRETS / "tls_both.pem",
     ),
     "label-server": (SECRETS / "dicomweb_password", SECRETS / "tls_cert.pem", SECRETS / "tls_key.pem"),
+    POSTGRES: (SECRETS / "postgres_password",),
 }
 # The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
 _LOAD_SECONDS = 240
@@ -46,6 +49,15 @@ class Stack:
     use_gpu: bool = False
 
     @property
+    def services(self) -> tuple[str, ...]:
+        """Those that run with these settings."""
+        return SERVICES if self.values.postgres else SERVICES[:2]
+
+    def with_database(self, name: str) -> "Stack":
+        """The same stack with the other database of Orthanc's, or with this one."""
+        return replace(self, values=self.values.model_copy(update={"ORTHANC_DB": name}))
+
+    @property
     def compose(self) -> DockerClient:
         """Docker with this stack's files."""
         return self._client()
@@ -54,14 +66,16 @@ class Stack:
         files = [ROOT / "compose.yaml"]
         if self.use_gpu:
             files.append(ROOT / "compose.gpu.yaml")
+        if self.values.postgres:
+            files.append(ROOT / "compose.postgres.yaml")
         if self.values.tls:
             files.append(ROOT / "compose.tls.yaml")
         if self.values.STUDIES.startswith("/"):
             files.append(ROOT / "compose.folder.yaml")
         return docker.client(files, ENV_FILE, settings.project(ENV_FILE), profiles)
 
-    def up(self) -> None:
-        """Start what does not run, replace what has changed, and wait until both services are healthy.
+    def up(self, *services: str) -> None:
+        """Start what does not run, replace what has changed, and wait until all services are healthy, or these.
 
         Raises:
             DeployError: a service ended, or was not healthy in time; with its own last word.
@@ -70,20 +84,27 @@ class Stack:
         with explained("python3 deploy.py doctor"):
             if outdated := self._outdated():  # Compose starts them again, in the right order
                 self.compose.compose.stop(outdated)
-            self.compose.compose.up(detach=True, quiet=True)
-        self._wait()
+            self.compose.compose.up(list(services) or None, detach=True, quiet=True)
+            self._end_unused_database()
+        self._wait(services or self.services)
 
     def down(self, volumes: bool) -> None:
         """Stop and remove the containers; with `volumes` everything they stored, too."""
         with explained("docker ps shows what still runs"):
             # Compose would leave a service with a profile running, and with it network and volume in use.
-            self._client("*").compose.down(volumes=volumes, timeout=15)
+            # The database that the setting does not name has volumes, too, and Compose deletes what is used alone.
+            for database in (POSTGRES, "sqlite") if volumes else (POSTGRES,):
+                self.with_database(database)._client("*").compose.down(volumes=volumes, timeout=15)
 
     def containers(self) -> dict[str, Container]:
-        """Containers by service; those that are stopped, too."""
+        """Containers by service; those that are stopped, too, but not what `docker compose run` has made."""
         with explained("python3 deploy.py doctor"):
-            found = self.compose.compose.ps(all=True)
-        return {(container.config.labels or {})["com.docker.compose.service"]: container for container in found}
+            found = [(each.config.labels or {}, each) for each in self.compose.compose.ps(all=True)]
+        return {
+            labels["com.docker.compose.service"]: container
+            for labels, container in found
+            if labels.get("com.docker.compose.oneoff") != "True"
+        }
 
     def inside(self) -> list[str]:
         """What comes before a command that is to run in the label server's container, or, stopped, in one like it."""
@@ -95,8 +116,8 @@ class Stack:
 
     def logs(self, service: str | None, follow: bool) -> Iterator[str]:
         """Lines of the services' logs."""
-        if service and service not in SERVICES:
-            raise DeployError(f"there is no service {service!r}", f"one of: {', '.join(SERVICES)}")
+        if service and service not in self.services:
+            raise DeployError(f"there is no service {service!r}", f"one of: {', '.join(self.services)}")
         with explained("python3 deploy.py status"):
             lines = self.compose.compose.logs(
                 [service] if service else [], follow=follow, stream=True, no_log_prefix=bool(service)
@@ -113,11 +134,18 @@ class Stack:
         }
         return [name for name in started if any(_written(file) > started[name] for file in _READ_AT_START[name])]
 
-    def _wait(self) -> None:
+    def _end_unused_database(self) -> None:
+        """PostgreSQL does not run on where the setting names it no more; its data stay."""
+        container = None if self.values.postgres else self.containers().get(POSTGRES)
+        if container:
+            container.stop()
+            container.remove()
+
+    def _wait(self, services: tuple[str, ...]) -> None:
         limit = _LOAD_SECONDS + self.values.WEIGHTS_WAIT + self.values.STUDIES_WAIT
         deadline = time.monotonic() + limit
-        with progress("Waiting for Orthanc and the label server") as bar:
-            while waiting := self._waiting():
+        with progress(f"Waiting for {' and '.join(services)}") as bar:
+            while waiting := self._waiting(services):
                 bar.update(bar.task_ids[0], description=f"Waiting for {' and '.join(waiting)}")
                 if time.monotonic() > deadline:
                     raise DeployError(
@@ -125,10 +153,10 @@ class Stack:
                     )
                 time.sleep(0.5)
 
-    def _waiting(self) -> list[str]:
-        """The services that are not healthy yet."""
+    def _waiting(self, services: tuple[str, ...]) -> list[str]:
+        """The ones that are not healthy yet."""
         containers = self.containers()
-        return [name for name in SERVICES if name not in containers or not self._healthy(name, containers[name])]
+        return [name for name in services if name not in containers or not self._healthy(name, containers[name])]
 
     def _healthy(self, service: str, container: Container) -> bool:
         state = container.state
@@ -136,7 +164,7 @@ class Stack:
         if state.status in ("exited", "dead", "restarting") or (container.restart_count or 0) > 0:
             self._stop(service)
             raise DeployError(
-                f"{service} does not start: {_last_word(container)}",
+                f"{service} does not start: {last_word(container)}",
                 f"mend that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {service}",
             )
         return bool(state.health and state.health.status == "healthy")
@@ -151,7 +179,7 @@ def _written(file: Path) -> float:
     return file.stat().st_mtime if file.exists() else 0
 
 
-def _last_word(container: Container) -> str:
+def last_word(container: Container) -> str:
     """What the service said of its end: start_server's own line where there is one."""
     try:
         lines = str(container.logs(tail=50)).splitlines()

@@ -38,7 +38,9 @@ def collect(stack: Stack) -> dict[str, Any]:
             "username": values.ORTHANC_USERNAME,
             "password": values.ORTHANC_PASSWORD,
             "dicom": addresses.dicom(values),
+            "database": values.ORTHANC_DB,
         },
+        **({"postgres": {"state": running.get("postgres", "not started")}} if values.postgres else {}),
         "studies": {"total": datastore.get("total"), "labelled": datastore.get("completed")},
         "labels": info.get("labels") or [label.name for label in labels.parse(values.LABELS)],
     }
@@ -55,6 +57,8 @@ def text(state: dict[str, Any]) -> str:
         ("Orthanc", f"{orthanc['url']}  user {orthanc['username']}, password {orthanc['password']}"),
         ("", f"{orthanc['state']}; DICOM {orthanc['dicom']}"),
     ]
+    if "postgres" in state:
+        rows.append(("PostgreSQL", state["postgres"]["state"]))
     if server["ready"]:
         rows += [
             ("Labels", ", ".join(state["labels"])),

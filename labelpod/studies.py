@@ -1,12 +1,9 @@
 """Sends DICOM to Orthanc and lists what it has."""
 
 import hashlib
-import ssl
-import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,31 +11,10 @@ from typing import Any
 import httpx
 from rich.text import Text
 
-from labelpod import addresses, preflight, tls
-from labelpod.errors import DeployError
+from labelpod import preflight
 from labelpod.instances import FileError, Instance, clean
+from labelpod.orthanc import Connection, Orthanc, RefusedError
 from labelpod.preflight import Series, counted
-from labelpod.settings import Settings
-
-_CONNECTIONS = 4
-_PAUSES = (0.2, 0.5, 1.0)  # seconds before each further attempt where a connection broke
-_TIMEOUT = httpx.Timeout(60, connect=3)
-
-
-@dataclass(frozen=True)
-class Orthanc:
-    """Where Orthanc answers, its login, and what its certificate is verified with."""
-
-    url: str
-    username: str
-    password: str = field(repr=False)
-    trust: ssl.SSLContext | bool = field(default=True, repr=False)
-
-    @classmethod
-    def of(cls, values: Settings) -> "Orthanc":
-        """The stack's own."""
-        url = addresses.orthanc(values).rstrip("/")
-        return cls(url, values.ORTHANC_USERNAME, values.ORTHANC_PASSWORD, tls.trust(values))
 
 
 @dataclass(frozen=True)
@@ -97,7 +73,7 @@ def push(paths: Iterable[Path], orthanc: Orthanc, modality: str, force: bool = F
         DeployError: a path is missing, nothing is DICOM, or Orthanc does not answer or accept the login.
 
     """
-    with _Connection(orthanc) as connection:
+    with Connection(orthanc) as connection:
         connection.greet()  # before anything that takes long
         report = preflight.scan(paths, modality)
         series = report.series if force else report.accepted
@@ -106,7 +82,7 @@ def push(paths: Iterable[Path], orthanc: Orthanc, modality: str, force: bool = F
             stored |= _stored(connection, each.uid)
         instances = [instance for each in series for instance in each.files]
         send = partial(_send, connection, stored)
-        results = preflight.parallel(send, instances, f"Sending {counted(len(instances), 'instance')}", _CONNECTIONS)
+        results = preflight.parallel(send, instances, f"Sending {counted(len(instances), 'instance')}")
     return Outcome(
         sent=results.count("sent"),
         already=results.count("already"),
@@ -117,11 +93,11 @@ def push(paths: Iterable[Path], orthanc: Orthanc, modality: str, force: bool = F
     )
 
 
-def _stored(connection: "_Connection", series_uid: str) -> dict[str, str]:
+def _stored(connection: Connection, series_uid: str) -> dict[str, str]:
     """MD5 of each instance of a series that Orthanc has, by SOPInstanceUID."""
     if not series_uid:
         return {}
-    found = connection.find("Instance", {"SeriesInstanceUID": series_uid}, ["Attachments", "MainDicomTags"])
+    found = connection.find("Instance", ["Attachments", "MainDicomTags"], Query={"SeriesInstanceUID": series_uid})
     return {
         instance["MainDicomTags"]["SOPInstanceUID"]: attachment["UncompressedMD5"]
         for instance in found
@@ -130,7 +106,7 @@ def _stored(connection: "_Connection", series_uid: str) -> dict[str, str]:
     }
 
 
-def _send(connection: "_Connection", stored: Mapping[str, str], instance: Instance) -> FileError | str:
+def _send(connection: Connection, stored: Mapping[str, str], instance: Instance) -> FileError | str:
     """`sent` or `already`, or why not. Orthanc keeps what it has: other content under a known UID would be lost."""
     try:
         content = instance.path.read_bytes()
@@ -142,7 +118,7 @@ def _send(connection: "_Connection", stored: Mapping[str, str], instance: Instan
             known = connection.ask("GET", f"/instances/{answer['ID']}/attachments/dicom/info")["UncompressedMD5"]
     except OSError as error:
         return FileError(instance.path, error.strerror or "cannot be read")
-    except _RefusedError as error:
+    except RefusedError as error:
         return FileError(instance.path, error.message)
     except httpx.TransportError as error:
         connection.greet()  # where Orthanc is gone, the other files need not be tried
@@ -160,9 +136,9 @@ def list_studies(orthanc: Orthanc) -> list[Study]:
 
     """
     wanted = ["StudyInstanceUID", "PatientID", "StudyDate", "StudyDescription", "NumberOfSeriesRelatedInstances"]
-    with _Connection(orthanc) as connection:
+    with Connection(orthanc) as connection:
         connection.greet()
-        found = connection.find("Series", {}, ["MainDicomTags", "RequestedTags"], wanted)
+        found = connection.find("Series", ["MainDicomTags", "RequestedTags"], wanted)
     studies: dict[tuple[str, str], Study] = {}
     for each in found:
         tags = defaultdict(str, {name: clean(value) for name, value in each["MainDicomTags"].items()})
@@ -176,90 +152,6 @@ def list_studies(orthanc: Orthanc) -> list[Study]:
         )
         studies.setdefault((study.patient_id, study.uid), study).series.append(series)
     return sorted(studies.values(), key=lambda study: (study.patient_id, study.date, study.uid))
-
-
-# --- Orthanc's REST interface ---
-
-
-class _RefusedError(DeployError):
-    """Orthanc answered no to one request; the next may do better."""
-
-
-class _Connection:
-    """Asks Orthanc. Keeps its connections open; threads may share it."""
-
-    def __init__(self, orthanc: Orthanc) -> None:
-        self._orthanc = orthanc
-        login = httpx.BasicAuth(orthanc.username, orthanc.password)
-        # Proxies of the environment are for elsewhere.
-        self._client = httpx.Client(
-            base_url=orthanc.url, auth=login, timeout=_TIMEOUT, verify=orthanc.trust, trust_env=False
-        )
-
-    def __enter__(self) -> "_Connection":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-
-    def greet(self) -> None:
-        """Raise a DeployError unless Orthanc answers and lets us in."""
-        try:
-            with self._expected():
-                answer = self.ask("GET", "/system")
-        except _RefusedError:
-            answer = None
-        if not isinstance(answer, dict) or "ApiVersion" not in answer:
-            raise DeployError(f"what answers at {self._orthanc.url} is not Orthanc", "correct ORTHANC_PORT in .env")
-
-    def find(self, level: str, query: dict[str, str], content: list[str], tags: Iterable[str] = ()) -> list[Any]:
-        """Everything that matches, in one request; a DeployError where Orthanc does not answer."""
-        question = {"Level": level, "Query": query, "Expand": True, "ResponseContent": content}
-        with self._expected():
-            return list(self.ask("POST", "/tools/find", json=question | {"RequestedTags": list(tags)}))
-
-    @contextmanager
-    def _expected(self) -> Iterator[None]:
-        try:
-            yield
-        except httpx.TransportError as error:
-            raise DeployError(
-                f"Orthanc does not answer at {self._orthanc.url} ({type(error).__name__})",
-                "`python3 deploy.py status` says whether it runs, `python3 deploy.py up` starts it",
-            ) from None
-
-    def ask(self, method: str, path: str, **body: Any) -> Any:
-        """Orthanc's answer; asks again where the connection breaks.
-
-        Raises:
-            _RefusedError: Orthanc says no.
-            DeployError: Orthanc does not let us in.
-            httpx.TransportError: the connection keeps breaking, or nothing comes back in time.
-
-        """
-        answer = self._answer(method, path, **body)
-        if answer.status_code in (401, 403):
-            raise DeployError(
-                f"Orthanc does not accept the login of user {self._orthanc.username}",
-                "ORTHANC_PASSWORD in .env is not what Orthanc was started with: `python3 deploy.py up` starts it anew",
-            )
-        try:
-            content = answer.json()
-        except ValueError:
-            content = {}
-        if answer.is_success:
-            return content
-        words = [content[key] for key in ("Message", "Details") if isinstance(content, dict) and content.get(key)]
-        reason = clean(": ".join(words)) or f"HTTP {answer.status_code}"
-        raise _RefusedError(f"Orthanc refuses it: {reason}", "python3 deploy.py logs orthanc")
-
-    def _answer(self, method: str, path: str, **body: Any) -> httpx.Response:
-        for pause in _PAUSES:
-            try:
-                return self._client.request(method, path, **body)
-            except (httpx.NetworkError, httpx.RemoteProtocolError):
-                time.sleep(pause)
-        return self._client.request(method, path, **body)
 
 
 # --- for people and programs ---

@@ -12,7 +12,7 @@ from labelpod import settings, stack
 from labelpod.settings import Settings
 from tests.conftest import ROOT
 
-FILES = ("compose.yaml", "compose.gpu.yaml", "compose.tls.yaml", "compose.folder.yaml")
+FILES = ("compose.yaml", "compose.gpu.yaml", "compose.tls.yaml", "compose.folder.yaml", "compose.postgres.yaml")
 # ${NAME}, ${NAME:-default}, ${NAME?what to do} and ${NAME:?what to do}; a default may itself be a variable.
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::-([^{}]*)|:?\?[^}]*)?\}")
 # The stack's own Orthanc, whose URL says whether there is a certificate.
@@ -70,7 +70,8 @@ def configuration(*files: str, **values: str) -> dict:
 
 @pytest.fixture(scope="module")
 def services() -> dict:
-    return configuration("compose.yaml")["services"]
+    """All of them: with PostgreSQL as Orthanc's database."""
+    return configuration("compose.yaml", "compose.postgres.yaml")["services"]
 
 
 def test_without_an_env_file_compose_says_what_to_do():
@@ -81,7 +82,8 @@ def test_without_an_env_file_compose_says_what_to_do():
 
 def test_compose_never_shows_a_secret():
     secrets = {name: f"{SECRET}{number}" for number, name in enumerate(settings.secret_names())}
-    result = compose("-f", "compose.yaml", "-f", "compose.tls.yaml", "config", ORTHANC_USERNAME="x", **secrets)
+    files = [part for file in FILES if "folder" not in file for part in ("-f", file)]
+    result = compose(*files, "config", ORTHANC_USERNAME="x", **secrets)
     assert result.returncode == 0 and SECRET not in result.stdout + result.stderr
 
 
@@ -94,8 +96,8 @@ def test_no_secret_is_in_a_containers_environment(services):
 
 def test_web_ports_follow_one_address_and_the_port_without_a_login_another(services):
     def opened(**values: str) -> dict[int, str]:
-        chosen = configuration("compose.yaml", **values)["services"].values()
-        return {port["target"]: port["host_ip"] for service in chosen for port in service["ports"]}
+        chosen = configuration("compose.yaml", "compose.postgres.yaml", **values)["services"].values()
+        return {port["target"]: port["host_ip"] for service in chosen for port in service.get("ports", [])}
 
     assert opened() == {8000: "0.0.0.0", 8042: "0.0.0.0", 4242: "127.0.0.1"}
     assert opened(BIND_ADDRESS="") == dict.fromkeys((8000, 8042, 4242), "127.0.0.1")
@@ -105,7 +107,7 @@ def test_web_ports_follow_one_address_and_the_port_without_a_login_another(servi
 def test_services_have_no_rights_that_they_do_not_need(services):
     for service in services.values():
         assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
-        assert not service.get("privileged") and "user" not in service
+        assert not service.get("privileged") and service.get("user") in (None, "postgres")
         assert service["read_only"] is True
 
 
@@ -113,8 +115,10 @@ def test_services_cannot_take_the_whole_machine(services):
     for service in services.values():
         assert int(service["mem_limit"]) > 0 and 0 < service["pids_limit"] <= 4096
         assert all("size=" in place for place in service["tmpfs"])
-    smaller = configuration("compose.yaml", LABEL_SERVER_MEMORY="7g", ORTHANC_MEMORY="1g")["services"]
-    assert {name: int(each["mem_limit"]) >> 30 for name, each in smaller.items()} == {"label-server": 7, "orthanc": 1}
+    given = {"LABEL_SERVER_MEMORY": "7g", "ORTHANC_MEMORY": "1g", "POSTGRES_MEMORY": "2g"}
+    smaller = configuration("compose.yaml", "compose.postgres.yaml", **given)["services"]
+    memory = {name: int(each["mem_limit"]) >> 30 for name, each in smaller.items()}
+    assert memory == {"label-server": 7, "orthanc": 1, "postgres": 2}
 
 
 def test_what_is_mounted_from_this_machine_cannot_be_written(services):
@@ -123,16 +127,24 @@ def test_what_is_mounted_from_this_machine_cannot_be_written(services):
 
 
 def test_a_service_is_given_no_secret_but_its_own():
-    tls = configuration("compose.yaml", "compose.tls.yaml")["services"]
-    mounted = {name: {each["source"]: each["target"] for each in service["secrets"]} for name, service in tls.items()}
+    everything = configuration("compose.yaml", "compose.tls.yaml", "compose.postgres.yaml")["services"]
+    mounted = {
+        name: {each["source"]: each.get("target", f"/run/secrets/{each['source']}") for each in service["secrets"]}
+        for name, service in everything.items()
+    }
     assert mounted == {
-        "orthanc": {"orthanc_users": "/etc/orthanc/users.json", "tls_both": "/run/secrets/tls_both"},
+        "orthanc": {
+            "orthanc_users": "/etc/orthanc/users.json",
+            "orthanc_postgres": "/etc/orthanc/postgresql.json",
+            "tls_both": "/run/secrets/tls_both",
+        },
+        "postgres": {"postgres_password": "/run/secrets/postgres_password"},
         "label-server": {name: f"/run/secrets/{name}" for name in ("dicomweb_password", "tls_cert", "tls_key")},
     }
 
 
 def test_every_file_that_is_mounted_starts_its_service_again_when_it_changes():
-    everything = configuration("compose.yaml", "compose.tls.yaml")
+    everything = configuration("compose.yaml", "compose.tls.yaml", "compose.postgres.yaml")
     for name, service in everything["services"].items():
         secrets = {everything["secrets"][each["source"]]["file"] for each in service["secrets"]}
         binds = {each["source"] for each in service["volumes"] if each["type"] == "bind"} - {
@@ -158,6 +170,21 @@ def test_users_are_mounted_as_a_folder_so_that_changes_are_seen_at_once(services
 def test_the_label_server_finds_its_studies(files, studies, expected):
     chosen = configuration(*files, STUDIES=studies)["services"]["label-server"]
     assert chosen["environment"]["STUDIES"] == expected
+
+
+def test_each_database_has_files_of_its_own(services):
+    """Either Orthanc may go on where it was: neither sees what the other has stored."""
+
+    def files(chosen: dict) -> list[str]:
+        return [each["source"] for each in chosen["orthanc"]["volumes"] if each["target"] == "/var/lib/orthanc/db"]
+
+    assert files(configuration("compose.yaml")["services"]) == ["orthanc-db"]
+    assert files(services) == ["orthanc-files"]
+    assert {each["source"] for each in services["postgres"]["volumes"]} == {"postgres-db"}
+
+
+def test_orthanc_starts_after_its_database_is_healthy(services):
+    assert services["orthanc"]["depends_on"]["postgres"]["condition"] == "service_healthy"
 
 
 def test_services_restart_report_their_health_and_rotate_their_logs(services):

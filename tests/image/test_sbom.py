@@ -15,16 +15,18 @@ from packaging.utils import canonicalize_name
 from python_on_whales import DockerClient
 
 from labelpod import images, render, sbom
+from labelpod.settings import Settings
 from tests.conftest import ROOT
 
 LABEL_SERVER = "sbom.label-server.cdx.json"
+TAGS = render.service_tags(Settings())
 LOCK = ROOT / "images" / "monailabel" / "requirements.lock"
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory, engine: None):
     """The SBOMs' texts by file name, made from the images as they are."""
-    for tag in sbom.FILES:
+    for tag in TAGS:
         if subprocess.run(["docker", "image", "inspect", tag], capture_output=True, check=False).returncode != 0:
             pytest.skip(f"there is no {tag}: `python3 deploy.py build` makes it")
     folder = tmp_path_factory.mktemp("sbom")
@@ -33,8 +35,8 @@ def files(tmp_path_factory: pytest.TempPathFactory, engine: None):
         patch.setattr(sbom, "FILES", {tag: folder / path.name for tag, path in sbom.FILES.items()})
         patch.setattr(images, "RECORD", folder / "images.json")
         images.RECORD.write_text(json.dumps({render.BASE_TAG: "debian", render.ORTHANC_TAG: "debian"}))
-        sbom.write(DockerClient())
-        return {path.name: path.read_text() for path in sbom.FILES.values()}
+        sbom.write(DockerClient(), Settings())
+        return {sbom.FILES[tag].name: sbom.FILES[tag].read_text() for tag in TAGS}
 
 
 def versions(text: str, kind: str) -> dict[str, str]:
@@ -56,8 +58,8 @@ def test_the_label_servers_python_packages_are_those_of_the_lock(files):
 
 
 def test_the_debian_packages_are_those_that_dpkg_knows(files):
-    for tag, path in sbom.FILES.items():
-        listed = versions(files[path.name], "deb")
+    for tag in TAGS:
+        listed = versions(files[sbom.FILES[tag].name], "deb")
         asked = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "dpkg-query", tag, "-W"]
         known = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
         assert listed == {line.split()[0].partition(":")[0]: line.split()[1] for line in known.splitlines()}

@@ -8,7 +8,19 @@ from labelpod import cli, doctor, history, lifecycle, testing, training
 from labelpod.errors import DeployError
 from labelpod.machine import Finding
 
-VERBS = ("up", "down", "status", "logs", "doctor", "render", "build", "studies push", "studies list", "studies check")
+VERBS = (
+    "up",
+    "down",
+    "status",
+    "logs",
+    "doctor",
+    "render",
+    "build",
+    "studies push",
+    "studies list",
+    "studies check",
+    "studies migrate",
+)
 VERBS += ("users add", "users list", "users revoke", "train", "history", "slicer")
 VERBS += ("models list", "models export", "models import", "models verify")
 WRONG = [[], ["fly"], ["up", "--cpu", "--gpu"], ["studies", "push"]]

@@ -95,6 +95,18 @@ def test_files_that_would_be_the_same_are_not_touched(write):
     assert changed == {"orthanc_users.json"}
 
 
+def test_postgres_has_a_password_of_its_own_that_orthanc_is_told_and_that_stays(write):
+    folder = write(ORTHANC_DB="postgres")
+    password = (folder / "postgres_password").read_text()
+    login = json.loads((folder / "orthanc_postgres.json").read_text())["PostgreSQL"]
+    assert len(password) >= 32 and login["Password"] == password
+    assert (login["EnableIndex"], login["EnableStorage"]) == (True, False)
+    write(), write(ORTHANC_DB="postgres", ORTHANC_PASSWORD="two")
+    assert (folder / "postgres_password").read_text() == password
+    modes = {stat.S_IMODE((folder / name).stat().st_mode) for name in ("postgres_password", "orthanc_postgres.json")}
+    assert modes == {0o644}
+
+
 @certificates.needs_openssl
 def test_a_certificate_is_copied_for_both_services_and_goes_with_the_setting(write, tmp_path):
     certificate, key = certificates.make(tmp_path)

@@ -378,6 +378,13 @@ def test_the_registry_that_is_asked_is_the_one_in_the_images_name(machine, web):
     assert finding.level == "ok" and web.host in finding.message and "/v2/" in web.asked
 
 
+def test_postgres_is_asked_for_where_it_is_the_database(machine, web):
+    machine.docker(images=[LABEL_SERVER_TAG, ORTHANC_TAG])
+    machine.settings(IMAGE_SOURCE="registry", ORTHANC_DB="postgres", POSTGRES_IMAGE="127.0.0.1:9/postgres:17")
+    found = [each for each in doctor.examine(machine.env_file) if each.subject == "container registry"]
+    assert [each.level for each in found if "127.0.0.1:9 not reached" in each.message] == ["error"]
+
+
 def test_an_owner_in_the_images_name_is_not_a_registry(machine, web):
     machine.settings(IMAGE_SOURCE="registry", BASE_IMAGE="owner/debian:12", ORTHANC_IMAGE="orthanc:1")
     finding = machine.find("container registry")

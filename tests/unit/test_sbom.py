@@ -38,11 +38,11 @@ class Docker:
 
     def __init__(self, root: Path, programs) -> None:
         self.root, self._programs = root, programs
-        self.images = {name: {"Id": f"sha256:{name}"} for name in (LABEL_SERVER, ORTHANC, render.BASE_TAG)}
+        self.images = {name: {"Id": f"sha256:{name}"} for name in (*sbom.FILES, render.BASE_TAG)}
         self.images[images.TRIXIE_TAG] = {"Id": "sha256:trixie"}
         self.distributions = [distribution("torch", "2.10.0", licence="BSD-3-Clause")]
         self.says = {"os-release": OS_RELEASE, "dpkg-query": DPKG, "copyright": COPYRIGHT}
-        self.record = {render.BASE_TAG: "debian", ORTHANC: "debian"}
+        self.record = {render.BASE_TAG: "debian", ORTHANC: "debian, 0123abc", render.POSTGRES_TAG: "debian, 4567def"}
 
     def write(self) -> dict[str, dict]:
         """Write the files; each by its image's tag."""
@@ -59,7 +59,7 @@ class Docker:
             "docker",
             "\n".join(['case "$*" in', *cases, "*) echo 'Error: No such image: as told' >&2; exit 1;;", "esac"]),
         )
-        sbom.write(DockerClient(client_call=[str(self._programs.folder / "docker")]))
+        sbom.write(DockerClient(client_call=[str(self._programs.folder / "docker")]), Settings(ORTHANC_DB="postgres"))
         return {tag: json.loads(path.read_text()) for tag, path in sbom.FILES.items()}
 
     def runs(self) -> list[str]:
@@ -145,7 +145,7 @@ def test_it_is_about_the_image_of_this_name_and_id(docker):
 
 
 def test_a_base_from_a_registry_is_known_by_its_digest(docker):
-    docker.record = {render.BASE_TAG: "debian:bookworm-slim", ORTHANC: "registry.example/orthanc:1"}
+    docker.record |= {render.BASE_TAG: "debian:bookworm-slim", ORTHANC: "registry.example/orthanc:1"}
     docker.images[render.BASE_TAG]["RepoDigests"] = ["labelpod/debian@sha256:local", "debian@sha256:bookworm"]
     docker.images[ORTHANC]["RepoDigests"] = ["registry.example/orthanc@sha256:pulled"]
     written = docker.write()
@@ -199,7 +199,7 @@ def test_a_new_image_gets_a_new_file(docker):
 
 def test_an_image_is_asked_without_a_network_and_leaves_no_container(docker):
     docker.write()
-    assert len(docker.runs()) == 7
+    assert len(docker.runs()) == 10
     assert all("--rm" in run and "--network none" in run and "--pull never" in run for run in docker.runs())
 
 

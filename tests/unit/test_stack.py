@@ -26,7 +26,8 @@ def calls(monkeypatch) -> list:
         restart_count=0,
     )
     compose = SimpleNamespace(
-        stop=lambda services: noted.append(("stop", sorted(services))), up=lambda **_: noted.append(("up",))
+        stop=lambda services: noted.append(("stop", sorted(services))),
+        up=lambda services, **_: noted.append(("up", services)),
     )
     monkeypatch.setattr(docker, "client", lambda *_: SimpleNamespace(compose=compose))
     monkeypatch.setattr(Stack, "containers", lambda _: {"orthanc": container, "label-server": container})
@@ -47,14 +48,57 @@ def file(tmp_path, monkeypatch) -> dict[str, Path]:
 
 def test_services_whose_files_are_older_than_they_are_go_on(calls, file):
     Stack(Settings()).up()
-    assert calls == [("up",)]
+    assert calls == [("up", None)]
 
 
 @pytest.mark.parametrize("name", ["orthanc", "label-server"])
 def test_a_service_that_started_before_its_file_was_written_starts_again(calls, file, name):
     os.utime(file[name], (1100, 1100))
     Stack(Settings()).up()
-    assert calls == [("stop", [name]), ("up",)]
+    assert calls == [("stop", [name]), ("up", None)]
+
+
+def test_some_services_can_be_started_alone(calls, file):
+    Stack(Settings()).up("orthanc")
+    assert calls == [("up", ["orthanc"])]
+
+
+def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, monkeypatch):
+    database = SimpleNamespace(stop=lambda: calls.append("stopped"), remove=lambda: calls.append("removed"))
+    before = Stack(Settings()).containers()
+    monkeypatch.setattr(Stack, "containers", lambda _: before | {"postgres": database})
+    Stack(Settings()).up()
+    assert calls == [("up", None), "stopped", "removed"]
+
+
+def test_postgres_is_a_service_where_the_setting_says_so():
+    assert "postgres" in Stack(Settings(ORTHANC_DB="postgres")).services
+    assert "postgres" not in Stack(Settings()).services
+
+
+def test_what_compose_runs_once_is_no_service(monkeypatch):
+    def container(name: str, oneoff: str) -> SimpleNamespace:
+        labels = {"com.docker.compose.service": "orthanc", "com.docker.compose.oneoff": oneoff}
+        return SimpleNamespace(name=name, config=SimpleNamespace(labels=labels))
+
+    both = [container("service", "False"), container("once", "True")]
+    compose = SimpleNamespace(ps=lambda **_: both)
+    monkeypatch.setattr(docker, "client", lambda *_: SimpleNamespace(compose=compose))
+    assert Stack(Settings()).containers()["orthanc"].name == "service"
+
+
+def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
+    asked = []
+
+    def client(files: list[Path], *_: object) -> SimpleNamespace:
+        names = [path.name for path in files]
+        return SimpleNamespace(
+            compose=SimpleNamespace(down=lambda **options: asked.append((names, options["volumes"])))
+        )
+
+    monkeypatch.setattr(docker, "client", client)
+    Stack(Settings()).down(volumes=True)
+    assert asked == [(["compose.yaml", "compose.postgres.yaml"], True), (["compose.yaml"], True)]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +107,7 @@ def test_a_service_that_started_before_its_file_was_written_starts_again(calls, 
         ({}, False, []),
         ({}, True, ["compose.gpu.yaml"]),
         ({"STUDIES": "/srv"}, False, ["compose.folder.yaml"]),
+        ({"ORTHANC_DB": "postgres"}, False, ["compose.postgres.yaml"]),
         ({"TLS_CERT": "c", "TLS_KEY": "k"}, False, ["compose.tls.yaml"]),
         (
             {"TLS_CERT": "c", "TLS_KEY": "k", "STUDIES": "/srv"},

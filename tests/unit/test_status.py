@@ -67,6 +67,13 @@ def test_dicom_has_an_address_of_its_own(collect):
     assert (state["orthanc"]["url"], state["orthanc"]["dicom"]) == ("http://127.0.0.2:1/", "LABELPOD@127.0.0.3:2")
 
 
+def test_the_database_is_told_where_it_is_a_service(collect):
+    state = collect(ORTHANC_DB="postgres")
+    assert state["orthanc"]["database"] == "postgres" and state["postgres"] == {"state": "not started"}
+    assert "PostgreSQL    not started" in status.text(state)
+    assert "PostgreSQL" not in status.text(collect())
+
+
 def test_with_a_certificate_every_url_is_https(collect, monkeypatch):
     monkeypatch.setattr(tls, "trust", lambda _: True)
     state = collect(TLS_CERT="cert.pem", TLS_KEY="key.pem")

@@ -13,7 +13,9 @@ import pydicom
 import pytest
 
 from labelpod import console, phantom, studies
+from labelpod import orthanc as orthanc_rest
 from labelpod.errors import DeployError
+from labelpod.orthanc import Orthanc
 
 LOGIN = "Basic " + base64.b64encode(b"labelpod:secret").decode()
 STUDY_TAGS = ("StudyInstanceUID", "PatientID", "StudyDate", "StudyDescription")
@@ -134,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(studies, "_PAUSES", (0, 0, 0))
+    monkeypatch.setattr(orthanc_rest, "_PAUSES", (0, 0, 0))
     server = FakeOrthanc()
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
@@ -143,8 +145,8 @@ def server(monkeypatch):
 
 
 @pytest.fixture
-def orthanc(server) -> studies.Orthanc:
-    return studies.Orthanc(server.url, "labelpod", "secret")
+def orthanc(server) -> Orthanc:
+    return Orthanc(server.url, "labelpod", "secret")
 
 
 @pytest.fixture(scope="module")
@@ -296,22 +298,22 @@ def test_few_connections_are_opened_and_kept(server, orthanc, folder):
 
 
 def test_a_wrong_password_is_noticed_before_any_file_is_read(server):
-    orthanc = studies.Orthanc(server.url, "labelpod", "wrong")
+    orthanc = Orthanc(server.url, "labelpod", "wrong")
     with pytest.raises(DeployError, match="does not accept the login of user labelpod") as caught:
         studies.push([Path("nowhere")], orthanc, "CT")
     assert "ORTHANC_PASSWORD" in caught.value.remedy
 
 
 def test_an_orthanc_that_is_not_there_is_an_error_with_a_remedy(monkeypatch):
-    monkeypatch.setattr(studies, "_PAUSES", (0,))
+    monkeypatch.setattr(orthanc_rest, "_PAUSES", (0,))
     with pytest.raises(DeployError, match=r"does not answer at http://127\.0\.0\.1:9") as caught:
-        studies.list_studies(studies.Orthanc("http://127.0.0.1:9", "labelpod", "secret"))
+        studies.list_studies(Orthanc("http://127.0.0.1:9", "labelpod", "secret"))
     assert "deploy.py up" in caught.value.remedy
 
 
 def test_another_web_server_is_not_taken_for_orthanc(web):
     with pytest.raises(DeployError, match="is not Orthanc"):
-        studies.list_studies(studies.Orthanc(web.url, "labelpod", "secret"))
+        studies.list_studies(Orthanc(web.url, "labelpod", "secret"))
 
 
 def test_the_machines_proxy_is_not_used(server, orthanc, folder, monkeypatch):

@@ -1,0 +1,167 @@
+"""Takes the studies over into the database that ORTHANC_DB names, from the other one, which keeps them.
+
+Each database has volumes of its own. The other one's Orthanc runs meanwhile beside the stack's, in a container that is
+removed again, and can be reached from this machine alone. What is there already is not sent again.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from python_on_whales import Container
+
+from labelpod import settings, transfer
+from labelpod.console import progress
+from labelpod.docker import explained
+from labelpod.errors import DeployError
+from labelpod.orthanc import Connection, Orthanc
+from labelpod.render import ORTHANC_TAG
+from labelpod.stack import ENV_FILE, Stack, last_word
+
+NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
+# The first of them holds Orthanc's files.
+_VOLUMES = {"sqlite": ("orthanc-db",), "postgres": ("orthanc-files", "postgres-db")}
+_FOLDER = "/var/lib/orthanc/db"
+# In a store whose studies have all been taken over into the other one.
+_MARK = f"{_FOLDER}/moved"
+# Orthanc keeps each file in two levels of folders.
+_LOOK = f"[[ -e {_MARK} ]] || compgen -G '{_FOLDER}/??/??/*' | head -n 1"
+_PORT = 8042
+_START_SECONDS = 90
+
+
+def guard(stack: Stack) -> None:
+    """Refuse to start beside studies that nobody has taken over: whoever looks would believe that they are gone.
+
+    Raises:
+        DeployError: the other database holds some.
+
+    """
+    if pending(stack):
+        old, new = _other(stack).values.ORTHANC_DB, stack.values.ORTHANC_DB
+        raise DeployError(
+            f"the studies are in {NAMES[old]}, and would not be seen with ORTHANC_DB={new}",
+            f"`python3 deploy.py studies migrate` takes them over; or set ORTHANC_DB={old} in .env",
+        )
+
+
+def pending(stack: Stack) -> bool:
+    """Whether the other database holds studies that have not been taken over."""
+    docker = stack.compose
+    files = _volumes(_other(stack))[0]
+    with explained("python3 deploy.py doctor"):
+        _remove_source(stack)  # of a run that was killed
+        if not docker.volume.exists(files):
+            return False
+        return bool(
+            docker.run(
+                ORTHANC_TAG,
+                ["-c", _LOOK],
+                entrypoint="bash",
+                volumes=[(files, _FOLDER, "ro")],
+                networks=["none"],
+                pull="never",
+                remove=True,
+            )
+        )
+
+
+def run(stack: Stack) -> str:
+    """Take everything over, compare, and mark the other store as moved; the stack's Orthanc runs then.
+
+    Returns:
+        What was done, and how the old store is removed.
+
+    Raises:
+        DeployError: something is not in the new database; the same call goes on with that.
+
+    """
+    with explained("python3 deploy.py doctor"):
+        stack.compose.compose.stop(["label-server"])  # it would take absent labels for deleted ones
+    stack.up(*(name for name in stack.services if name != "label-server"))
+    before = _other(stack)
+    with _source(before) as (container, address):
+        with Connection(address) as old, Connection(Orthanc.of(stack.values)) as new:
+            outcome = transfer.everything(old, new)
+        if outcome.lacking:
+            raise _incomplete(outcome, NAMES[stack.values.ORTHANC_DB])
+        with explained("python3 deploy.py logs orthanc"):
+            stack.compose.compose.execute("orthanc", ["rm", "-f", _MARK], tty=False)
+            container.execute(["touch", _MARK])
+    return _words(outcome, stack, before)
+
+
+# --- for people ---
+
+
+def _incomplete(outcome: transfer.Outcome, name: str) -> DeployError:
+    instance, problem = next(iter(outcome.lacking.items()))
+    return DeployError(
+        f"{len(outcome.lacking)} of {outcome.instances} instances are not in {name} as they were; "
+        f"the first is {instance}: {problem}",
+        "nothing is lost, the old store is as it was: `python3 deploy.py logs orthanc`, mend it, run the same again",
+    )
+
+
+def _words(outcome: transfer.Outcome, stack: Stack, before: Stack) -> str:
+    old, new = NAMES[before.values.ORTHANC_DB], NAMES[stack.values.ORTHANC_DB]
+    studies = f"{outcome.studies} {'study' if outcome.studies == 1 else 'studies'}"
+    return (
+        f"All {outcome.instances} instances of {studies} are in {new}, compared one by one; "
+        f"{outcome.sent} were sent just now.\n"
+        f"{old} still has them, too. When you need that no more: docker volume rm {' '.join(_volumes(before))}"
+    )
+
+
+# --- the old store ---
+
+
+def _other(stack: Stack) -> Stack:
+    return stack.with_database("sqlite" if stack.values.postgres else "postgres")
+
+
+def _volumes(stack: Stack) -> list[str]:
+    return [f"{settings.project(ENV_FILE)}_{name}" for name in _VOLUMES[stack.values.ORTHANC_DB]]
+
+
+def _source_name() -> str:
+    return f"{settings.project(ENV_FILE)}-orthanc-before"
+
+
+def _remove_source(stack: Stack) -> None:
+    if stack.compose.container.exists(_source_name()):
+        stack.compose.container.stop(_source_name())
+        stack.compose.container.remove(_source_name())
+
+
+@contextmanager
+def _source(stack: Stack) -> Iterator[tuple[Container, Orthanc]]:
+    """The Orthanc of this stack once more, with a port that this machine alone can find."""
+    try:
+        with explained("python3 deploy.py doctor"), progress(f"Starting Orthanc on {NAMES[stack.values.ORTHANC_DB]}"):
+            stack.compose.compose.run(
+                "orthanc", name=_source_name(), detach=True, tty=False, publish=[("127.0.0.1:", _PORT)]
+            )
+            container = _healthy(stack)
+        (published,) = (container.network_settings.ports or {})[f"{_PORT}/tcp"]
+        address = replace(Orthanc.of(stack.values), url=f"{stack.values.scheme}://127.0.0.1:{published['HostPort']}")
+        yield container, address
+    finally:
+        with explained("docker ps"):
+            _remove_source(stack)
+
+
+def _healthy(stack: Stack) -> Container:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        container = stack.compose.container.inspect(_source_name())
+        state = container.state
+        if state.health and state.health.status == "healthy":
+            return container
+        if not state.running or time.monotonic() > deadline:
+            raise DeployError(
+                f"Orthanc does not start on the old store: {last_word(container)}",
+                f"set ORTHANC_DB={stack.values.ORTHANC_DB} in .env, `python3 deploy.py up`, and look there",
+            )
+        time.sleep(0.5)
