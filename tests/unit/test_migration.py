@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import docker, migration, transfer
+from labelpod import docker, lifecycle, migration, transfer
 from labelpod import orthanc as orthanc_rest
 from labelpod.errors import DeployError
 from labelpod.orthanc import Connection, Orthanc
@@ -197,6 +197,11 @@ def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def test_where_the_other_database_holds_nothing_up_goes_on(volumes, setting, there):
     volumes |= there
     migration.guard(Stack(Settings(ORTHANC_DB=setting)))
+
+
+def test_a_migration_with_nothing_to_take_over_starts_and_stops_nothing(volumes, monkeypatch):
+    monkeypatch.setattr(lifecycle, "_ready", lambda *_: Stack(Settings()))
+    assert lifecycle.migrate(yes=True).startswith("Nothing to take over: ORTHANC_DB=sqlite")
 
 
 @pytest.mark.parametrize(
