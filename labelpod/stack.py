@@ -160,6 +160,8 @@ class Stack:
 
     def _healthy(self, service: str, container: Container) -> bool:
         state = container.state
+        if state.status == "running" and state.health and state.health.status == "healthy":
+            return True
         # A service that ends is started again by its restart policy, and would fail again for the same reason.
         if state.status in ("exited", "dead", "restarting") or (container.restart_count or 0) > 0:
             self._stop(service)
@@ -167,7 +169,7 @@ class Stack:
                 f"{service} does not start: {last_word(container)}",
                 f"mend that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {service}",
             )
-        return bool(state.health and state.health.status == "healthy")
+        return False
 
     def _stop(self, service: str) -> None:
         """Keep a failing service from being started over and over; its log stays."""

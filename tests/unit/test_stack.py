@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from labelpod import docker, stack
+from labelpod.errors import DeployError
 from labelpod.settings import Settings
 from labelpod.stack import Stack
 
@@ -61,6 +62,22 @@ def test_a_service_that_started_before_its_file_was_written_starts_again(calls, 
 def test_some_services_can_be_started_alone(calls, file):
     Stack(Settings()).up("orthanc")
     assert calls == [("up", ["orthanc"])]
+
+
+def test_a_service_that_once_crashed_and_is_healthy_again_is_left_alone(calls, file):
+    Stack(Settings()).containers()["orthanc"].restart_count = 1
+    Stack(Settings()).up()
+    assert calls == [("up", None)]
+
+
+def test_a_service_that_ends_again_and_again_is_stopped(calls, file, monkeypatch):
+    monkeypatch.setattr(stack, "last_word", lambda _: "no memory")
+    container = Stack(Settings()).containers()["orthanc"]
+    container.restart_count, container.state.health.status = 1, "starting"
+    monkeypatch.setattr(Stack, "_stop", lambda _, service: calls.append(("stopped", service)))
+    with pytest.raises(DeployError, match="orthanc does not start: no memory"):
+        Stack(Settings()).up()
+    assert calls == [("up", None), ("stopped", "orthanc")]
 
 
 def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, monkeypatch):
