@@ -60,7 +60,8 @@ def _database(values: Settings, folder: Path) -> dict[str, str]:
         "Password": _own_password(folder / POSTGRES_PASSWORD, 0o644),
         # A lock could outlive an Orthanc that was killed, and keep the next one out.
         "Lock": False,
-        "IndexConnectionsCount": 10,
+        # Debian's plugin knows no transactions but serializable ones: of several that write, some are refused with 503.
+        "IndexConnectionsCount": 1,
     }
     return {ORTHANC_POSTGRES: json.dumps({"PostgreSQL": login}, indent=2)}
 

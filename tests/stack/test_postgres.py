@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,19 @@ def test_the_database_wants_the_password(site: Clone, migrated):
     password = (site.root / PASSWORD).read_text()
     let_in = site.compose("exec", "-T", "-e", f"PGPASSWORD={password}", "postgres", "bash", "-c", ask)
     assert let_in.returncode == 0, let_in.stderr
+
+
+def test_of_several_connections_that_store_at_once_none_is_refused(site: Clone, migrated, tmp_path: Path):
+    pacs = Pacs.of(site.status())
+    slices = [path.read_bytes() for path in phantom.write(tmp_path, 300, 16, seed=5)]
+
+    def store(content: bytes) -> requests.Response:
+        return pacs.session.post(f"{pacs.url}/instances", data=content, timeout=60)
+
+    with ThreadPoolExecutor(8) as pool:
+        stored = list(pool.map(store, slices))
+    assert {answer.status_code for answer in stored} == {200}
+    pacs.session.delete(f"{pacs.url}/studies/{stored[0].json()['ParentStudy']}", timeout=60).raise_for_status()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may kill what runs in a container as Linux would")
