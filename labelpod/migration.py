@@ -49,17 +49,19 @@ def guard(stack: Stack) -> None:
 def pending(stack: Stack) -> bool:
     """Whether the other database holds studies that have not been taken over."""
     docker = stack.compose
-    files = _volumes(_other(stack))[0]
+    files, own = _volumes(_other(stack))[0], _volumes(stack)[0]
     with explained("python3 deploy.py doctor"):
         _remove_source(stack)  # of a run that was killed
         if not docker.volume.exists(files):
             return False
+        # Where the store is gone that the studies were taken over into, they are in the old one alone.
+        look = _LOOK if docker.volume.exists(own) else f"rm -f {_MARK}; {_LOOK}"
         return bool(
             docker.run(
                 ORTHANC_TAG,
-                ["-c", _LOOK],
+                ["-c", look],
                 entrypoint="bash",
-                volumes=[(files, _FOLDER, "ro")],
+                volumes=[(files, _FOLDER)],
                 networks=["none"],
                 pull="never",
                 remove=True,

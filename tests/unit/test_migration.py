@@ -172,12 +172,17 @@ def test_after_an_interruption_it_goes_on_where_it_was(everything, old, new):
 
 @pytest.fixture
 def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Docker's volumes, and what a look into each of them says."""
+    """Docker's volumes, and the file in each; `moved` is the mark that its studies have been taken over."""
     there: dict[str, str] = {}
+
+    def look(_image: str, command: list[str], volumes: list[tuple[str, str]], **_: object) -> str:
+        files = there[volumes[0][0]]
+        return "" if files == "moved" and "rm -f" not in command[1] else files
+
     client = SimpleNamespace(
         volume=SimpleNamespace(exists=lambda name: name in there),
         container=SimpleNamespace(exists=lambda _: False),
-        run=lambda _image, _command, volumes, **_: there[volumes[0][0]],
+        run=look,
     )
     monkeypatch.setattr(docker, "client", lambda *_: client)
     monkeypatch.setattr(migration.settings, "project", lambda _: "ward")
@@ -197,6 +202,15 @@ def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def test_where_the_other_database_holds_nothing_up_goes_on(volumes, setting, there):
     volumes |= there
     migration.guard(Stack(Settings(ORTHANC_DB=setting)))
+
+
+def test_what_was_taken_over_does_not_stop_up_until_the_new_store_is_gone(volumes):
+    volumes |= {"ward_orthanc-db": "moved", "ward_orthanc-files": "file"}
+    stack = Stack(Settings(ORTHANC_DB="postgres"))
+    migration.guard(stack)
+    del volumes["ward_orthanc-files"]
+    with pytest.raises(DeployError, match="the studies are in SQLite"):
+        migration.guard(stack)
 
 
 def test_a_migration_with_nothing_to_take_over_starts_and_stops_nothing(volumes, monkeypatch):
