@@ -23,7 +23,7 @@ class Sizes:
     memory_size: int = 256
     clicks: tuple[tuple[str, int], ...] = (("deepgrow_2d", 5), ("deepgrow_3d", 3))
     polls: int = 40
-    stored: tuple[int, ...] = (1000, 10000, 25000, 50000)
+    stored: tuple[int, ...] = (1000, 10000, 25000)
     images: tuple[str, str] = (LABEL_SERVER_TAG, UPSTREAM_TAG)
 
 

@@ -18,15 +18,25 @@ RUN --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pip_config,target=/etc/pip.conf \
     python3 -m venv /opt/uv; \
     /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/uv.lock
+FROM base AS cuda
+RUN --mount=type=bind,source=images/monailabel/requirements.lock,target=/tmp/requirements.lock \
+    awk '/^[^ ]/ { wanted = /^nvidia-/ } wanted' /tmp/requirements.lock >/cuda.lock
 FROM base
 ENV PATH=/opt/venv/bin:$PATH VIRTUAL_ENV=/opt/venv
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=bind,source=images/monailabel/requirements.lock,target=/tmp/requirements.lock \
     --mount=type=secret,id=uv_config,target=/etc/uv/uv.toml \
     --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \
-    export UV_LINK_MODE=copy SAM2_BUILD_CUDA=0 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt; \
+    --mount=type=bind,from=cuda,source=/cuda.lock,target=/tmp/cuda.lock \
+    export UV_LINK_MODE=copy SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt; \
     /opt/uv/bin/uv venv --python /usr/bin/python3 /opt/venv; \
+    /opt/uv/bin/uv pip install --require-hashes --no-deps --compile-bytecode -r /tmp/cuda.lock
+RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
+    --mount=type=secret,id=uv_config,target=/etc/uv/uv.toml \
+    --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=bind,source=images/monailabel/requirements.lock,target=/tmp/requirements.lock \
+    export UV_LINK_MODE=copy SAM2_BUILD_CUDA=0 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt; \
     /opt/uv/bin/uv pip install --require-hashes --no-deps --compile-bytecode \
       --build-constraints /tmp/requirements.lock -r /tmp/requirements.lock
 RUN ln -s /opt/venv/lib/python3.11/site-packages/monailabel-*.data/data/monailabel /opt/venv/monailabel; \
