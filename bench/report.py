@@ -67,6 +67,12 @@ def table(rows: list[Row], left_out: list[str]) -> str:
     return "\n".join([*lines, "", *notes, *missing]) + "\n"
 
 
+def read(folder: Path) -> list[Row]:
+    """The rows of an earlier run; none where there was none."""
+    file = folder / "benchmark.json"
+    return [Row(**each) for each in json.loads(file.read_text())] if file.exists() else []
+
+
 def write(rows: list[Row], left_out: list[str], folder: Path) -> None:
     """benchmark.md, benchmark.json and benchmark.png."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measures the stack beside what its users have today, on this machine, and writes a table and a plot.
 
-Type `python3 bench/run.py`, after `python3 deploy.py test --yes unit` once for the packages; it takes half an hour.
-Every figure is taken in the same run as the one that it is compared with. `--smoke` runs all of it in tiny sizes.
+Type `python3 bench/run.py`, after `python3 deploy.py test --yes unit` once for the packages; it takes an hour.
+Every figure is taken in the same run as the one that it is compared with. `bench/run.py PART...` measures some parts
+again, after an interruption for instance. `--smoke` runs all of it in tiny sizes.
 """
 
 import os
