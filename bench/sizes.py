@@ -16,7 +16,6 @@ class Sizes:
     slices: int = 300
     size: int = 512
     labelled: tuple[int, ...] = (200, 2000, 5000)
-    settled: float = 70  # seconds, after which Orthanc has said of each series that it is complete
     upstream_lists: int = 200  # at 2,000 one answer takes upstream a minute, and its training list three
     instances: int = 1000
     studies: int = 50
@@ -33,7 +32,6 @@ SMOKE = Sizes(
     slices=6,
     size=64,
     labelled=(2, 4),
-    settled=0,
     upstream_lists=2,
     instances=8,
     studies=2,

@@ -106,13 +106,14 @@ def test_what_has_not_changed_is_not_listed_again(filled: Pacs, index: SeriesInd
     assert set(filled.asked[asked:]) == {"/changes?since=300&limit=500", "/statistics"}
 
 
-def test_a_change_that_brings_no_series_leaves_the_lists_alone(filled: Pacs, index: SeriesIndex):
-    """Orthanc says of each series that nothing more came for a minute."""
+@pytest.mark.parametrize("kind", ["StableSeries", "UpdatedAttachment"])
+def test_a_change_that_brings_no_series_leaves_the_lists_alone(filled: Pacs, index: SeriesIndex, kind: str):
+    """Orthanc says of each series that nothing more came for a minute, and that it has put aside its metadata."""
     labels = index.labels()
-    filled.changes += ["StableSeries"] * 100
+    filled.changes += [kind] * 100
     asked = len(filled.asked)
     assert index.labels() is labels and "/series" not in filled.asked[asked:]
-    filled.changes += ["StableSeries"] * 1000
+    filled.changes += [kind] * 1000
     assert index.labels() is labels and filled.whole_lists() == 1
 
 

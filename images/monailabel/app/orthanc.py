@@ -14,8 +14,9 @@ _DICOMWEB = "/dicom-web"
 _NOT_HERE = (401, 403, 404, 405)
 
 _MOST_CHANGES = 500  # that are looked through for one that matters
-# A minute after the last of a series has come; nothing is another for it.
-_NOTHING_NEW = {"StablePatient", "StableStudy", "StableSeries"}
+# No series comes or goes by them: that one is complete, a minute after its last instance, and what Orthanc's DICOMweb
+# then puts aside of it, which takes many minutes after some thousand.
+_NOTHING_NEW = {"StablePatient", "StableStudy", "StableSeries", "UpdatedAttachment", "UpdatedMetadata"}
 
 
 @dataclass(frozen=True)
