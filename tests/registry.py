@@ -30,15 +30,6 @@ def serving(folder: Path) -> Iterator[str]:
     process.terminate()
     process.wait()
     shutil.rmtree(folder / "images", ignore_errors=True)  # ten gigabytes
-    listed = [
-        "docker",
-        "image",
-        "ls",
-        "--quiet",
-        "--filter",
-        f"reference={address}/*",
-        "--format",
-        "{{.Repository}}:{{.Tag}}",
-    ]
+    listed = ["docker", "image", "ls", "--filter", f"reference={address}/*", "--format", "{{.Repository}}:{{.Tag}}"]
     if left := subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split():
-        subprocess.run(["docker", "rmi", *left], capture_output=True, check=False)
+        subprocess.run(["docker", "rmi", *left], capture_output=True, check=True)

@@ -4,8 +4,10 @@
 -- The label server reads and stores images, asks which series there are by now, and takes back labels of its own:
 -- whoever takes it over gets no further.
 
-local NEWS = { "^/changes$", "^/statistics$", "^/series$", "^/series/[%x-]+$" }
-local READ = { "^/dicom%-web/studies$", "^/dicom%-web/series$", "^/dicom%-web/instances$", "^/dicom%-web/studies/.+$" }
+local READ = {
+  "^/dicom%-web/studies$", "^/dicom%-web/series$", "^/dicom%-web/instances$", "^/dicom%-web/studies/.+$",
+  "^/changes$", "^/statistics$", "^/series$", "^/series/[%x-]+$",
+}
 local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$", "^/tools/lookup$" }
 
 -- A path that could mean another one than it says is refused, however Orthanc would read it.
@@ -43,5 +45,5 @@ function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
   if method == "DELETE" then
     return own_label(uri)
   end
-  return (method == "GET" and (one_of(uri, READ) or one_of(uri, NEWS))) or (method == "POST" and one_of(uri, STORE))
+  return (method == "GET" and one_of(uri, READ)) or (method == "POST" and one_of(uri, STORE))
 end

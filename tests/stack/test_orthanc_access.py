@@ -1,4 +1,4 @@
-"""Who may ask the stack's Orthanc for what: a person everything, the label server DICOMweb and nothing else."""
+"""Who may ask the stack's Orthanc for what: a person everything, the label server DICOMweb and the names of series."""
 
 import base64
 import http.client
@@ -94,7 +94,16 @@ def test_the_label_server_reads_and_stores(ask: Ask, pacs: Pacs, data: Path):
     for path in ("/dicom-web/studies", study):
         assert ask("label-server", "POST", path, part, **STORE) == 200
     reads = ["/dicom-web/studies?limit=1", "/dicom-web/series", "/dicom-web/instances", study, f"{study}/series"]
-    reads += ["/changes?last", "/statistics", f"{series}/metadata", f"{instance}/frames/1", f"{instance}/bulk/7fe00010"]
+    (name,) = pacs.session.get(f"{pacs.url}/series", timeout=20).json()
+    reads += [
+        "/changes?last",
+        "/statistics",
+        "/series",
+        f"/series/{name}",
+        f"{series}/metadata",
+        f"{instance}/frames/1",
+        f"{instance}/bulk/7fe00010",
+    ]
     assert {path: ask("label-server", "GET", path) for path in reads} == dict.fromkeys(reads, 200)
 
 

@@ -1,8 +1,7 @@
 """The lists of the datastore, as upstream's endpoint gives them.
 
-Upstream's training list is made as for a training: of our datastore it would fetch every labelled study first, and
-at some thousand labels it is as long as a book. Here it says what a training would read, and is written out once for
-as long as the labels are the same.
+Upstream's training list is made as for a training: of our datastore it would fetch every labelled study first. Here it
+says what a training would read, and is written out once for as long as the labels are the same.
 """
 
 import json

@@ -20,8 +20,8 @@ LABEL_FIELDS = (
     *("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "Manufacturer", "RelatedSeriesSequence"),
     *("ContentDate", "ContentTime", "ContentCreatorName"),
 )
-_TAGS = {keyword: f"{tag_for_keyword(keyword):08X}" for keyword in {*IMAGE_FIELDS, *LABEL_FIELDS}} | {
-    "ReferencedSeriesSequence": "00081115"
+_TAGS = {
+    keyword: f"{tag_for_keyword(keyword):08X}" for keyword in {*IMAGE_FIELDS, *LABEL_FIELDS, "ReferencedSeriesSequence"}
 }
 
 

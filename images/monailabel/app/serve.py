@@ -9,7 +9,7 @@ import sys
 _OF_TRAININGS = ("matplotlib", "mlflow", "pandas")
 
 if __name__ == "__main__":
-    # None: Python finds no such module.
+    # None: Python finds no such module. The type of sys.modules does not tell of it.
     sys.modules.update(dict.fromkeys(_OF_TRAININGS))  # type: ignore[arg-type]
 
     from app.web_server import LabelServer
