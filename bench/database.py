@@ -1,8 +1,6 @@
 """Orthanc with either of its databases, as the number of instances grows."""
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -10,11 +8,12 @@ import pydicom
 from bench import data
 from bench.report import Row
 from bench.sizes import Sizes
-from bench.stand import Stand, timed
+from bench.stand import Stand, pacs_of, running, timed
 from labelpod import phantom
-from tests.conftest import Clone, eventually
 from tests.stack.pacs import Pacs
 
+_SQLITE = {"ORTHANC_DB": "sqlite", "COMPOSE_FILE": "compose.yaml"}
+_POSTGRES = {"ORTHANC_DB": "postgres", "COMPOSE_FILE": "compose.yaml:compose.postgres.yaml"}
 _INSTANCES_PER_SERIES = 20
 # As long as one with a number in it.
 _UID = "1.2.826.0.1.3680043.8.498.{kind}{number:020d}"
@@ -26,9 +25,10 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     for side in stand.sides:  # they would take a core from what is measured
         stand.clone.compose("stop", side.name)
     template = _template(folder)
-    with _orthanc("postgres") as postgres, _orthanc("sqlite") as sqlite:
+    with running("orthanc", **_SQLITE) as sqlite, running("orthanc", **_POSTGRES) as postgres:
+        both = pacs_of(postgres), pacs_of(sqlite)
         for start, stop in zip((0, *sizes.stored), sizes.stored, strict=False):
-            ours, theirs = (_step(pacs, template, start, stop) for pacs in (postgres, sqlite))
+            ours, theirs = (_step(pacs, template, start, stop) for pacs in both)
             yield Row(f"PostgreSQL by SQLite: storing instances {start:,} to {stop:,}", ours[0], theirs[0], "s", 1)
             yield Row(f"PostgreSQL by SQLite: one study's list at {stop:,}", ours[1], theirs[1], "s", 1)
 
@@ -60,22 +60,3 @@ def _numbered(template: bytes, number: int) -> bytes:
     for kind, each in numbers.items():
         template = template.replace(_uid(kind, 0).encode(), _uid(kind, each).encode())
     return template
-
-
-@contextmanager
-def _orthanc(database: str) -> Iterator[Pacs]:
-    """An empty Orthanc, alone."""
-    with tempfile.TemporaryDirectory() as folder:
-        clone = Clone.make(Path(folder), f"labelpod-bench-{database}")
-        clone.environment |= {"ORTHANC_PASSWORD": "throw-away", "ORTHANC_DB": database}
-        clone.environment.pop("COMPOSE_FILE", None)
-        try:
-            clone.done("build", "--yes")
-            files = "compose.yaml:compose.postgres.yaml" if database == "postgres" else "compose.yaml"
-            clone.environment["COMPOSE_FILE"] = files
-            clone.compose("up", "--detach", "--wait", "orthanc")
-            pacs = Pacs(f"http://127.0.0.1:{clone.environment['ORTHANC_PORT']}", "labelpod", "throw-away")
-            eventually(lambda: pacs.session.get(f"{pacs.url}/system", timeout=5).ok, 60, "Orthanc")
-            yield pacs
-        finally:
-            clone.compose("down", "--volumes", "--timeout", "10")

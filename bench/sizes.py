@@ -16,7 +16,7 @@ class Sizes:
     slices: int = 300
     size: int = 512
     labelled: tuple[int, ...] = (200, 2000, 5000)
-    upstream_lists: int = 200  # at 2,000 one answer takes upstream a minute, and its training list three
+    upstream_lists: int = 200  # at 2,000 one answer takes upstream a minute
     instances: int = 1000
     studies: int = 50
     memory_slices: int = 24

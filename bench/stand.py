@@ -16,6 +16,7 @@ from tests.stack.annotator import Annotator
 from tests.stack.pacs import Pacs
 
 _TOKEN = "throw-away-token-of-32-letters-0"
+_PASSWORD = "throw-away"
 _LONG_SECONDS = 1800
 # The process that serves, in either container.
 _SERVER = "start_server"
@@ -87,36 +88,48 @@ class Stand:
 
 
 @contextmanager
-def stand(**settings: str) -> Iterator[Stand]:
-    """Both servers, started; they and their volumes are gone afterwards."""
+def running(*services: str, **settings: str) -> Iterator[Clone]:
+    """A copy of the project with these services, all by default; they and their volumes are gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        clone = Clone.make(Path(folder), "labelpod-bench")
-        clone.environment |= {
-            "ORTHANC_PASSWORD": "throw-away",
-            "LABEL_SERVER_TOKEN": _TOKEN,
-            "UPSTREAM_PORT": str(free_port()),
-            "COMPOSE_FILE": f"{clone.root / 'compose.yaml'}:{ROOT / 'bench' / 'upstream.yaml'}",
-            "COMPOSE_PROFILES": "upstream",
-        } | settings
+        clone = Clone.make(Path(folder), f"labelpod-bench-{settings.get('ORTHANC_DB', 'stand')}")
+        clone.environment |= {"ORTHANC_PASSWORD": _PASSWORD} | settings
         try:
             clone.done("build", "--yes")
-            started = clone.compose("up", "--detach", "--wait")
+            started = clone.compose("up", "--detach", "--wait", *services)
             if started.returncode != 0:
                 raise RuntimeError(started.stderr)
-            made = _stand(clone)
-            for side in made.sides:
-                side.wait()
-            yield made
+            yield clone
         finally:
-            clone.compose("down", "--volumes", "--timeout", "10")
+            clear(clone)
 
 
-def _stand(clone: Clone) -> Stand:
-    at = clone.environment
-    ours = Annotator(f"http://127.0.0.1:{at['LABEL_SERVER_PORT']}/{_TOKEN}")
-    theirs = Annotator(f"http://127.0.0.1:{at['UPSTREAM_PORT']}")
-    pacs = Pacs(f"http://127.0.0.1:{at['ORTHANC_PORT']}", "labelpod", at["ORTHANC_PASSWORD"])
-    return Stand(Side("label-server", ours, clone), Side("upstream", theirs, clone), pacs, clone)
+def clear(clone: Clone) -> None:
+    """End everything, and forget what it stored."""
+    clone.compose("down", "--volumes", "--timeout", "10")
+
+
+def pacs_of(clone: Clone) -> Pacs:
+    """Its Orthanc."""
+    return Pacs(f"http://127.0.0.1:{clone.environment['ORTHANC_PORT']}", "labelpod", _PASSWORD)
+
+
+@contextmanager
+def stand() -> Iterator[Stand]:
+    """Both servers, started."""
+    port = str(free_port())
+    settings = {
+        "LABEL_SERVER_TOKEN": _TOKEN,
+        "UPSTREAM_PORT": port,
+        "COMPOSE_FILE": f"compose.yaml:{ROOT / 'bench' / 'upstream.yaml'}",
+        "COMPOSE_PROFILES": "upstream",
+    }
+    with running(**settings) as clone:
+        ours = Annotator(f"http://127.0.0.1:{clone.environment['LABEL_SERVER_PORT']}/{_TOKEN}")
+        theirs = Annotator(f"http://127.0.0.1:{port}")
+        made = Stand(Side("label-server", ours, clone), Side("upstream", theirs, clone), pacs_of(clone), clone)
+        for side in made.sides:
+            side.wait()
+        yield made
 
 
 def timed(action: Callable[[], Any]) -> float:

@@ -8,7 +8,7 @@ import requests
 
 from bench.report import Row, row
 from bench.sizes import Sizes
-from bench.stand import Stand, timed, until
+from bench.stand import Stand, clear, timed, until
 
 _WHY = {
     "deploy.py up": "it looks at the machine first, and lets BuildKit see whether the images are current",
@@ -27,9 +27,9 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     theirs = []
     for _ in range(sizes.runs):
         for name, way in ways.items():
-            stand.clone.compose("down", "--volumes", "--timeout", "10")
+            clear(stand.clone)
             times[name].append(timed(lambda way=way: (way(), stand.ours.wait())))
-        stand.clone.compose("down", "--volumes", "--timeout", "10")
+        clear(stand.clone)
         theirs.append(_bare(stand))
     stand.clone.compose("up", "--detach", "--wait")
     for name in times:
