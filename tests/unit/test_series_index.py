@@ -20,6 +20,7 @@ class Pacs:
 
     def __init__(self) -> None:
         self.status = 200
+        self.tells_kinds_apart = True
         self.changes: list[str] = []
         self.series: list[Dataset] = []
         self.instances: dict[str, Dataset] = {}
@@ -30,7 +31,8 @@ class Pacs:
         path = url.removeprefix("http://orthanc:8042")
         self.asked.append(path)
         answer = requests.Response()
-        answer.status_code = self.status
+        unable = "type=" in path and not self.tells_kinds_apart
+        answer.status_code = 400 if unable else self.status
         answer._content = json.dumps(self.rest(path)).encode()
         return answer
 
@@ -39,8 +41,11 @@ class Pacs:
         by_name = {name_of(each.get("PatientID", ""), "1.1", each.SeriesInstanceUID): each for each in self.series}
         if path.startswith("/changes?"):
             since = int((re.findall("since=([0-9]+)", path) or [len(self.changes)])[0])
-            changes = [{"ChangeType": kind} for kind in self.changes[since : since + 500]]
-            return {"Last": since + len(changes), "Changes": changes, "Done": since + 500 > len(self.changes)}
+            kinds = self.changes[since:]
+            if "type=NewSeries" in path:
+                kinds = [kind for kind in kinds if kind == "NewSeries"]
+            changes, done = [{"ChangeType": kind} for kind in kinds[:500]], len(kinds) <= 500
+            return {"Last": since + 500 if not done else len(self.changes), "Changes": changes, "Done": done}
         if path == "/statistics":
             return {"CountSeries": len(self.series)}
         if path == "/series":
@@ -93,53 +98,65 @@ OURS = {"Manufacturer": "labelpod", "ContentDate": "20260101", "ContentTime": "1
 
 @pytest.fixture
 def filled(pacs: Pacs, index: SeriesIndex) -> Pacs:
-    """More than would be asked for one by one, and known."""
-    for number in range(100):
+    """So many that a few more are asked for one by one, and known."""
+    for number in range(400):
         pacs.add(f"2.{number}", PatientID=f"P{number}")
-    assert len(index.images()) == 100
+    assert len(index.images()) == 400
     return pacs
 
 
 def test_what_has_not_changed_is_not_listed_again(filled: Pacs, index: SeriesIndex):
     asked = len(filled.asked)
-    assert len(index.images()) == 100 and index.labels() is index.labels()
-    assert set(filled.asked[asked:]) == {"/changes?since=300&limit=500", "/statistics"}
+    assert len(index.images()) == 400 and index.labels() is index.labels()
+    assert set(filled.asked[asked:]) == {"/changes?since=1200&limit=500&type=NewSeries", "/statistics"}
+
+
+@pytest.mark.parametrize("kind", ["StableSeries", "UpdatedAttachment", "NewInstance"])
+def test_a_change_that_brings_no_series_leaves_the_lists_alone(filled: Pacs, index: SeriesIndex, kind: str):
+    """However many: Orthanc says of each series that nothing more came for a minute, and more."""
+    labels = index.labels()
+    filled.changes += [kind] * 10000
+    asked = len(filled.asked)
+    assert index.labels() is labels and "/series" not in filled.asked[asked:]
 
 
 @pytest.mark.parametrize("kind", ["StableSeries", "UpdatedAttachment"])
-def test_a_change_that_brings_no_series_leaves_the_lists_alone(filled: Pacs, index: SeriesIndex, kind: str):
-    """Orthanc says of each series that nothing more came for a minute, and that it has put aside its metadata."""
+def test_a_database_that_cannot_tell_changes_apart_is_asked_for_all(filled: Pacs, index: SeriesIndex, kind: str):
+    """Debian's PostgreSQL plugin."""
+    filled.tells_kinds_apart = False
     labels = index.labels()
     filled.changes += [kind] * 100
     asked = len(filled.asked)
     assert index.labels() is labels and "/series" not in filled.asked[asked:]
     filled.changes += [kind] * 1000
     assert index.labels() is labels and filled.whole_lists() == 1
+    filled.add("5.1")
+    assert "5.1" in index.images()
 
 
 def test_what_is_new_is_asked_for_alone(filled: Pacs, index: SeriesIndex):
     filled.add("5.1")
     filled.add("6.1", "SEG", of="5.1", **OURS)
     filled.add("7.1", "MR")
-    assert set(index.images()) == {*(f"2.{number}" for number in range(100)), "5.1"}
+    assert set(index.images()) == {*(f"2.{number}" for number in range(400)), "5.1"}
     assert list(index.labels()) == ["5.1"] and filled.whole_lists() == 1
 
 
 def test_much_that_is_new_is_listed_at_once(filled: Pacs, index: SeriesIndex):
-    for number in range(60):
+    for number in range(10):
         filled.add(f"5.{number}")
-    assert len(index.images()) == 160 and filled.whole_lists() == 2
+    assert len(index.images()) == 410 and filled.whole_lists() == 2
 
 
 def test_a_deletion_is_noticed_where_the_change_number_stays(filled: Pacs, index: SeriesIndex):
     del filled.series[0]
-    assert len(index.images()) == 99 and "2.0" not in index.images() and filled.whole_lists() == 1
+    assert len(index.images()) == 399 and "2.0" not in index.images() and filled.whole_lists() == 1
 
 
 def test_a_deletion_and_an_arrival_at_once_are_noticed(filled: Pacs, index: SeriesIndex):
     del filled.series[0]
     filled.add("5.1")
-    assert len(index.images()) == 100 and "5.1" in index.images() and "2.0" not in index.images()
+    assert len(index.images()) == 400 and "5.1" in index.images() and "2.0" not in index.images()
 
 
 def test_a_label_that_came_and_went_is_gone(filled: Pacs, index: SeriesIndex):

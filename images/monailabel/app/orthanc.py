@@ -11,11 +11,12 @@ import requests
 from dicomweb_client import DICOMwebClient
 
 _DICOMWEB = "/dicom-web"
-_NOT_HERE = (401, 403, 404, 405)
+_NOT_HERE = (400, 401, 403, 404, 405)
 
 _MOST_CHANGES = 500  # that are looked through for one that matters
-# No series comes or goes by them: that one is complete, a minute after its last instance, and what Orthanc's DICOMweb
-# then puts aside of it, which takes many minutes after some thousand.
+# Orthanc itself looks for what matters since 1.12.5: after some thousand arrivals it has news of each for many minutes.
+_NEW_SERIES = "&type=NewSeries"
+# No series comes or goes by them: that one is complete, and what Orthanc's DICOMweb then puts aside of it.
 _NOTHING_NEW = {"StablePatient", "StableStudy", "StableSeries", "UpdatedAttachment", "UpdatedMetadata"}
 
 
@@ -40,6 +41,7 @@ class Orthanc:
         self._session: requests.Session = client._session
         root, dicomweb, rest = str(client.base_url).rstrip("/").rpartition(_DICOMWEB)
         self._root = root if dicomweb and not rest else ""
+        self._kinds = _NEW_SERIES
 
     def state(self, before: State | None) -> State | None:
         """Where it is now; None where the server cannot say.
@@ -63,7 +65,10 @@ class Orthanc:
 
     def _quiet_since(self, last: int) -> int | None:
         """The number of the last change, if none since then matters."""
-        changes: Any = self._ask(f"/changes?since={last}&limit={_MOST_CHANGES}")
+        changes: Any = self._ask(f"/changes?since={last}&limit={_MOST_CHANGES}{self._kinds}")
+        if changes is None:  # its database cannot tell kinds apart, as Debian's PostgreSQL plugin 5.0 cannot
+            self._kinds = ""
+            return None
         kinds = {change["ChangeType"] for change in changes["Changes"]}
         return int(changes["Last"]) if changes["Done"] and kinds <= _NOTHING_NEW else None
 

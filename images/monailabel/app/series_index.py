@@ -21,7 +21,7 @@ from app.segments import MANUFACTURER
 from app.series import IMAGE_FIELDS, LABEL_FIELDS, ImageSeries, LabelSeries, referenced, text
 
 _LABELS = {"Modality": "SEG"}
-_FEW = 50  # series that are asked for one by one; of more, the whole list is quicker
+_ENTRIES = 100  # of a whole list: they take Orthanc as long as a question for one series
 
 _Listed = Mapping[str, Any]  # an entry of a list, in DICOM's JSON
 
@@ -107,7 +107,7 @@ class SeriesIndex:
         """The lists, less what has gone from Orthanc and with what has come."""
         there = self._orthanc.series()
         new, gone = there - self._names.keys(), self._names.keys() - there
-        if len(new) > _FEW or not all(self._names[name] for name in gone):
+        if len(new) * _ENTRIES > len(there) or not all(self._names[name] for name in gone):
             lists = self._read()
             self._names = dict.fromkeys(there, "") | {name: self._names[name] for name in there & self._names.keys()}
             return lists
