@@ -55,7 +55,7 @@ def build(yes: bool) -> None:
 
     values = _configured(_prepared(None, yes), None)
     compose = Stack(values).compose
-    images.ensure(compose, values)
+    images.ensure(compose, values, ask_buildkit=True)
     sbom.write(compose, values)
     advisories.check()
 
