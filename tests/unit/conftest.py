@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from labelpod import sources
+from labelpod import gpu, machine, sources
 from labelpod.render import render
 from labelpod.settings import Settings
 
@@ -43,7 +43,8 @@ class Programs:
 @pytest.fixture(autouse=True)
 def nothing_is_known_of_the_machine() -> None:
     """A process asks a program once; each test stands for a process of its own."""
-    sources._output.cache_clear()
+    for question in (sources._output, machine.docker_info, gpu.find):
+        question.cache_clear()
 
 
 @pytest.fixture
