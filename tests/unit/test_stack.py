@@ -1,6 +1,7 @@
 """Which Compose files make the stack, and which services must start again."""
 
 import os
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 
 from labelpod import docker, stack
 from labelpod.errors import DeployError
+from labelpod.label_server import LabelServer
 from labelpod.settings import Settings
 from labelpod.stack import Stack
 
@@ -78,6 +80,33 @@ def test_a_service_that_ends_again_and_again_is_stopped(calls, file, monkeypatch
     with pytest.raises(DeployError, match="orthanc does not start: no memory"):
         Stack(Settings()).up()
     assert calls == [("up", None), ("stopped", "orthanc")]
+
+
+def starting(monkeypatch, *names: str) -> list[str]:
+    """Docker has not seen these to be healthy; the list notes how often it is asked for the containers."""
+    before, asked = Stack(Settings()).containers(), []
+    containers = {name: deepcopy(container) for name, container in before.items()}
+    for name in names:
+        containers[name].state.health.status = "starting"
+    monkeypatch.setattr(Stack, "containers", lambda _: asked.append("containers") or containers)
+    return asked
+
+
+def test_a_label_server_that_answers_is_ready_before_docker_looks_again(calls, file, monkeypatch):
+    asked = starting(monkeypatch, "label-server")
+    answers = iter([False, False, True])
+    monkeypatch.setattr(LabelServer, "answers", lambda _: next(answers))
+    Stack(Settings()).up()
+    assert list(answers) == []
+    assert len(asked) == 2, "once before the start and once after it, not at each look"
+
+
+def test_an_answer_of_the_label_server_says_nothing_of_orthanc(calls, file, monkeypatch):
+    starting(monkeypatch, "orthanc", "label-server")
+    monkeypatch.setattr(LabelServer, "answers", lambda _: True)
+    monkeypatch.setattr(stack, "_LOAD_SECONDS", -1000)
+    with pytest.raises(DeployError, match="orthanc not healthy"):
+        Stack(Settings()).up()
 
 
 def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, monkeypatch):
