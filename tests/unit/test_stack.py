@@ -122,15 +122,26 @@ def test_postgres_is_a_service_where_the_setting_says_so():
     assert "postgres" not in Stack(Settings()).services
 
 
-def test_what_compose_runs_once_is_no_service(monkeypatch):
-    def container(name: str, oneoff: str) -> SimpleNamespace:
-        labels = {"com.docker.compose.service": "orthanc", "com.docker.compose.oneoff": oneoff}
-        return SimpleNamespace(name=name, config=SimpleNamespace(labels=labels))
+def test_the_containers_are_those_of_the_project_and_not_what_compose_runs_once(monkeypatch):
+    def container(name: str, **labels: str) -> SimpleNamespace:
+        own = {f"com.docker.compose.{key}": value for key, value in ({"service": "orthanc"} | labels).items()}
+        return SimpleNamespace(name=name, config=SimpleNamespace(labels=own))
 
-    both = [container("service", "False"), container("once", "True")]
-    compose = SimpleNamespace(ps=lambda **_: both)
-    monkeypatch.setattr(docker, "client", lambda *_: SimpleNamespace(compose=compose))
-    assert Stack(Settings()).containers()["orthanc"].name == "service"
+    there = [
+        container("service", project="ours", oneoff="False"),
+        container("once", project="ours", oneoff="True"),
+        container("elsewhere", project="theirs", oneoff="False"),
+    ]
+
+    def listed(all: bool, filters: list[tuple[str, str]]) -> list[SimpleNamespace]:
+        ((_, words),) = filters
+        label, _, value = words.partition("=")
+        return [each for each in there if all and each.config.labels[label] == value]
+
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "ours")
+    engine = SimpleNamespace(container=SimpleNamespace(list=listed))
+    monkeypatch.setattr(docker, "client", lambda *_: engine)
+    assert {name: each.name for name, each in Stack(Settings()).containers().items()} == {"orthanc": "service"}
 
 
 def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
