@@ -11,7 +11,7 @@ from bench.sizes import Sizes
 from bench.stand import Stand, clear, timed, until
 
 _WHY = {
-    "deploy.py up": "it looks at the machine first, and lets BuildKit see whether the images are current",
+    "deploy.py up": "it looks at the machine and the images first, and shows the state at the end",
     "docker compose up": "a container's start takes half a second; the rest is loading torch and MONAI, for both",
 }
 _BARE = {"orthanc": ["Orthanc", "/etc/orthanc"], "upstream": ["bash", "/upstream.sh"]}

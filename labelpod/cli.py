@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.text import Text
 
+# phantom, preflight and studies are imported where they are used: pydicom and numpy take a third of a start.
 from labelpod import (
     __version__,
     addresses,
@@ -20,13 +21,10 @@ from labelpod import (
     history,
     lifecycle,
     models,
-    phantom,
-    preflight,
     render,
     settings,
     slicer,
     status,
-    studies,
     testing,
     training,
     users,
@@ -74,6 +72,8 @@ def _up(options: argparse.Namespace) -> None:
 
 
 def _push_sample(stack: Stack, options: argparse.Namespace) -> None:
+    from labelpod import phantom
+
     with tempfile.TemporaryDirectory() as folder:
         with console.progress("Making a synthetic chest CT with three nodules; it is not a patient"):
             phantom.write(Path(folder))
@@ -111,6 +111,8 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _push(options: argparse.Namespace, stack: Stack | None = None) -> int:
+    from labelpod import studies
+
     values = (stack or _stack()).values
     outcome = studies.push(options.paths, Orthanc.of(values), values.STUDIES_MODALITY, force=options.force)
     _show(options, studies.outcome_json(outcome), lambda: studies.outcome_table(outcome))
@@ -118,6 +120,8 @@ def _push(options: argparse.Namespace, stack: Stack | None = None) -> int:
 
 
 def _list(options: argparse.Namespace) -> None:
+    from labelpod import studies
+
     found = studies.list_studies(Orthanc.of(settings.load(ENV_FILE)))
     _show(options, studies.studies_json(found), lambda: studies.studies_table(found))
 
@@ -127,6 +131,8 @@ def _migrate(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from labelpod import preflight
+
     report = preflight.scan(options.paths, settings.load(ENV_FILE).STUDIES_MODALITY)
     _show(options, preflight.to_json(report), lambda: preflight.table(report))
     return 0 if report.ok else 1

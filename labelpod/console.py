@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -30,6 +31,11 @@ def say_command(*words: str) -> None:
 def say(message: str) -> None:
     """One line about what is being done."""
     err.print(message, markup=False)
+
+
+def clean(value: Any) -> str:
+    """One line without control characters: headers may hold anything, and it is shown on terminals."""
+    return "".join(each if each.isprintable() else " " for each in str(value)).strip()
 
 
 def confirmed(question: str, yes: bool) -> bool:

@@ -6,6 +6,7 @@ Changes nothing.
 import os
 import re
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -31,11 +32,21 @@ def examine(settings_file: Path) -> list[Finding]:
         settings_file: `.env`; it need not exist.
 
     """
+    return _examine(settings_file, lambda machine: True)
+
+
+def obstacles(settings_file: Path) -> list[Finding]:
+    """The errors that `examine` finds, sooner: where the images are there, no package source can be one."""
+    return blocking(_examine(settings_file, lambda machine: machine.lacking == "error"))
+
+
+def _examine(settings_file: Path, ask_sources: Callable[[Machine], bool]) -> list[Finding]:
     values, project, findings = _settings(settings_file)
     with ThreadPoolExecutor(max_workers=16) as pool:
         info, images, gpus = pool.submit(docker_info), pool.submit(image_names), pool.submit(gpu.find)
         machine = Machine(values, project, info.result(), images.result())
-        checks = (_engine, _plugins, _disk, _memory, network.check, reach.registry, reach.debian, reach.python)
+        sources = (reach.registry, reach.debian, reach.python) if ask_sources(machine) else ()
+        checks = (_engine, _plugins, _disk, _memory, network.check, *sources)
         groups = list(pool.map(lambda check: check(machine), checks))
         return [*findings, *(each for group in groups for each in group), _gpu(machine, gpus.result())]
 

@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from labelpod import apt, sources
 from labelpod.console import confirmed, progress
 from labelpod.errors import DeployError
+from labelpod.machine import docker_info
 
 _LOG = Path("/var/log/labelpod-dockerd.log")
 _START_SECONDS = 45
@@ -36,15 +38,24 @@ def ensure(yes: bool) -> None:
         DeployError: it is not allowed to, or it cannot be done here.
 
     """
+    if _complete(docker_info()):  # one question, whose answer the others who need it get as well
+        return
     if not _has_plugins() or not (shutil.which("dockerd") or answers()):
         _install(yes)
     if not answers():
         _start()
+    docker_info.cache_clear()
 
 
 def answers() -> bool:
     """Whether an engine answers this user."""
     return _succeeds("docker", "info")
+
+
+def _complete(info: dict[str, Any]) -> bool:
+    plugins = (info.get("ClientInfo") or {}).get("Plugins") or []
+    sound = {plugin.get("Name") for plugin in plugins if not plugin.get("Err")}
+    return bool(info.get("ServerVersion")) and {"compose", "buildx"} <= sound
 
 
 def _has_plugins() -> bool:

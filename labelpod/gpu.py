@@ -1,5 +1,6 @@
 """Which NVIDIA GPUs the machine has, and whether the label server gets them."""
 
+import functools
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,9 @@ class Choice:
     warning: str = ""
 
 
+@functools.cache
 def find() -> list[Gpu]:
-    """The NVIDIA cards; none where `nvidia-smi` is absent or fails."""
+    """The NVIDIA cards, asked for once; none where `nvidia-smi` is absent or fails."""
     try:
         answer = subprocess.run(_QUERY, capture_output=True, text=True, check=False, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired):

@@ -10,7 +10,7 @@ from labelpod import atomic, console, training
 from labelpod.docker import last_line
 from labelpod.errors import DeployError
 from labelpod.label_server import LabelServer
-from labelpod.stack import Stack
+from labelpod.stack import LABEL_SERVER, Stack
 
 _KEYS = ("run", "started", "studies", "epochs", "epoch", "loss", "dice", "best_dice", "published", "seconds", "problem")
 _DRAWING = Path(__file__).with_name("drawing.py")
@@ -52,7 +52,7 @@ def plot(stack: Stack, found: list[dict[str, Any]], path: Path) -> None:
     """
     if not found:
         raise DeployError("there is no training to draw", "`python3 deploy.py train MODEL` starts one")
-    container = stack.containers().get("label-server")
+    container = stack.containers().get(LABEL_SERVER)
     if container is None or not container.state.running:
         raise DeployError("the label server does not run, and the picture is made in it", "python3 deploy.py up")
     command = ["docker", "exec", "-i", container.name, "python", "-c"]

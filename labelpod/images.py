@@ -12,7 +12,7 @@ from typing import Any
 from python_on_whales import DockerClient
 from python_on_whales.exceptions import DockerException
 
-from labelpod import apt, render, sources
+from labelpod import apt, fingerprint, render, sources
 from labelpod.console import progress, say, say_command
 from labelpod.docker import explained, last_line
 from labelpod.errors import DeployError
@@ -30,8 +30,13 @@ _LOG = render.BUILD / "build.log"
 _STEP = re.compile(r"#\d+ \[(?:[\w-]+ )?(\d+)/(\d+)\] (.*)")
 
 
-def ensure(docker: DockerClient, settings: Settings) -> None:
+def ensure(docker: DockerClient, settings: Settings, ask_buildkit: bool = False) -> None:
     """Base, Orthanc, label server and, where it is used, PostgreSQL are there and up to date; a build goes on.
+
+    Args:
+        docker: the engine.
+        settings: what the images are made for.
+        ask_buildkit: even where the label server's image says itself that it is up to date.
 
     Raises:
         DeployError: neither a registry nor Debian's packages could be used, or a build failed.
@@ -42,9 +47,26 @@ def ensure(docker: DockerClient, settings: Settings) -> None:
     _ensure_base(docker, settings, render.ORTHANC_TAG, settings.ORTHANC_IMAGE)
     if settings.postgres:
         _ensure_base(docker, settings, render.POSTGRES_TAG, settings.POSTGRES_IMAGE)
+    _ensure_label_server(docker, ask_buildkit)
+
+
+def _ensure_label_server(docker: DockerClient, ask_buildkit: bool) -> None:
+    """Built, unless the image under its tag carries the fingerprint of what it would be built from now."""
+    tag, dockerfile = render.LABEL_SERVER_TAG, render.BUILD / "monailabel.Dockerfile"
+    inputs = fingerprint.of(render.ROOT, dockerfile, docker.image.inspect(render.BASE_TAG).id)
+    if not ask_buildkit and _label(docker, tag) == inputs:
+        return
     if ignored := sources.left_out():
         say(f"A build cannot see this machine's package folders: {', '.join(ignored)}; it does without them.")
-    _build(docker, render.LABEL_SERVER_TAG, render.BUILD / "monailabel.Dockerfile", "bookworm")
+    # Not in the Dockerfile, where another label would be another layer.
+    _build(docker, tag, dockerfile, "bookworm", {fingerprint.LABEL: inputs})
+
+
+def _label(docker: DockerClient, tag: str) -> str:
+    """The fingerprint that an image carries, "" if there is none."""
+    if not docker.image.exists(tag):
+        return ""
+    return (docker.image.inspect(tag).config.labels or {}).get(fingerprint.LABEL, "")
 
 
 def _ensure_base(docker: DockerClient, settings: Settings, tag: str, name: str) -> None:
@@ -119,7 +141,9 @@ def _debian_base(docker: DockerClient, codename: str, tag: str) -> None:
             docker.image.import_(archive, tag)
 
 
-def _build(docker: DockerClient, tag: str, dockerfile: Path, codename: str) -> None:
+def _build(
+    docker: DockerClient, tag: str, dockerfile: Path, codename: str, labels: dict[str, str] | None = None
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         secrets = sources.write_secrets(Path(folder), codename)
         say_command("docker", "buildx", "build", "--load", "--tag", tag, "--file", str(dockerfile), str(render.ROOT))
@@ -129,6 +153,7 @@ def _build(docker: DockerClient, tag: str, dockerfile: Path, codename: str) -> N
             tags=tag,
             secrets=[f"id={name},src={path}" for name, path in secrets.items()],
             build_args=sources.build_arguments(),
+            labels=labels or {},
             progress="plain",
             stream_logs=True,
             load=True,

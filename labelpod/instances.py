@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pydicom import Dataset, FileDataset, dcmread, uid
 from pydicom.errors import InvalidDicomError
 
+from labelpod.console import clean
 from labelpod.geometry import Problem
 
 # What GDCM, the label server's reader, was seen to decode in SimpleITK 2.5.7.
@@ -116,11 +117,6 @@ def _parse(path: Path, file: BinaryIO) -> Instance | FileError | None:
         spacing=spacing if spacing and min(spacing) > 0 else None,
         pixel_problem=_pixel_problem(path, file, dataset, syntax),
     )
-
-
-def clean(value: Any) -> str:
-    """One line without control characters: headers may hold anything, and it is shown on terminals."""
-    return "".join(each if each.isprintable() else " " for each in str(value)).strip()
 
 
 def _integer(dataset: Dataset, keyword: str, default: int) -> int:

@@ -1,5 +1,6 @@
 """The label server's HTTP interface as the driver uses it: with the token of admin, and errors that say what to do."""
 
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -58,6 +59,12 @@ class LabelServer:
     def info(self) -> dict[str, Any]:
         """What the server says of itself: models, trainers, trainings, numbers of studies."""
         return dict(self.ask("GET", "info/"))
+
+    def answers(self) -> bool:
+        """Whether it serves."""
+        with suppress(DeployError):
+            return bool(self.info())
+        return False
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
         """The answer's JSON.

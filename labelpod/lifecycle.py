@@ -55,7 +55,7 @@ def build(yes: bool) -> None:
 
     values = _configured(_prepared(None, yes), None)
     compose = Stack(values).compose
-    images.ensure(compose, values)
+    images.ensure(compose, values, ask_buildkit=True)
     sbom.write(compose, values)
     advisories.check()
 
@@ -76,7 +76,7 @@ def _prepared(device: Literal["cpu", "gpu"] | None, yes: bool) -> Settings:
     """The settings, on a machine that can run them: an engine answers and nothing stands in the way."""
     values = _load(device)
     engine.ensure(yes)
-    if errors := doctor.blocking(doctor.examine(ENV_FILE)):
+    if errors := doctor.obstacles(ENV_FILE):
         for finding in errors[1:]:
             say(f"Error: {finding.subject}: {finding.message}\n       {finding.remedy}")
         raise DeployError(f"{errors[0].subject}: {errors[0].message}", errors[0].remedy)

@@ -1,5 +1,6 @@
 """What is known of this machine, and how a question to one of its programs is asked."""
 
+import functools
 import json
 import subprocess
 from contextlib import suppress
@@ -42,8 +43,9 @@ class Machine:
         return "warning" if set(service_tags(self.settings)) <= self.images else "error"
 
 
+@functools.cache
 def docker_info() -> dict[str, Any]:
-    """What `docker info` says; why the engine does not answer stands under "problem"."""
+    """What `docker info` says, asked once; why the engine does not answer stands under "problem"."""
     answer = run("docker", "info", "--format", "{{json .}}", seconds=DOCKER_SECONDS)
     info: dict[str, Any] = {}
     with suppress(ValueError):

@@ -17,7 +17,7 @@ from labelpod.docker import explained
 from labelpod.errors import DeployError
 from labelpod.orthanc import Connection, Orthanc
 from labelpod.render import ORTHANC_TAG
-from labelpod.stack import ENV_FILE, Stack, last_word
+from labelpod.stack import ENV_FILE, LABEL_SERVER, Stack, last_word
 
 NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 # The first of them holds Orthanc's files.
@@ -80,8 +80,8 @@ def run(stack: Stack) -> str:
 
     """
     with explained("python3 deploy.py doctor"):
-        stack.compose.compose.stop(["label-server"])  # it would take absent labels for deleted ones
-    stack.up(*(name for name in stack.services if name != "label-server"))
+        stack.compose.compose.stop([LABEL_SERVER])  # it would take absent labels for deleted ones
+    stack.up(*(name for name in stack.services if name != LABEL_SERVER))
     before = _other(stack)
     with _source(before) as (container, address):
         with Connection(address) as old, Connection(Orthanc.of(stack.values)) as new:

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 
 from labelpod import addresses, tls
+from labelpod.console import clean
 from labelpod.errors import DeployError
-from labelpod.instances import clean
 from labelpod.settings import Settings
 
 _PAUSES = (0.2, 0.5, 1.0)  # seconds before each further attempt where a connection broke

@@ -4,26 +4,24 @@ import filecmp
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from rich.text import Text
 
-from labelpod import console, geometry, instances
+from labelpod import geometry, instances
+from labelpod.batch import counted, parallel
+from labelpod.console import clean
 from labelpod.errors import DeployError
 from labelpod.geometry import Problem
-from labelpod.instances import FileError, Instance, clean
+from labelpod.instances import FileError, Instance
 
 _VOLUME = 3  # slices; fewer are no volume to a 3D model
 _STYLES = {"ok": "green", "warn": "yellow", "refuse": "red"}
 _LEVELS = {"ok": "ok", "warn": "warning", "refuse": "refused"}
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -100,20 +98,6 @@ def scan(paths: Iterable[Path], modality: str = "CT") -> Report:
     series = [_series(_without_copies(group), modality) for group in groups.values()]
     copies = len(found) - sum(len(each.files) for each in series)
     return Report(series, errors, skipped=results.count(None), copies=copies)
-
-
-def parallel(work: Callable[[T], R], items: Sequence[T], description: str, workers: int = 4) -> list[R]:
-    """Results of `work` in the order of `items`, with a progress bar; an exception ends it all, as does Ctrl-C."""
-    with console.progress(description, total=len(items)) as bar, ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                bar.advance(bar.task_ids[0])
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return [future.result() for future in futures]
 
 
 def _files(paths: Iterable[Path], errors: list[FileError]) -> list[Path]:
@@ -245,11 +229,6 @@ def error_line(error: FileError) -> Text:
 def skipped_words(skipped: int) -> str:
     """The end of a summary, where files were skipped."""
     return f"; {counted(skipped, 'file')} skipped: not DICOM" if skipped else ""
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number} {noun}{'' if number == 1 or noun.endswith('s') else 's'}"
 
 
 def to_json(report: Report) -> dict[str, Any]:

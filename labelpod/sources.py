@@ -5,6 +5,7 @@ build as BuildKit secrets, so that none of them stays in an image.
 """
 
 import ast
+import functools
 import os
 import shutil
 import subprocess
@@ -158,7 +159,9 @@ def _pip_settings() -> dict[str, str]:
     return {name.rpartition(".")[2]: str(ast.literal_eval(value)) for name, _, value in lines}
 
 
+@functools.cache
 def _output(*command: str) -> str:
+    """What pip or apt answers; each question takes them up to a second, and is asked once."""
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.stdout if result.returncode == 0 else ""
 

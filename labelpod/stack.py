@@ -12,13 +12,15 @@ from labelpod import docker, settings
 from labelpod.console import progress
 from labelpod.docker import explained, last_line
 from labelpod.errors import DeployError
+from labelpod.label_server import LabelServer
 from labelpod.render import BUILD, ROOT
 from labelpod.settings import Settings
 from labelpod.users import SECRETS
 
 ENV_FILE = ROOT / ".env"
 POSTGRES = "postgres"
-SERVICES = ("orthanc", "label-server", POSTGRES)
+LABEL_SERVER = "label-server"
+SERVICES = ("orthanc", LABEL_SERVER, POSTGRES)
 # What a container reads when it starts; Compose sees no change in a file. A file that is not there is not used.
 _READ_AT_START = {
     "orthanc": (
@@ -28,11 +30,12 @@ _READ_AT_START = {
         SECRETS / "orthanc_postgres.json",
         SECRETS / "tls_both.pem",
     ),
-    "label-server": (SECRETS / "dicomweb_password", SECRETS / "tls_cert.pem", SECRETS / "tls_key.pem"),
+    LABEL_SERVER: (SECRETS / "dicomweb_password", SECRETS / "tls_cert.pem", SECRETS / "tls_key.pem"),
     POSTGRES: (SECRETS / "postgres_password",),
 }
 # The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
 _LOAD_SECONDS = 240
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ class Stack:
             if outdated := self._outdated():  # Compose starts them again, in the right order
                 self.compose.compose.stop(outdated)
             self.compose.compose.up(list(services) or None, detach=True, quiet=True)
-            self._end_unused_database()
-        self._wait(services or self.services)
+            containers = self.containers()
+            self._end_unused_database(containers)
+            self._wait({name: containers[name] for name in services or self.services})
 
     def down(self, volumes: bool) -> None:
         """Stop and remove the containers; with `volumes` everything they stored, too."""
@@ -98,8 +102,13 @@ class Stack:
 
     def containers(self) -> dict[str, Container]:
         """Containers by service; those that are stopped, too, but not what `docker compose run` has made."""
+        # By Compose's labels: `docker compose ps` takes five times as long.
+        project = f"com.docker.compose.project={settings.project(ENV_FILE)}"
         with explained("python3 deploy.py doctor"):
-            found = [(each.config.labels or {}, each) for each in self.compose.compose.ps(all=True)]
+            found = [
+                (each.config.labels or {}, each)
+                for each in self.compose.container.list(all=True, filters=[("label", project)])
+            ]
         return {
             labels["com.docker.compose.service"]: container
             for labels, container in found
@@ -108,11 +117,11 @@ class Stack:
 
     def inside(self) -> list[str]:
         """What comes before a command that is to run in the label server's container, or, stopped, in one like it."""
-        container = self.containers().get("label-server")
+        container = self.containers().get(LABEL_SERVER)
         if container and container.state.status == "running":
             return ["docker", "exec", "-i", container.name]
         compose = [str(word) for word in self.compose.compose.docker_compose_cmd]
-        return [*compose, "run", "--rm", "-T", "--no-deps", "label-server"]
+        return [*compose, "run", "--rm", "-T", "--no-deps", LABEL_SERVER]
 
     def logs(self, service: str | None, follow: bool) -> Iterator[str]:
         """Lines of the services' logs."""
@@ -134,31 +143,27 @@ class Stack:
         }
         return [name for name in started if any(_written(file) > started[name] for file in _READ_AT_START[name])]
 
-    def _end_unused_database(self) -> None:
+    def _end_unused_database(self, containers: dict[str, Container]) -> None:
         """PostgreSQL does not run on where the setting names it no more; its data stay."""
-        container = None if self.values.postgres else self.containers().get(POSTGRES)
+        container = None if self.values.postgres else containers.get(POSTGRES)
         if container:
             container.stop()
             container.remove()
 
-    def _wait(self, services: tuple[str, ...]) -> None:
+    def _wait(self, containers: dict[str, Container]) -> None:
+        """Until they are healthy; each look at a container asks Docker anew."""
         limit = _LOAD_SECONDS + self.values.WEIGHTS_WAIT + self.values.STUDIES_WAIT
         deadline = time.monotonic() + limit
-        with progress(f"Waiting for {' and '.join(services)}") as bar:
-            while waiting := self._waiting(services):
+        with progress(f"Waiting for {' and '.join(containers)}") as bar, LabelServer(self.values, 1) as server:
+            while waiting := [name for name in containers if not self._healthy(name, containers[name], server)]:
                 bar.update(bar.task_ids[0], description=f"Waiting for {' and '.join(waiting)}")
                 if time.monotonic() > deadline:
                     raise DeployError(
                         f"{' and '.join(waiting)} not healthy after {limit} s", f"python3 deploy.py logs {waiting[0]}"
                     )
-                time.sleep(0.5)
+                time.sleep(_POLL_SECONDS)
 
-    def _waiting(self, services: tuple[str, ...]) -> list[str]:
-        """The ones that are not healthy yet."""
-        containers = self.containers()
-        return [name for name in services if name not in containers or not self._healthy(name, containers[name])]
-
-    def _healthy(self, service: str, container: Container) -> bool:
+    def _healthy(self, service: str, container: Container, server: LabelServer) -> bool:
         state = container.state
         if state.status == "running" and state.health and state.health.status == "healthy":
             return True
@@ -169,7 +174,8 @@ class Stack:
                 f"{service} does not start: {last_word(container)}",
                 f"mend that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {service}",
             )
-        return False
+        # In a container's start period Docker looks every five seconds, and more often from Engine 25 on alone.
+        return service == LABEL_SERVER and server.answers()
 
     def _stop(self, service: str) -> None:
         """Keep a failing service from being started over and over; its log stays."""

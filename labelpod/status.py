@@ -6,7 +6,7 @@ from labelpod import addresses, labels
 from labelpod.errors import DeployError
 from labelpod.label_server import LabelServer
 from labelpod.settings import Settings
-from labelpod.stack import Stack
+from labelpod.stack import LABEL_SERVER, Stack
 
 # Longer than that, and `status` says that the server is busy.
 _INFO_SECONDS = 10
@@ -23,7 +23,7 @@ def collect(stack: Stack) -> dict[str, Any]:
         "label_server": {
             "url": url,
             "ready": bool(info),
-            "state": running.get("label-server", "not started"),
+            "state": running.get(LABEL_SERVER, "not started"),
             "problem": problem,
             "device": info.get("device"),
             "models": [

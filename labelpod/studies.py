@@ -12,9 +12,11 @@ import httpx
 from rich.text import Text
 
 from labelpod import preflight
-from labelpod.instances import FileError, Instance, clean
+from labelpod.batch import counted, parallel
+from labelpod.console import clean
+from labelpod.instances import FileError, Instance
 from labelpod.orthanc import Connection, Orthanc, RefusedError
-from labelpod.preflight import Series, counted
+from labelpod.preflight import Series
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def push(paths: Iterable[Path], orthanc: Orthanc, modality: str, force: bool = F
             stored |= _stored(connection, each.uid)
         instances = [instance for each in series for instance in each.files]
         send = partial(_send, connection, stored)
-        results = preflight.parallel(send, instances, f"Sending {counted(len(instances), 'instance')}")
+        results = parallel(send, instances, f"Sending {counted(len(instances), 'instance')}")
     return Outcome(
         sent=results.count("sent"),
         already=results.count("already"),

@@ -5,9 +5,8 @@ from functools import partial
 
 import httpx
 
-from labelpod import preflight
+from labelpod.batch import counted, parallel
 from labelpod.orthanc import Connection, RefusedError
-from labelpod.preflight import counted
 
 _ABSENT, _OTHER = "it is not there", "its content is another there"
 
@@ -29,7 +28,7 @@ def everything(old: Connection, new: Connection) -> Outcome:
     before = _compare(old, new, series, "Comparing")
     absent = [instance for instance, problem in before.items() if problem == _ABSENT]
     what = f"Taking over {counted(len(absent), 'instance')} of {len(before)}"
-    refusals = dict(zip(absent, preflight.parallel(partial(_send, old, new), absent, what), strict=True))
+    refusals = dict(zip(absent, parallel(partial(_send, old, new), absent, what), strict=True))
     after = _compare(old, new, series, "Verifying") if absent else before
     return Outcome(
         studies=len({each["ParentStudy"] for each in found}),
@@ -50,7 +49,7 @@ def _compare(old: Connection, new: Connection, series: list[str], what: str) -> 
             for instance, digest in _digests(old, one).items()
         }
 
-    results = preflight.parallel(compare, series, f"{what} {counted(len(series), 'series')}")
+    results = parallel(compare, series, f"{what} {counted(len(series), 'series')}")
     return {instance: problem for each in results for instance, problem in each.items()}
 
 

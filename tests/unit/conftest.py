@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from labelpod import gpu, machine, sources
 from labelpod.render import render
 from labelpod.settings import Settings
 
@@ -37,6 +38,13 @@ class Programs:
 
     def forget(self) -> None:
         self._noted.unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_known_of_the_machine() -> None:
+    """A process asks a program once; each test stands for a process of its own."""
+    for question in (sources._output, machine.docker_info, gpu.find):
+        question.cache_clear()
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """The command line's own promises: usage, exit codes, one line of what and one of what to do."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from labelpod import cli, doctor, history, lifecycle, testing, training
 from labelpod.errors import DeployError
 from labelpod.machine import Finding
+from tests.conftest import ROOT
 
 VERBS = (
     "up",
@@ -136,3 +139,8 @@ def test_the_slicer_script_is_said_to_hold_a_token_which_is_not_shown(monkeypatc
     out = capsys.readouterr().out
     assert "token" in out and f"Slicer --python-script {tmp_path / 'c.py'}" in out and "t" * 32 not in out
     assert (tmp_path / "c.py").exists()
+
+
+def test_only_verbs_that_read_dicom_wait_for_its_libraries_to_load():
+    code = "import sys, labelpod.cli; sys.exit(bool({'numpy', 'pydicom'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

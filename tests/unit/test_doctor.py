@@ -417,6 +417,20 @@ def test_package_sources_that_are_away_matter_while_images_must_be_built(machine
     assert finding.level == level and finding.remedy
 
 
+@needs_apt
+def test_what_stands_in_the_way_of_up_is_known_without_package_sources_where_the_images_are(machine, web, listener):
+    machine.settings(ORTHANC_PORT=listener)
+    (obstacle,) = doctor.obstacles(machine.env_file)
+    assert obstacle.subject == f"port {listener}" and web.asked == []
+
+
+@needs_apt
+def test_package_sources_that_are_away_stand_in_the_way_of_up_while_images_must_be_built(machine):
+    machine.docker(images=[])
+    machine.sources(NOWHERE)
+    assert {each.subject for each in doctor.obstacles(machine.env_file)} == {"Debian packages", "Python packages"}
+
+
 def test_the_python_index_that_is_asked_is_the_one_of_pips_configuration(machine, web):
     assert machine.find("Python packages").level == "ok"
     assert "/simple/monailabel/" in web.asked

@@ -1,5 +1,6 @@
 """When Docker Engine is installed and started, and when not; every program is a stand-in, PATH holds no other."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from labelpod import console, engine, sources
 from labelpod.errors import DeployError
+from labelpod.machine import docker_info
 
 MIRROR = "echo 'Debian|http://mirror.example/debian|bookworm'"
 PLUGINS = ("compose", "buildx")
@@ -83,6 +85,32 @@ def test_where_an_engine_answers_nothing_is_installed(machine, uid):
     machine.user(uid)
     engine.ensure(yes=True)
     assert machine.untouched()
+
+
+def _info(version: str = "26.1.5", **errors: str) -> str:
+    plugins = [{"Name": name} | ({"Err": errors[name]} if name in errors else {}) for name in PLUGINS]
+    return json.dumps({"ServerVersion": version, "ClientInfo": {"Plugins": plugins}})
+
+
+def test_where_nothing_is_missing_docker_is_asked_once_by_all_who_need_to_know(machine):
+    machine.programs.add("docker", f"echo '{_info()}'")
+    engine.ensure(yes=False)
+    assert docker_info()["ServerVersion"] == "26.1.5"
+    assert machine.programs.calls("docker") == ["info --format {{json .}}"] and machine.untouched()
+
+
+@pytest.mark.parametrize("info", ["", "{}", _info(version=""), _info(compose="broken"), _info(buildx="broken")])
+def test_whatever_may_be_missing_is_looked_at_one_by_one(machine, info):
+    machine.programs.add("docker", f"echo '{info}'")
+    engine.ensure(yes=False)
+    assert "compose version" in machine.programs.calls("docker")
+
+
+def test_once_it_is_installed_docker_is_asked_anew(machine):
+    assert "ServerVersion" not in docker_info()
+    engine.ensure(yes=True)
+    machine.programs.add("docker", f"echo '{_info()}'")
+    assert docker_info()["ServerVersion"] == "26.1.5"
 
 
 def test_an_engine_elsewhere_needs_none_here(machine):

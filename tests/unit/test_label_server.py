@@ -93,3 +93,11 @@ def test_over_tls_the_stacks_own_certificate_is_trusted_and_no_other(web, port, 
         assert own.info() == {}
     assert "no answer" in error_of(other).message
     assert len(web.asked) == 1
+
+
+def test_it_serves_where_it_answers_what_it_is_asked(web, port):
+    with server(free_port()) as away, server(port, 0.2) as asked:
+        assert not away.answers()
+        for page, serves in ((web.hang(), False), (web.answer(503), False), (web.answer(200, b'{"device": ""}'), True)):
+            web.pages["/info/"] = page
+            assert asked.answers() is serves

@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless, generate_uid
 
-from labelpod import console, geometry, phantom, preflight
+from labelpod import batch, console, geometry, phantom, preflight
 from labelpod.errors import DeployError
 
 NO_DICOM, ERROR = ("no DICOM", set()), ("error", set())
@@ -427,5 +427,5 @@ def test_an_interruption_ends_the_work_that_is_not_begun():
         time.sleep(0.01)
 
     with pytest.raises(KeyboardInterrupt):
-        preflight.parallel(work, range(500), "working", workers=1)
+        batch.parallel(work, range(500), "working", workers=1)
     assert len(begun) < 250

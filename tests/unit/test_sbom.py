@@ -222,11 +222,13 @@ def test_build_lists_the_packages_and_asks_about_them_once_the_images_are_there(
     done: list[str] = []
     monkeypatch.setattr(lifecycle, "_prepared", lambda *_: Settings())
     monkeypatch.setattr(lifecycle, "_configured", lambda values, _: values)
-    monkeypatch.setattr(images, "ensure", lambda *_: done.append("images"))
+    monkeypatch.setattr(
+        images, "ensure", lambda *_, ask_buildkit: done.append("images, by BuildKit" if ask_buildkit else "images")
+    )
     monkeypatch.setattr(sbom, "write", lambda *_: done.append("sbom"))
     monkeypatch.setattr(advisories, "check", lambda: done.append("advisories"))
     lifecycle.build(yes=True)
-    assert done == ["images", "sbom", "advisories"]
+    assert done == ["images, by BuildKit", "sbom", "advisories"]
 
 
 def test_no_other_verb_waits_for_the_library_to_load():

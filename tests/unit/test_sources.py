@@ -204,6 +204,14 @@ def test_a_machine_without_apt_has_nothing_of_apt_to_hand_over(machine):
     assert set(machine.written()) == {"uv_config", "pip_config"}
 
 
+def test_pip_and_apt_are_asked_once_however_many_images_are_built(machine, programs):
+    for codename in ("trixie", "bookworm", "bookworm"):
+        machine.written(codename)
+        sources.left_out()
+    assert programs.calls("python") == ["-m pip config list"]
+    assert len(programs.calls("apt-config")) == len(programs.calls("apt-get")) == 1
+
+
 def test_a_failing_pip_or_apt_means_defaults(machine, programs):
     for name in ("python", "apt-config", "apt-get"):
         programs.add(name, f"/bin/cat <<'END'\n{PIP}\n{APT}\n{TARGETS}END\nexit 1")

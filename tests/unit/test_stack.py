@@ -1,6 +1,7 @@
 """Which Compose files make the stack, and which services must start again."""
 
 import os
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 
 from labelpod import docker, stack
 from labelpod.errors import DeployError
+from labelpod.label_server import LabelServer
 from labelpod.settings import Settings
 from labelpod.stack import Stack
 
@@ -80,6 +82,33 @@ def test_a_service_that_ends_again_and_again_is_stopped(calls, file, monkeypatch
     assert calls == [("up", None), ("stopped", "orthanc")]
 
 
+def starting(monkeypatch, *names: str) -> list[str]:
+    """Docker has not seen these to be healthy; the list notes how often it is asked for the containers."""
+    before, asked = Stack(Settings()).containers(), []
+    containers = {name: deepcopy(container) for name, container in before.items()}
+    for name in names:
+        containers[name].state.health.status = "starting"
+    monkeypatch.setattr(Stack, "containers", lambda _: asked.append("containers") or containers)
+    return asked
+
+
+def test_a_label_server_that_answers_is_ready_before_docker_looks_again(calls, file, monkeypatch):
+    asked = starting(monkeypatch, "label-server")
+    answers = iter([False, False, True])
+    monkeypatch.setattr(LabelServer, "answers", lambda _: next(answers))
+    Stack(Settings()).up()
+    assert list(answers) == []
+    assert len(asked) == 2, "once before the start and once after it, not at each look"
+
+
+def test_an_answer_of_the_label_server_says_nothing_of_orthanc(calls, file, monkeypatch):
+    starting(monkeypatch, "orthanc", "label-server")
+    monkeypatch.setattr(LabelServer, "answers", lambda _: True)
+    monkeypatch.setattr(stack, "_LOAD_SECONDS", -1000)
+    with pytest.raises(DeployError, match="orthanc not healthy"):
+        Stack(Settings()).up()
+
+
 def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, monkeypatch):
     database = SimpleNamespace(stop=lambda: calls.append("stopped"), remove=lambda: calls.append("removed"))
     before = Stack(Settings()).containers()
@@ -93,15 +122,26 @@ def test_postgres_is_a_service_where_the_setting_says_so():
     assert "postgres" not in Stack(Settings()).services
 
 
-def test_what_compose_runs_once_is_no_service(monkeypatch):
-    def container(name: str, oneoff: str) -> SimpleNamespace:
-        labels = {"com.docker.compose.service": "orthanc", "com.docker.compose.oneoff": oneoff}
-        return SimpleNamespace(name=name, config=SimpleNamespace(labels=labels))
+def test_the_containers_are_those_of_the_project_and_not_what_compose_runs_once(monkeypatch):
+    def container(name: str, **labels: str) -> SimpleNamespace:
+        own = {f"com.docker.compose.{key}": value for key, value in ({"service": "orthanc"} | labels).items()}
+        return SimpleNamespace(name=name, config=SimpleNamespace(labels=own))
 
-    both = [container("service", "False"), container("once", "True")]
-    compose = SimpleNamespace(ps=lambda **_: both)
-    monkeypatch.setattr(docker, "client", lambda *_: SimpleNamespace(compose=compose))
-    assert Stack(Settings()).containers()["orthanc"].name == "service"
+    there = [
+        container("service", project="ours", oneoff="False"),
+        container("once", project="ours", oneoff="True"),
+        container("elsewhere", project="theirs", oneoff="False"),
+    ]
+
+    def listed(all: bool, filters: list[tuple[str, str]]) -> list[SimpleNamespace]:
+        ((_, words),) = filters
+        label, _, value = words.partition("=")
+        return [each for each in there if all and each.config.labels[label] == value]
+
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "ours")
+    engine = SimpleNamespace(container=SimpleNamespace(list=listed))
+    monkeypatch.setattr(docker, "client", lambda *_: engine)
+    assert {name: each.name for name, each in Stack(Settings()).containers().items()} == {"orthanc": "service"}
 
 
 def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):

@@ -1,0 +1,130 @@
+"""When the label server's image counts as current: its fingerprint, and who asks BuildKit all the same."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from labelpod import fingerprint, images, render, sources
+from labelpod.settings import Settings
+from tests.conftest import ROOT
+
+BASE = "sha256:base"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file of each source, and with others."""
+    names = ("build/start_server.sh", "build/monailabel.Dockerfile", "labelpod/__init__.py", "labelpod/labels.py")
+    for name in (*names, "images/monailabel/app/main.py", "images/orthanc/Dockerfile", "README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(render, "ROOT", tmp_path)
+    monkeypatch.setattr(render, "BUILD", tmp_path / "build")
+    return tmp_path
+
+
+def of(project: Path, base: str = BASE) -> str:
+    return fingerprint.of(project, project / "build" / "monailabel.Dockerfile", base)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "the Dockerfile": lambda root: (root / "build" / "monailabel.Dockerfile").write_text("FROM other"),
+    "the start script": lambda root: (root / "build" / "start_server.sh").write_text("exit"),
+    "the labels": lambda root: (root / "labelpod" / "labels.py").write_text("other"),
+    "a file": lambda root: (root / "images" / "monailabel" / "app" / "main.py").write_text("other"),
+    "a file's rights": lambda root: (root / "images" / "monailabel" / "app" / "main.py").chmod(0o755),
+    "a file's name": lambda root: (root / "images/monailabel/app/main.py").rename(root / "images/monailabel/main.py"),
+    "a new file": lambda root: (root / "images" / "monailabel" / "app" / "new.py").touch(),
+}
+NO_CHANGES: dict[str, Callable[[Path], object]] = {
+    "another image": lambda root: (root / "images" / "orthanc" / "Dockerfile").write_text("FROM other"),
+    "a document": lambda root: (root / "README.md").write_text("other"),
+    "compiled Python": lambda root: (
+        (root / "images" / "monailabel" / "app" / "__pycache__").mkdir(),
+        (root / "images" / "monailabel" / "app" / "__pycache__" / "main.pyc").touch(),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_the_image_is_built_from_changes_its_fingerprint(project, what):
+    (project / "images" / "monailabel" / "app" / "main.py").chmod(0o644)
+    before = of(project)
+    CHANGES[what](project)
+    assert of(project) != before
+
+
+def test_another_base_image_changes_it(project):
+    assert of(project) != of(project, "sha256:other")
+
+
+@pytest.mark.parametrize("what", NO_CHANGES)
+def test_what_does_not_go_into_the_image_does_not(project, what):
+    before = of(project)
+    NO_CHANGES[what](project)
+    assert of(project) == before
+
+
+def test_everything_that_the_dockerfile_takes_of_the_project_is_in_the_fingerprint():
+    text = render.render(Settings())["monailabel.Dockerfile"].replace("\\\n", " ")
+    copied = [re.sub(r"--\S+", "", found).split()[:-1] for found in re.findall(r"^COPY (.*)", text, re.MULTILINE)]
+    mounts = [
+        dict(part.partition("=")[::2] for part in found.split(",")) for found in re.findall(r"--mount=(\S+)", text)
+    ]
+    mounted = [mount["source"] for mount in mounts if mount["type"] == "bind" and "from" not in mount]
+    taken = [Path(name) for name in [name for names in copied for name in names] + mounted]
+    assert len(taken) > 10
+    assert [name for name in taken if not any(name.is_relative_to(source) for source in fingerprint.SOURCES)] == []
+
+
+def test_compiled_python_is_no_part_of_a_build_either():
+    assert "**/__pycache__" in (ROOT / ".dockerignore").read_text().splitlines()
+
+
+# --- who asks BuildKit ---
+
+
+class Docker:
+    """An engine with these images, by tag with their labels; `built` notes the labels of each build."""
+
+    def __init__(self, **label_server: str) -> None:
+        self.built: list[dict[str, str]] = []
+        self._images = {render.BASE_TAG: {}} | ({render.LABEL_SERVER_TAG: label_server} if label_server else {})
+        self.image = SimpleNamespace(
+            exists=lambda tag: tag in self._images,
+            inspect=lambda tag: SimpleNamespace(id=BASE, config=SimpleNamespace(labels=self._images[tag])),
+        )
+        self.buildx = SimpleNamespace(build=lambda *_, labels, **__: self.built.append(labels) or [])
+
+
+@pytest.fixture
+def ensure(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, str]]]:
+    """Ensure the images; the labels of what was built."""
+    monkeypatch.setattr(render, "write", lambda _: [])
+    monkeypatch.setattr(images, "_ensure_base", lambda *_: None)
+    monkeypatch.setattr(images, "_LOG", project / "build" / "build.log")
+    asked: list[str] = []
+    monkeypatch.setattr(sources, "_output", lambda *command: asked.append(command[0]) or "")
+
+    def run(docker: Docker, **options: bool) -> list[dict[str, str]]:
+        images.ensure(docker, Settings(), **options)
+        assert bool(asked) == bool(docker.built), "pip and apt are asked for a build, and for nothing else"
+        return docker.built
+
+    return run
+
+
+def test_an_image_with_this_fingerprint_is_current(project, ensure):
+    assert ensure(Docker(**{fingerprint.LABEL: of(project)})) == []
+
+
+@pytest.mark.parametrize("labels", [{}, {"other": "label"}, {fingerprint.LABEL: "other"}])
+def test_an_image_that_is_absent_or_from_other_inputs_is_built_and_labelled(project, ensure, labels):
+    assert ensure(Docker(**labels)) == [{fingerprint.LABEL: of(project)}]
+
+
+def test_build_asks_buildkit_in_any_case(project, ensure):
+    assert ensure(Docker(**{fingerprint.LABEL: of(project)}), ask_buildkit=True) == [{fingerprint.LABEL: of(project)}]
