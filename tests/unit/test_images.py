@@ -39,7 +39,7 @@ def have(images: ImageFiles) -> Callable[..., None]:
 
     def fetch(*uids: str) -> None:
         for number, uid in enumerate(uids):
-            os.utime(images.get(uid, bring), (0, LONG_AGO + number))
+            os.utime(images.get(uid, bring), (LONG_AGO + number, 0))
 
     return fetch
 
@@ -55,6 +55,12 @@ def test_an_image_is_fetched_once(images):
     for _ in range(2):
         images.get("1.2", lambda folder: (asked.append(1), bring(folder)))
     assert asked == [1] and there(images, "1.2") == [True]
+
+
+def test_using_an_image_does_not_make_it_another(images):
+    """What was made of it is kept by the time it was written."""
+    written = [images.get("1.2", bring).stat().st_mtime_ns for _ in range(2)]
+    assert written[0] == written[1]
 
 
 def test_a_fetch_that_fails_leaves_nothing(images):

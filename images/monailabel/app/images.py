@@ -79,9 +79,9 @@ class ImageFiles:
         return path
 
     def _used(self, path: Path) -> bool:
-        """Whether the file is there; its time says when it was last asked for."""
+        """Whether the file is there; its time of access says when it was last asked for."""
         try:
-            os.utime(path)
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         except FileNotFoundError:
             return False
         return True
@@ -125,7 +125,7 @@ class ImageFiles:
             # One speaks for all of a series: of tens of thousands, looking at each would keep the annotator waiting.
             slices = list(_entries(self.slices(uid)))
             taken = len(slices) * slices[0].stat().st_size if slices else 0
-            stock.append((status.st_mtime, status.st_size + taken, uid))
+            stock.append((status.st_atime, status.st_size + taken, uid))
         return sorted(stock)
 
     def _evict(self, stock: list[tuple[float, int, str]]) -> None:

@@ -78,12 +78,18 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         return conf
 
     def init_infers(self) -> dict[str, InferTask]:
-        """The sample app's models; click models get our labels, the pipeline learns to run on a CPU."""
+        """The sample app's models; click models get our labels and are quick, the pipeline learns to run on a CPU."""
         by_name = {label.name: label.value for label in _LABELS}
         for name in ("deepgrow_2d", "deepgrow_3d"):
             if name in getattr(self, "models", {}):
                 self.models[name].labels = by_name
         infers: dict[str, InferTask] = super().init_infers()
+        if any(name.startswith("deepgrow") for name in infers):
+            from app.clicks import QuickDeepgrow  # needs the sample app's `lib`
+
+            for name in ("deepgrow_2d", "deepgrow_3d"):
+                if name in infers:
+                    infers[name].__class__ = QuickDeepgrow
         if "deepgrow_pipeline" in infers:
             from app.pipeline import DeepgrowPipeline  # needs the sample app's `lib`
 

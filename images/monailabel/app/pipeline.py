@@ -10,8 +10,10 @@ from typing import Any
 
 from lib.infers.deepgrow_pipeline import InferDeepgrowPipeline  # the radiology sample app's
 
+from app.clicks import QuickClicks
 
-class DeepgrowPipeline(InferDeepgrowPipeline):
+
+class DeepgrowPipeline(QuickClicks, InferDeepgrowPipeline):
     """Upstream's pipeline, one request at a time."""
 
     def __init__(self, path: list[str], model_3d: Any, network: Any) -> None:
