@@ -11,9 +11,6 @@ from bench.sizes import Sizes
 from bench.stand import Side, Stand, timed
 
 _EXPIRED_SECONDS = 2.5  # after which what the servers know is older than it may be
-_WHY = (
-    "for minutes after thousands of studies came, Orthanc has news of each, and the names of all series are asked for"
-)
 _QUESTIONS: dict[str, Callable[[Side], object]] = {
     "/info": lambda side: side.get("/info/"),
     "training list": lambda side: side.get("/datastore/?output=train"),
@@ -42,7 +39,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     least, most = sizes.labelled[0], sizes.labelled[-1]
     for name in _QUESTIONS:
         what = f"{name} with {most} labelled studies, by that with {least}"
-        yield Row(what, found[name, most], found[name, least], "s", 2, _WHY)
+        yield Row(what, found[name, most], found[name, least], "s", 2)
 
 
 def _asked(side: Side, question: Callable[[Side], object], runs: int) -> float:
