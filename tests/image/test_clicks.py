@@ -1,4 +1,4 @@
-"""Clicks give what upstream's DeepGrow gives, and do not begin anew each time."""
+"""Clicks give what upstream's DeepGrow gives, and do no work twice."""
 
 import pytest
 
@@ -31,11 +31,11 @@ def tasks(dimension):
             for kind in (Deepgrow, clicks.QuickDeepgrow)]
     return made
 
-def click(task, path, point):
-    file, _ = task({"image": path, "foreground": [point], "background": [], "device": "cpu"})
-    content = gzip.decompress(open(file, "rb").read())
+def click(task, path, point, **more):
+    file, _ = task({"image": path, "foreground": [point], "background": [], "device": "cpu"} | more)
+    content = open(file, "rb").read()
     os.unlink(file)
-    return content
+    return gzip.decompress(content) if file.endswith(".gz") else content
 
 loaded = []
 plain = LoadImaged.__call__
@@ -45,9 +45,60 @@ _SAME = """
 for dimension in (2, 3):
     upstream, ours = tasks(dimension)
     path = image("a")
-    for point in ([20, 20, 6], [21, 20, 6], [30, 25, 3], [20, 20, 6]):
-        masks = [click(task, path, point) for task in (upstream, ours)]
-        assert masks[0] == masks[1] and any(masks[0][352:]), (dimension, point)
+    for more in ({}, {"result_extension": ".nrrd"}, {"result_extension": ".nii", "result_compress": True}):
+        for point in ([20, 20, 6], [21, 20, 6], [30, 25, 3], [20, 20, 6]):
+            masks = [click(task, path, point, result_dtype="uint16", **more) for task in (upstream, ours)]
+            assert masks[0] == masks[1] and any(masks[0][352:]), (dimension, point, more)
+print("done")
+"""
+_BYTES = """
+import SimpleITK as sitk
+for dimension in (2, 3):
+    masks = []
+    for task in tasks(dimension):
+        file, _ = task({"image": image("a"), "foreground": [[20, 20, 6]], "background": [], "device": "cpu"})
+        masks.append(sitk.ReadImage(file))
+    theirs, ours = masks
+    assert ours.GetPixelID() == sitk.sitkUInt8 and theirs.GetPixelID() != sitk.sitkUInt8
+    assert (sitk.GetArrayFromImage(ours) == sitk.GetArrayFromImage(theirs)).all() and sitk.GetArrayFromImage(ours).any()
+    for what in ("GetOrigin", "GetSpacing", "GetDirection"):
+        assert getattr(ours, what)() == getattr(theirs, what)(), what
+print("done")
+"""
+_OTHER_FILES = """
+import shutil
+from monailabel.transform.writer import write_itk
+voxels = np.random.default_rng(1).integers(-1000, 400, (60, 50, 12)).astype(np.int16)
+for name in ("a.nii", "a.nrrd", "a.b.nii.gz"):
+    write_itk(voxels, f"/tmp/{name}", affine, None, True)
+    upstream, ours = tasks(2)
+    masks = [click(task, f"/tmp/{name}", [20, 20, 6], result_dtype="uint8") for task in (upstream, ours)]
+    assert masks[0] == masks[1], name
+print("done")
+"""
+_AHEAD = """
+_, ours = tasks(3)
+a = image("a")
+ours.prepare(a)
+assert loaded == [a]
+for task in (ours, tasks(2)[1]):
+    click(task, a, [20, 20, 6])
+assert loaded == [a]
+print("done")
+"""
+_BESIDE = """
+import threading
+volumes, began, end = clicks.Volumes(), threading.Event(), threading.Event()
+slow = threading.Thread(target=volumes.get, args=(("slow", 1), lambda: began.set() or end.wait(60) and {}), daemon=True)
+slow.start()
+assert began.wait(60)
+quick = threading.Thread(target=volumes.get, args=(("quick", 1), dict), daemon=True)
+quick.start()
+quick.join(30)
+assert not quick.is_alive() and slow.is_alive()
+end.set()
+slow.join(30)
+assert not slow.is_alive()
 print("done")
 """
 _ONCE = """
@@ -68,6 +119,10 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("script", [_SAME, _ONCE], ids=["the same voxels and header", "read once, three kept"])
+@pytest.mark.parametrize(
+    "script",
+    [_SAME, _BYTES, _OTHER_FILES, _ONCE, _AHEAD, _BESIDE],
+    ids=["the same file", "a byte a voxel", "other images", "read once, three kept", "ahead", "beside each other"],
+)
 def test_clicks(clone: Clone, script: str):
     assert run("start_server", "python", "-c", _BEGIN + script).splitlines()[-1] == "done"

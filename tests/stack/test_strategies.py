@@ -1,4 +1,4 @@
-"""Which image comes next: the strategies that 3D Slicer lists."""
+"""Which image comes next: the strategies that 3D Slicer lists; and what is done ahead."""
 
 import json
 from collections.abc import Iterator
@@ -99,3 +99,17 @@ def test_the_sample_after_this_one_is_fetched_ahead_and_offered(
     image = annotator.image(first)
     annotator.submit(first, image, np.zeros(image.GetSize()[::-1], np.uint8))
     assert {ask(annotator, "random")} == ahead
+
+
+def test_an_image_that_somebody_works_on_is_ready_before_the_first_click(
+    stack: Clone, annotator: Annotator, images: list[str]
+):
+    def ready(image: str) -> bool:
+        return f"{image} is ready for clicks" in stack.compose("logs", "label-server").stdout
+
+    given = ask(annotator, "first")
+    (other,) = set(images) - {given}
+    annotator.image(other)
+    annotator.image(given)
+    eventually(lambda: ready(given), 20, "the image is made ready")
+    assert not ready(other)

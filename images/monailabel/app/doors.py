@@ -30,7 +30,7 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.responses import FileResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from app import checks, lanes, listing, models, runs, users
+from app import checks, downloads, lanes, listing, models, runs, users
 from app.answers import HANDLERS
 from app.users import Role
 
@@ -66,7 +66,7 @@ DOORS = {
     ("GET", "/datastore/"): Door(Role.ANNOTATOR, endpoint=listing.datastore),
     ("PUT", "/datastore/"): _IMAGE,
     ("PUT", "/datastore/image"): _IMAGE,
-    ("GET", "/datastore/image"): _ANNOTATOR,
+    ("GET", "/datastore/image"): Door(Role.ANNOTATOR, endpoint=downloads.image),
     ("HEAD", "/datastore/image"): _ANNOTATOR,
     ("GET", "/datastore/image/info"): _ANNOTATOR,
     ("GET", "/datastore/label"): _ANNOTATOR,

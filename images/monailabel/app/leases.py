@@ -37,6 +37,11 @@ class Leases:
         with self.lock:
             return {image for image, (who, until) in self._leases.items() if who != owner and until > now}
 
+    def holder(self, image: str) -> str | None:
+        """Who has an image, if anybody has."""
+        owner, until = self._leases.get(image, ("", 0.0))
+        return owner if until > time.time() else None
+
     def take(self, image: str, owner: str) -> None:
         """Lend an image; what the owner had until now is given back."""
         now = time.time()

@@ -8,14 +8,10 @@ import importlib.util
 import logging
 import os
 import sys
-import tempfile
-import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import itk
-import numpy as np
 import torch
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
@@ -51,6 +47,7 @@ def _sample_app(name: str) -> ModuleType:
 
 
 _APP = os.environ.get("APP", "radiology")
+_DEEPGROW = ("deepgrow_2d", "deepgrow_3d")
 _LABELS = labels.parse(os.environ.get("LABELS", labels.DEFAULT))
 
 
@@ -80,14 +77,14 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
     def init_infers(self) -> dict[str, InferTask]:
         """The sample app's models; click models get our labels and are quick, the pipeline learns to run on a CPU."""
         by_name = {label.name: label.value for label in _LABELS}
-        for name in ("deepgrow_2d", "deepgrow_3d"):
+        for name in _DEEPGROW:
             if name in getattr(self, "models", {}):
                 self.models[name].labels = by_name
         infers: dict[str, InferTask] = super().init_infers()
         if any(name.startswith("deepgrow") for name in infers):
             from app.clicks import QuickDeepgrow  # needs the sample app's `lib`
 
-            for name in ("deepgrow_2d", "deepgrow_3d"):
+            for name in _DEEPGROW:
                 if name in infers:
                     infers[name].__class__ = QuickDeepgrow
         if "deepgrow_pipeline" in infers:
@@ -108,7 +105,7 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         if any(name.startswith("deepgrow") for name in trainers):
             from app.trainers import Deepgrow  # needs the sample app's `lib`
 
-            for name in ("deepgrow_2d", "deepgrow_3d"):
+            for name in _DEEPGROW:
                 if name in trainers:
                     trainers[name].__class__ = Deepgrow
                     # Clicks that it makes for each slice or region. Each takes a run of the network: without a GPU
@@ -120,8 +117,18 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         """The sample app's strategies; none gives an annotator what another is working on."""
         self._leases = Leases(Path(self.app_dir).parent / "leases.json", SAMPLE_LEASE_SECONDS)
         strategies: dict[str, Strategy] = super().init_strategies() | {"random": RandomStrategy()}
-        prefetch = Prefetch()
+        prefetch, self._clicks_ahead = Prefetch(), Prefetch()
         return {name: LeasedStrategy(strategy, self._leases, prefetch) for name, strategy in strategies.items()}
+
+    def prepare(self, image: str) -> None:
+        """Soon, make an image that somebody was given ready for its first click."""
+        task = next((self._infers[name] for name in _DEEPGROW if name in self._infers), None)
+        if task and (holder := self._leases.holder(image)):
+            self._clicks_ahead.want(holder, lambda: self._prepare(task, image))
+
+    def _prepare(self, task: Any, image: str) -> None:
+        task.prepare(self.datastore().get_image_uri(image))
+        logger.info(f"{image} is ready for clicks")
 
     def train(self, request: dict[str, Any]) -> Any:
         """Upstream's training, in a process of its own; nothing that it reads makes way meanwhile."""
@@ -185,15 +192,6 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         untrained = [name for name, task in self._infers.items() if not tasks.is_trained(task)]
         if untrained:
             logger.warning(f"Untrained models (no pretrained weights, nothing trained yet): {', '.join(untrained)}")
-        # ITK loads its parts at the first image, and nothing else runs while it does.
-        threading.Thread(target=_load_itk, name="LOAD_ITK", daemon=True).start()
-
-
-def _load_itk() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder, "first.nii.gz"))
-        itk.imwrite(itk.image_from_array(np.zeros((2, 2, 2), np.uint8)), path, True)
-        itk.imread(path)
 
 
 def _no_file_of_the_server(image: object) -> None:

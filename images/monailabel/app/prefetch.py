@@ -1,4 +1,4 @@
-"""Fetches what an annotator will be given next while the present image is being worked on."""
+"""Does what an annotator will ask for next while the present image is looked at and worked on."""
 
 import logging
 import threading
@@ -33,5 +33,5 @@ class Prefetch:
                 errand = self._errands.pop(next(iter(self._errands)))
             try:
                 errand()
-            except Exception as problem:  # whoever asks for the image is told of it
-                logger.info(f"Nothing was fetched ahead: {type(problem).__name__}")
+            except Exception as problem:  # whoever asks for it is told
+                logger.info(f"Nothing was done ahead: {type(problem).__name__}")
