@@ -21,6 +21,7 @@ class Pacs:
     def __init__(self) -> None:
         self.status = 200
         self.tells_kinds_apart = True
+        self.refuses = ""
         self.changes: list[str] = []
         self.series: list[Dataset] = []
         self.instances: dict[str, Dataset] = {}
@@ -32,7 +33,7 @@ class Pacs:
         self.asked.append(path)
         answer = requests.Response()
         unable = "type=" in path and not self.tells_kinds_apart
-        answer.status_code = 400 if unable else self.status
+        answer.status_code = 400 if unable else 403 if path == self.refuses else self.status
         answer._content = json.dumps(self.rest(path)).encode()
         return answer
 
@@ -219,6 +220,13 @@ def test_a_server_that_does_not_tell_of_changes_is_listed_each_time(pacs: Pacs, 
     pacs.add("2.1")
     assert index.images() == ["2.1"]
     assert pacs.asked.count("/statistics") == 1 and pacs.whole_lists() == 2
+
+
+def test_an_orthanc_that_keeps_its_series_to_itself_is_not_taken_for_an_empty_one(filled: Pacs, index: SeriesIndex):
+    filled.refuses = "/series"
+    filled.add("2.new")
+    assert len(index.images()) == 401 and filled.whole_lists() == 2
+    assert len(index.images()) == 401 and filled.whole_lists() == 2, "nothing changed"
 
 
 def test_a_server_that_fails_is_not_taken_for_an_unchanged_one(pacs: Pacs, index: SeriesIndex):

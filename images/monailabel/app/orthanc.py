@@ -72,9 +72,10 @@ class Orthanc:
         kinds = {change["ChangeType"] for change in changes["Changes"]}
         return int(changes["Last"]) if changes["Done"] and kinds <= _NOTHING_NEW else None
 
-    def series(self) -> set[str]:
-        """Orthanc's names of all its series."""
-        return set(self._ask("/series") or ())
+    def series(self) -> set[str] | None:
+        """Orthanc's names of all its series; None where it keeps them to itself."""
+        names = self._ask("/series")
+        return None if names is None else set(names)
 
     def describe(self, name: str) -> dict[str, str]:
         """The main attributes of one series; empty where it is gone."""

@@ -106,6 +106,8 @@ class SeriesIndex:
     def _follow(self) -> _Lists:
         """The lists, less what has gone from Orthanc and with what has come."""
         there = self._orthanc.series()
+        if there is None:
+            return self._read()
         new, gone = there - self._names.keys(), self._names.keys() - there
         if len(new) * _ENTRIES > len(there) or not all(self._names[name] for name in gone):
             lists = self._read()
