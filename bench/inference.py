@@ -28,14 +28,15 @@ _FOLDERS = {"label-server": "radiology", "upstream": "upstream"}
 def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     """One click after the other in one CT, and `/info` while the last of them is worked on."""
     stand.empty()
-    data.ct(folder / "clicks", sizes.slices // 3, sizes.size // 2, seed=3)
+    data.ct(folder / "clicks", sizes.slices, sizes.size, seed=3)
     stand.pacs.store(folder / "clicks")
-    nodule = phantom.nodules(sizes.slices // 3, sizes.size // 2)[0].ijk
+    nodule = phantom.nodules(sizes.slices, sizes.size)[0].ijk
     for side in stand.sides:
         stand.clone.run_in(side.name, "python", "-c", _WEIGHTS.replace("FOLDER", _FOLDERS[side.name]))
         side.restart()
         time.sleep(5)  # what warms up after that has done so
         side.annotator.image(str(side.annotator.next_sample()))
+        time.sleep(sizes.looking)
     for model, clicks in sizes.clicks:
         times: dict[str, list[float]] = {side.name: [] for side in stand.sides}
         masks: dict[str, list[np.ndarray]] = {side.name: [] for side in stand.sides}

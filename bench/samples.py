@@ -14,7 +14,6 @@ from bench.stand import Side, Stand, timed
 _PIECE = 2**20
 _WHY_COLD = "of its work, half is compressing the image, which takes half the disk and half the line then"
 _WHY_AHEAD = "what is left is sending a file of that length"
-_WHY_REST = "ITK is loaded before the first click asks for it: 250 MB, which the other has after the first click"
 
 
 def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
@@ -29,6 +28,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
         for side, times in zip(stand.sides, (ours, theirs), strict=True):
             side.forget(uids[0])
             times.append(timed(lambda side=side: _next(side, uids[0], folder)))
+            time.sleep(sizes.looking)
         plain.append(timed(lambda: _download_series(stand, uids[0], folder)))
     yield row("next sample, cold", ours, theirs, "s", 0.5)
     yield row("next sample, cold, by one plain WADO-RS download", ours, plain, "s", 2, _WHY_COLD)
@@ -50,6 +50,7 @@ def _ahead(stand: Stand, uids: list[str], sizes: Sizes, folder: Path) -> list[fl
         while not stand.ours.has(second) and time.monotonic() < deadline:
             time.sleep(0.1)
         data.submit(stand.ours, str(first))
+        time.sleep(sizes.looking)
         times.append(timed(lambda second=second: _next(stand.ours, second, folder)))
     return times
 
@@ -94,6 +95,6 @@ def _memory(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
             if number == len(uids) // 2:
                 early.append(side.memory())
         late.append(side.memory())
-    yield Row("memory at rest", rest[0], rest[1], "MB", 1, _WHY_REST)
+    yield Row("memory at rest", rest[0], rest[1], "MB", 1)
     yield Row(f"memory after a click in each of {len(uids)} studies", late[0], late[1], "MB", 1)
     yield Row("the same, by the memory at half of them", late[0], early[0], "MB", 1.05)

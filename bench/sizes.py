@@ -23,6 +23,7 @@ class Sizes:
     memory_size: int = 256
     clicks: tuple[tuple[str, int], ...] = (("deepgrow_2d", 5), ("deepgrow_3d", 3))
     polls: int = 40
+    looking: float = 8  # seconds that an annotator looks at an image; what is done ahead is done by then
     stored: tuple[int, ...] = (1000, 10000, 25000)
     images: tuple[str, str] = (LABEL_SERVER_TAG, UPSTREAM_TAG)
 
@@ -39,6 +40,7 @@ SMOKE = Sizes(
     memory_size=64,
     clicks=(("deepgrow_2d", 2),),  # the other takes half a minute whatever the image's size
     polls=4,
+    looking=0,
     stored=(20, 40),
     images=(BASE_TAG, ORTHANC_TAG),
 )
