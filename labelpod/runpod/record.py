@@ -1,6 +1,10 @@
 """Which pods this machine has rented: for the bill of those that are gone. Nothing else is taken from here."""
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,5 +31,18 @@ def add(pod: dict[str, Any], file: Path | None = None) -> None:
         "created": pod["createdAt"],
         "volume": network[0]["volumeId"] if network else None,
     }
-    known = read(file) | {pod["id"]: entry}
-    atomic.write(file or FILE, json.dumps({"pods": known}, indent=2).encode(), 0o600)
+    path = file or FILE
+    with _alone(path.parent):
+        known = read(path) | {pod["id"]: entry}
+        atomic.write(path, json.dumps({"pods": known}, indent=2).encode(), 0o600)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two launches side by side would write over each other's pod."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -3,12 +3,13 @@
 import hashlib
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelpod.runpod import pods, ready
+from labelpod.runpod import pods, ready, record
 from labelpod.runpod.catalog import Wish, candidates
 from tests.contract.conftest import TOKEN, Runpod
 from tests.contract.fake_runpod import FakeRunPod, gpu
@@ -307,3 +308,13 @@ def test_two_launches_side_by_side_leave_one_pod(fake: FakeRunPod, published: st
     for thread in threads:
         thread.join(30)
     assert len(fake.live()) == 1 and the_pod(fake)["id"] in got
+
+
+def test_no_pod_is_forgotten_where_several_are_remembered_at_once(runpod: Runpod):
+    """What this machine rented is on the bill by this record."""
+    pods_there = [
+        {"id": f"pod{number}", "name": "labelpod", "createdAt": "2026-01-01T00:00:00Z"} for number in range(40)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(record.add, pods_there))
+    assert set(record.read()) == {each["id"] for each in pods_there}
