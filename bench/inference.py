@@ -22,6 +22,7 @@ for dimensions in (2, 3):
     network = BasicUNet(dimensions, 3, 1, features=(32, 64, 128, 256, 512, 32))
     torch.save(network.state_dict(), f"/workspace/FOLDER/model/pretrained_deepgrow_{dimensions}d.pt")
 """
+_NETWORK = {"deepgrow_2d": "", "deepgrow_3d": "; nearly all of it is the network's work, the same for both"}
 _FOLDERS = {"label-server": "radiology", "upstream": "upstream"}
 
 
@@ -48,7 +49,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
                 times[side.name].append(time.perf_counter() - started)
         ours, theirs = times.values()
         same = all(np.array_equal(*pair) for pair in zip(*masks.values(), strict=True))
-        note = "voxel by voxel the same" if same else "NOT the same voxels"
+        note = ("voxel by voxel the same" if same else "NOT the same voxels") + _NETWORK[model]
         yield row(f"{model}, first click", ours[:1], theirs[:1], "s", 0.8, note)
         yield row(f"{model}, later clicks", ours[1:], theirs[1:], "s", 1)
     longest = sizes.clicks[-1][0]
