@@ -76,6 +76,15 @@ for name in ("a.nii", "a.nrrd", "a.b.nii.gz"):
     assert masks[0] == masks[1], name
 print("done")
 """
+_UNKNOWN = """
+_, ours = tasks(2)
+a, there = image("a"), set(os.listdir("/tmp"))
+try:
+    click(ours, a, [20, 20, 6], result_extension=".unknown")
+except RuntimeError:
+    assert set(os.listdir("/tmp")) == there
+    print("done")
+"""
 _AHEAD = """
 _, ours = tasks(3)
 a = image("a")
@@ -121,8 +130,16 @@ print("done")
 
 @pytest.mark.parametrize(
     "script",
-    [_SAME, _BYTES, _OTHER_FILES, _ONCE, _AHEAD, _BESIDE],
-    ids=["the same file", "a byte a voxel", "other images", "read once, three kept", "ahead", "beside each other"],
+    [_SAME, _BYTES, _OTHER_FILES, _UNKNOWN, _ONCE, _AHEAD, _BESIDE],
+    ids=[
+        "the same file",
+        "a byte a voxel",
+        "other images",
+        "an unknown format leaves nothing",
+        "read once, three kept",
+        "ahead",
+        "beside each other",
+    ],
 )
 def test_clicks(clone: Clone, script: str):
     assert run("start_server", "python", "-c", _BEGIN + script).splitlines()[-1] == "done"

@@ -57,6 +57,9 @@ def write_mask(mask: NDArray[Any], affine: NDArray[np.float64], extension: str, 
     Returns:
         A new file.
 
+    Raises:
+        RuntimeError: no format has that extension.
+
     """
     lps = _LPS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -65,5 +68,10 @@ def write_mask(mask: NDArray[Any], affine: NDArray[np.float64], extension: str, 
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] @ np.diag(1 / spacing)).ravel().tolist())
     with tempfile.NamedTemporaryFile(suffix=extension, delete=False) as file:
-        sitk.WriteImage(image, file.name, useCompression=compress)
-    return Path(file.name)
+        path = Path(file.name)
+    try:
+        sitk.WriteImage(image, str(path), useCompression=compress)
+    except RuntimeError:
+        path.unlink()
+        raise
+    return path
