@@ -37,10 +37,11 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
             for name, question in _QUESTIONS.items():
                 what = f"{name} with {number} labelled studies"
                 yield Row(what, found[name, number], _asked(stand.theirs, question, sizes.runs), "s", 0.05)
-    least, most = sizes.labelled[0], sizes.labelled[-1]
-    for name in _QUESTIONS:
-        what = f"{name} with {most} labelled studies, by that with {least}"
-        yield Row(what, found[name, most], found[name, least], "s", 2, _WHY)
+    least, *more = sizes.labelled
+    for number in more:
+        for name in _QUESTIONS:
+            what = f"{name} with {number} labelled studies, by that with {least}"
+            yield Row(what, found[name, number], found[name, least], "s", 2, _WHY)
 
 
 def _asked(side: Side, question: Callable[[Side], object], runs: int) -> float:
