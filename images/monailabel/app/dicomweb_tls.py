@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest, Response, Session
+from requests import ConnectionError, PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ProtocolError
 
 CONNECT_SECONDS = 3.0
 # Between two pieces of an answer, not for the whole of it.
@@ -69,4 +70,18 @@ class _Bounded(HTTPAdapter):
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         kwargs["timeout"] = kwargs.get("timeout") or (CONNECT_SECONDS, READ_SECONDS)
-        return super().send(request, *args, **kwargs)
+        try:
+            return super().send(request, *args, **kwargs)
+        except ConnectionError as problem:
+            if not _closed(problem) or not isinstance(request.body, bytes | str | None):
+                raise
+            return super().send(request, *args, **kwargs)
+
+
+def _closed(problem: ConnectionError) -> bool:
+    """Whether the server ended a connection without an answer.
+
+    Orthanc does so with one that was quiet for a second, and just then the next request may be on its way. All that is
+    asked of it here may be asked twice.
+    """
+    return bool(problem.args) and isinstance(problem.args[0], ProtocolError)
