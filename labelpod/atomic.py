@@ -1,6 +1,7 @@
 """Writes a file whole or not at all."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +55,21 @@ def folder(path: Path, mode: int) -> None:
     with _explained(path, "made"):
         path.mkdir(exist_ok=True)
         path.chmod(mode)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Nobody else who asks for this file gets on meanwhile; it stays, and holds nothing.
+
+    Raises:
+        DeployError: it cannot be written.
+
+    """
+    with _explained(lock, "written"):
+        file = lock.open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

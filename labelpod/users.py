@@ -3,7 +3,6 @@
 The label server reads the same file and sees changes at once.
 """
 
-import fcntl
 import hashlib
 import json
 import re
@@ -84,8 +83,7 @@ def _changing(folder: Path) -> Iterator[list[dict[str, str]]]:
     """The entries, to be changed in place; nobody else changes them meanwhile."""
     atomic.folder(folder, 0o700)
     atomic.folder(folder / "users", 0o755)
-    with (folder / "users.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with atomic.alone(folder / "users.lock"):
         users = _read(folder)
         yield users
         atomic.write(_file(folder), f"{json.dumps({'users': users}, indent=2)}\n".encode(), 0o644)

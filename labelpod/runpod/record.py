@@ -1,10 +1,6 @@
 """Which pods this machine has rented: for the bill of those that are gone. Nothing else is taken from here."""
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +28,6 @@ def add(pod: dict[str, Any], file: Path | None = None) -> None:
         "volume": network[0]["volumeId"] if network else None,
     }
     path = file or FILE
-    with _alone(path.parent):
+    with atomic.alone(path.with_suffix(".lock")):
         known = read(path) | {pod["id"]: entry}
         atomic.write(path, json.dumps({"pods": known}, indent=2).encode(), 0o600)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two launches side by side would write over each other's pod."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
