@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 from app.dicomweb_tls import bounded
 
@@ -57,8 +58,15 @@ def test_what_cannot_be_sent_again_fails(server: Closing, session: requests.Sess
         session.post(server.url, data=pieces())
 
 
-def test_a_server_that_is_away_is_asked_once(session: requests.Session):
+@pytest.mark.parametrize("silent", [False, True], ids=["nothing listens", "nothing is answered"])
+def test_a_server_that_is_away_is_asked_once(session: requests.Session, monkeypatch, silent: bool):
+    asked: list[str | None] = []
+    send = HTTPAdapter.send
+    monkeypatch.setattr(HTTPAdapter, "send", lambda *a, **k: asked.append(a[1].url) or send(*a, **k))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(requests.ConnectionError):
-        session.get(f"http://127.0.0.1:{port}/")
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        if not silent:
+            listener.close()
+        with pytest.raises(requests.Timeout if silent else requests.ConnectionError):
+            session.get(url, timeout=0.2)
+    assert asked == [url]
