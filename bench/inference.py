@@ -35,7 +35,6 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     for side in stand.sides:
         stand.clone.run_in(side.name, "python", "-c", _WEIGHTS.replace("FOLDER", _FOLDERS[side.name]))
         side.restart()
-        time.sleep(5)  # what warms up after that has done so
         side.annotator.image(str(side.annotator.next_sample()))
         time.sleep(sizes.looking)
     for model, clicks in sizes.clicks:

@@ -18,10 +18,10 @@ from app import clicks
 torch.manual_seed(1)
 affine = np.array([[-0.7, 0.1, 0, 5], [0.1, -0.7, 0, 6], [0, 0, 2.5, -7], [0, 0, 0, 1]])
 
-def image(name, seed=1):
+def image(name, seed=1, extension=".nii.gz"):
     voxels = np.random.default_rng(seed).integers(-1000, 400, (60, 50, 12)).astype(np.int16)
-    write_itk(voxels, f"/tmp/{name}.nii.gz", affine, None, True)
-    return f"/tmp/{name}.nii.gz"
+    write_itk(voxels, f"/tmp/{name}{extension}", affine, None, True)
+    return f"/tmp/{name}{extension}"
 
 def tasks(dimension):
     network = BasicUNet(dimension, 3, 1, features=(4, 4, 4, 4, 4, 4)).eval()
@@ -66,14 +66,10 @@ for dimension in (2, 3):
 print("done")
 """
 _OTHER_FILES = """
-import shutil
-from monailabel.transform.writer import write_itk
-voxels = np.random.default_rng(1).integers(-1000, 400, (60, 50, 12)).astype(np.int16)
-for name in ("a.nii", "a.nrrd", "a.b.nii.gz"):
-    write_itk(voxels, f"/tmp/{name}", affine, None, True)
+for path in (image("a", extension=".nii"), image("a", extension=".nrrd"), image("a.b")):
     upstream, ours = tasks(2)
-    masks = [click(task, f"/tmp/{name}", [20, 20, 6], result_dtype="uint8") for task in (upstream, ours)]
-    assert masks[0] == masks[1], name
+    masks = [click(task, path, [20, 20, 6], result_dtype="uint8") for task in (upstream, ours)]
+    assert masks[0] == masks[1], path
 print("done")
 """
 _UNKNOWN = """

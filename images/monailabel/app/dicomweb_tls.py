@@ -38,7 +38,7 @@ def context() -> ssl.SSLContext | None:
 
 
 def bounded(session: Session) -> Session:
-    """The session with a bound on every wait, and with that trust."""
+    """The session with a bound on every wait, a second try where a kept connection was closed, and with that trust."""
     trusting = context()
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Bounded(trusting))
