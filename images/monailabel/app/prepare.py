@@ -14,7 +14,8 @@ from pathlib import Path
 
 import requests
 
-from app import dicomweb_tls, pod, users, weights
+from app import pod, users, weights
+from app.bounded_session import bounded
 from labelpod import labels
 
 SAMPLE_APPS = Path(sys.prefix, "monailabel", "sample-apps")
@@ -107,7 +108,7 @@ def wait_for_dicomweb(url: str, seconds: float) -> None:
 
 def dicomweb_problem(url: str, user: str, password: str, patience: float) -> str:
     """Why the DICOMweb server does not let us in; "" where it does, `patience` is in seconds."""
-    session = dicomweb_tls.bounded(requests.Session())
+    session = bounded(requests.Session())
     session.auth = (user, password) if user and password else None
     try:
         answer = session.get(f"{url}/studies", params={"limit": "1"}, timeout=(3, patience))

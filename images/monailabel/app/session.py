@@ -8,7 +8,7 @@ import requests
 from dicomweb_client.session_utils import create_session_from_user_pass
 from monailabel.config import settings
 
-from app.dicomweb_tls import bounded
+from app.bounded_session import bounded
 
 
 def dicomweb_session() -> requests.Session:
