@@ -1,4 +1,4 @@
-"""`deploy.py test`: the tests, in tiers, with what they need of Debian's packages."""
+"""`deploy.py test`: the tests, in tiers, with what they need: an engine, and some of Debian's packages."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from labelpod import apt
+from labelpod import apt, engine
 from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
 from labelpod.render import ROOT
@@ -20,7 +20,7 @@ TIERS = {
     "stack": "the running stack, with a throw-away Orthanc",
     "clients": "3D Slicer's core with the MONAI Label plugins as shipped, at a running stack",
 }
-# They start nothing that could be in another's way, and run on all cores.
+# They need no engine, start nothing that could be in another's way, and run on all cores.
 _SIDE_BY_SIDE = {"unit", "contract"}
 # Program -> Debian package. Tests that miss one skip, and say so.
 _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "openssl")} | {
@@ -39,8 +39,10 @@ def run(tiers: list[str], yes: bool) -> int:
     """
     if unknown := [tier for tier in tiers if tier not in TIERS]:
         raise DeployError(f"there is no test tier {unknown[0]!r}", f"one of: {', '.join(TIERS)}")
-    _install_programs(yes)
     chosen = [tier for tier in TIERS if tier in (tiers or TIERS)]
+    _install_programs(yes)
+    if not _SIDE_BY_SIDE.issuperset(chosen):
+        _start_engine(yes)
     started = time.monotonic()
     code = _pytest([tier for tier in chosen if tier in _SIDE_BY_SIDE], "-n", "auto")
     code = code or _pytest([tier for tier in chosen if tier not in _SIDE_BY_SIDE])
@@ -70,3 +72,10 @@ def _install_programs(yes: bool) -> None:
         apt.install(*missing)
     except DeployError as error:
         say(f"{error.message}; the tests that need {', '.join(missing)} skip")
+
+
+def _start_engine(yes: bool) -> None:
+    try:
+        engine.ensure(yes)
+    except DeployError as error:
+        say(f"{error.message}: {error.remedy}; the tests that need Docker Engine skip")
