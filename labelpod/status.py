@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from python_on_whales import Container
+
 from labelpod import addresses, labels
 from labelpod.errors import DeployError
 from labelpod.label_server import LabelServer
@@ -17,7 +19,10 @@ def collect(stack: Stack) -> dict[str, Any]:
     values = stack.values
     url = addresses.label_server(values, values.LABEL_SERVER_TOKEN)
     info, problem = _info(values)
-    running = {name: container.state.status or "" for name, container in stack.containers().items()}
+    containers = stack.containers()
+    running = {name: container.state.status or "" for name, container in containers.items()}
+    if not info and _starts(containers.get(LABEL_SERVER)):
+        running[LABEL_SERVER], problem = "starting", "it has not answered yet; ask again in some seconds"
     datastore = info.get("datastore", {})
     return {
         "label_server": {
@@ -75,6 +80,11 @@ def untrained(state: dict[str, Any]) -> list[str]:
 
 def _model(model: dict[str, Any]) -> str:
     return model["name"] if model["trained"] else f"{model['name']} (untrained)"
+
+
+def _starts(container: Container | None) -> bool:
+    """Whether Docker still waits for the first sign of health; it knows of a failed start soon enough."""
+    return bool(container and container.state.health and container.state.health.status == "starting")
 
 
 def _info(values: Settings) -> tuple[dict[str, Any], str]:

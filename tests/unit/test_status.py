@@ -17,12 +17,14 @@ INFO = {"device": "CPU", "labels": ["one"], "models": {}, "datastore": {"total":
 def collect(web) -> Callable[..., dict]:
     """The state of a stack whose label server is the stand-in."""
 
-    def run(**values: str) -> dict:
+    def run(health: str = "", **values: str) -> dict:
         settings = Settings(
             LABEL_SERVER_PORT=int(web.url.rpartition(":")[2]), LABEL_SERVER_TOKEN=TOKEN, ORTHANC_PASSWORD="p"
         )
         settings = settings.model_copy(update=values)
-        return status.collect(SimpleNamespace(values=settings, containers=dict))
+        state = SimpleNamespace(status="running", health=SimpleNamespace(status=health))
+        containers = {"label-server": SimpleNamespace(state=state)} if health else {}
+        return status.collect(SimpleNamespace(values=settings, containers=lambda: containers))
 
     return run
 
@@ -53,6 +55,22 @@ def test_a_server_that_has_no_answer_is_not_ready(collect, web):
     web.pages["/info/"] = web.answer(503)
     server = collect()["label_server"]
     assert server["ready"] is False and "503" in server["problem"]
+
+
+@pytest.mark.parametrize("health", ["starting", "unhealthy"])
+def test_a_server_that_still_loads_is_told_from_one_that_does_not_answer(collect, web, health: str):
+    web.pages["/info/"] = web.answer(503)
+    state = collect(health)
+    assert state["label_server"]["ready"] is False
+    assert ("starting: it has not answered yet" in status.text(state)) == (health == "starting")
+
+
+def test_a_server_that_answers_is_ready_even_where_docker_has_not_looked_yet(collect, web):
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    assert collect("starting")["label_server"] | {"models": []} == {
+        **collect("healthy")["label_server"],
+        "models": [],
+    }
 
 
 def test_others_are_told_an_address_that_they_can_reach_and_this_machine_asks_itself(collect, web):
