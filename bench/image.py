@@ -21,9 +21,9 @@ _WHY = "three quarters are torch, triton and CUDA's libraries; what of them a GP
 
 def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     """Sizes in MB, and seconds; the other image is built from nothing, as a new label list makes its user do."""
-    stand.empty()
     ours, theirs = sizes.images
     if theirs == UPSTREAM_TAG:
+        stand.empty()
         rebuild = timed(_build) + timed(stand.theirs.restart)
         changed = relabelled(stand, "another")
         note = "theirs: built without a cache, once, and restarted"

@@ -31,7 +31,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
         stand.pacs.store(unlabelled)
         have = number
         for name, question in _QUESTIONS.items():
-            found[name, number] = _asked(stand.ours, question, 3 * sizes.runs)
+            found[name, number] = _asked(stand.ours, question, sizes.asked)
         if number <= sizes.upstream_lists:
             stand.theirs.restart()
             for name, question in _QUESTIONS.items():

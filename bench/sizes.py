@@ -16,6 +16,7 @@ class Sizes:
     slices: int = 300
     size: int = 512
     labelled: tuple[int, ...] = (200, 2000, 5000)
+    asked: int = 9  # times, for each of our lists
     upstream_lists: int = 200  # at 2,000 one answer takes upstream a minute
     instances: int = 1000
     studies: int = 50
@@ -33,6 +34,7 @@ SMOKE = Sizes(
     slices=6,
     size=64,
     labelled=(2, 4),
+    asked=1,
     upstream_lists=2,
     instances=8,
     studies=2,

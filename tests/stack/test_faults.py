@@ -174,7 +174,8 @@ def test_training_runs_to_the_end_and_publishes(stack: Clone, annotator: Annotat
 
 def test_the_pipeline_runs_without_a_gpu(annotator: Annotator, ct: str):
     """Upstream runs its 2D half on "cuda" whatever is there (deepgrow_pipeline.py:124)."""
-    assert annotator.click("deepgrow_pipeline", ct, [181, 285, 25]).any()
+    mask = annotator.click("deepgrow_pipeline", ct, [181, 285, 25])
+    assert mask.shape == (48, 512, 512) and mask.any()
 
 
 def test_the_viewers_query_reaches_orthanc(annotator: Annotator, ct: str):

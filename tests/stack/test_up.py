@@ -97,11 +97,6 @@ def test_a_push_again_sends_nothing(user, ct, data):
     assert outcome["sent"] == 0 and outcome["already"] == 48
 
 
-def test_the_pipeline_segments_around_a_click_on_the_cpu(annotator, ct):
-    mask = annotator.click("deepgrow_pipeline", ct, NODULE)
-    assert mask.shape == (48, 512, 512) and mask.any()
-
-
 def test_the_label_is_a_dicom_seg_with_the_right_names_and_voxels(annotator, pacs, ct, labelled):
     (seg,) = pacs.segmentations(ct)
     found = masks(seg, annotator.image(ct))
