@@ -83,8 +83,9 @@ def _model(model: dict[str, Any]) -> str:
 
 
 def _starts(container: Container | None) -> bool:
-    """Whether Docker still waits for the first sign of health; it knows of a failed start soon enough."""
-    return bool(container and container.state.health and container.state.health.status == "starting")
+    """Whether it runs and Docker still waits for its first sign of health."""
+    state = container.state if container else None  # each look asks Docker anew
+    return bool(state and state.status == "running" and state.health and state.health.status == "starting")
 
 
 def _info(values: Settings) -> tuple[dict[str, Any], str]:

@@ -86,24 +86,32 @@ def test_an_unknown_test_tier_is_refused_with_those_that_there_are(capsys):
     assert ", ".join(testing.TIERS) in capsys.readouterr().err
 
 
+@pytest.fixture
+def tiers_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tiers that `test` would run; it installs nothing, and runs none."""
+    run: list[str] = []
+    monkeypatch.setattr(testing, "_install_programs", lambda yes: None)
+    monkeypatch.setattr(testing, "_pytest", lambda tiers, *options: run.extend(tiers) or 0)
+    return run
+
+
 @pytest.mark.parametrize(("tiers", "needed"), [([], True), (["clients"], True), (["unit", "contract"], False)])
-def test_an_engine_is_installed_and_started_for_the_tests_that_need_one(monkeypatch, tiers: list[str], needed: bool):
+def test_an_engine_is_installed_and_started_for_the_tests_that_need_one(
+    monkeypatch, tiers_run, tiers: list[str], needed: bool
+):
     asked: list[bool] = []
     monkeypatch.setattr(testing.engine, "ensure", asked.append)
-    monkeypatch.setattr(testing, "_install_programs", lambda yes: None)
-    monkeypatch.setattr(testing, "_pytest", lambda *tiers: 0)
     assert cli.main(["test", "--yes", *tiers]) == 0
     assert asked == [True] * needed
 
 
-def test_where_no_engine_can_be_had_the_tests_run_all_the_same_and_it_is_said(monkeypatch, capsys):
+def test_where_no_engine_can_be_had_the_tests_run_all_the_same_and_it_is_said(monkeypatch, tiers_run, capsys):
     def refuse(yes: bool) -> None:
         raise DeployError("no root", "sudo")
 
     monkeypatch.setattr(testing.engine, "ensure", refuse)
-    monkeypatch.setattr(testing, "_install_programs", lambda yes: None)
-    monkeypatch.setattr(testing, "_pytest", lambda *tiers: 0)
     assert cli.main(["test", "--yes"]) == 0
+    assert tiers_run == list(testing.TIERS)
     assert "no root: sudo; the tests that need Docker Engine skip" in "".join(capsys.readouterr())
 
 
