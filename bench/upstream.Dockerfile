@@ -14,14 +14,14 @@ ENV PATH=/opt/venv/bin:$PATH
 # SAM2 has no wheel, and its CUDA part wants a compiler.
 RUN --mount=type=secret,id=pip_config,target=/etc/pip.conf \
     --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=bind,source=images/monailabel,target=/tmp/monailabel \
+    --mount=type=bind,source=images/label-server,target=/tmp/monailabel \
     export SAM2_BUILD_CUDA=0; \
     grep -oE '^[a-z0-9_.-]+==[^ ]+' /tmp/monailabel/requirements.lock >/tmp/constraints.txt; \
     python3 -m venv /opt/venv; \
     pip install --no-cache-dir -c /tmp/constraints.txt torch torchvision torchaudio==2.10.0; \
     pip install --no-cache-dir -c /tmp/constraints.txt monailabel -r /tmp/monailabel/requirements.in; \
     rm /tmp/constraints.txt
-COPY images/monailabel/sitecustomize.py /opt/labelpod/sitecustomize.py
+COPY images/label-server/sitecustomize.py /opt/labelpod/sitecustomize.py
 # The tutorial's way to a label of one's own.
 RUN sed -i 's/"spleen"/"nodule1"/' /opt/venv/monailabel/sample-apps/radiology/lib/configs/deepgrow_2d.py
 ENTRYPOINT ["tini", "-g", "--"]

@@ -13,7 +13,7 @@ from labelpod import machine, render, sources
 from labelpod.console import progress, say
 
 REPORT = render.BUILD / "advisories.txt"
-LOCKS = (render.ROOT / "images" / "monailabel" / "requirements.lock", render.ROOT / "requirements.lock")
+LOCKS = (render.ROOT / "images" / "label-server" / "requirements.lock", render.ROOT / "requirements.lock")
 SECONDS = 60
 # pip-audit takes an index without advisories for one that knows of none. A version with a published one tells the two
 # apart, and costs one question where there is nobody to answer two hundred.

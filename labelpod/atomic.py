@@ -2,13 +2,13 @@
 
 import errno
 import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from labelpod.errors import DeployError
+from labelpod_common import atomic_file
 
 
 def write(path: Path, content: bytes, mode: int) -> bool:
@@ -37,17 +37,8 @@ def draft(path: Path, mode: int) -> Iterator[BinaryIO]:
         DeployError: it cannot be written; what was there before stays.
 
     """
-    beside = path.with_name(f"{path.name}.draft")
-    try:
-        with _explained(path, "written"):
-            beside.unlink(missing_ok=True)
-            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                os.fchmod(file.fileno(), mode)
-                yield file
-            beside.replace(path)
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+    with _explained(path, "written"), atomic_file.draft(path, mode) as file:
+        yield file
 
 
 def folder(path: Path, mode: int) -> None:

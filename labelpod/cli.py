@@ -12,9 +12,7 @@ from typing import Any
 
 from rich.text import Text
 
-# phantom, preflight and studies are imported where they are used: pydicom and numpy take a third of a start.
 from labelpod import (
-    __version__,
     addresses,
     console,
     doctor,
@@ -34,6 +32,10 @@ from labelpod.label_server import LabelServer
 from labelpod.orthanc import Orthanc
 from labelpod.runpod import verbs as runpod
 from labelpod.stack import ENV_FILE, SERVICES, Stack
+
+# phantom, preflight and studies are imported where they are used: pydicom and numpy take a third of a start.
+from labelpod_common import __version__
+from labelpod_common.users_file import ROLES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -268,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = _verb(actions, "add", _add_user, "let somebody in, and print their URL once")
     add.add_argument("name", metavar="NAME")
-    add.add_argument("--role", choices=users.ROLES, default=users.ROLES[0], help="default: %(default)s")
+    add.add_argument("--role", choices=ROLES, default=ROLES[0], help="default: %(default)s")
     _json(add)
     _json(_verb(actions, "list", _list_users, "names and roles"))
     _verb(actions, "revoke", _revoke_user, "let somebody in no more").add_argument("name", metavar="NAME")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 LABEL = "labelpod.inputs"
 # What the Dockerfile copies or mounts of the build context.
-SOURCES = ("images/monailabel", "labelpod/__init__.py", "labelpod/labels.py", "build/start_server.sh")
+SOURCES = ("images/label-server", "labelpod_common", "build/start_server.sh")
 _LEFT_OUT = "__pycache__"  # as .dockerignore does
 
 

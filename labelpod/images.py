@@ -52,7 +52,7 @@ def ensure(docker: DockerClient, settings: Settings, ask_buildkit: bool = False)
 
 def _ensure_label_server(docker: DockerClient, ask_buildkit: bool) -> None:
     """Built, unless the image under its tag carries the fingerprint of what it would be built from now."""
-    tag, dockerfile = render.LABEL_SERVER_TAG, render.BUILD / "monailabel.Dockerfile"
+    tag, dockerfile = render.LABEL_SERVER_TAG, render.BUILD / "label-server.Dockerfile"
     inputs = fingerprint.of(render.ROOT, dockerfile, docker.image.inspect(render.BASE_TAG).id)
     if not ask_buildkit and _label(docker, tag) == inputs:
         return

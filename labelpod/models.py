@@ -1,7 +1,7 @@
 """Models as files: which there are, archives of them, and whether they are sound.
 
-The work is done where the models are, by `python -m app.archive`; this carries the bytes. A prefix is what has to be
-said before such a command for it to be run there: in a container of this machine, or on another.
+The work is done where the models are, by `python -m label_server.models`; this carries the bytes. A prefix is what
+has to be said before such a command for it to be run there: in a container of this machine, or on another.
 """
 
 import json
@@ -20,7 +20,7 @@ from labelpod import atomic, console
 from labelpod.docker import last_line
 from labelpod.errors import DeployError
 
-_COMMAND = ("start_server", "python", "-m", "app.archive")
+_COMMAND = ("start_server", "python", "-m", "label_server.models")
 _SAYS = "archive: "
 _LIST = "`python3 deploy.py models list` shows the models that there are"
 _AGAIN = "copy it once more from where it was made"

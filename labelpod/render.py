@@ -12,9 +12,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from labelpod import __version__, atomic
+from labelpod import atomic
 from labelpod.errors import DeployError
 from labelpod.settings import Settings, secret_names
+from labelpod_common import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -23,9 +24,9 @@ TEMPLATES = ROOT / "templates"
 BASE_TAG = "labelpod/debian:bookworm"
 ORTHANC_TAG = "labelpod/orthanc:local"
 POSTGRES_TAG = "labelpod/postgres:local"
-LABEL_SERVER_TAG = "labelpod/monailabel:local"
+LABEL_SERVER_TAG = "labelpod/label-server:local"
 WEIGHTS_SECONDS = 120
-_TEMPLATES = ("monailabel.Dockerfile", "start_server.sh", "orthanc.json")
+_TEMPLATES = ("label-server.Dockerfile", "start_server.sh", "orthanc.json")
 
 
 def service_tags(settings: Settings) -> tuple[str, ...]:

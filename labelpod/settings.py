@@ -15,23 +15,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from labelpod import labels
 from labelpod.errors import DeployError
+from labelpod_common import labels
+from labelpod_common.model_names import MODELS
 
 # What Docker, Compose and BuildKit read themselves from `.env`.
 FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "BUILDX_")
-MODELS = (
-    "deepgrow_2d",
-    "deepgrow_3d",
-    "deepedit",
-    "segmentation",
-    "segmentation_spleen",
-    "localization_spine",
-    "localization_vertebra",
-    "segmentation_vertebra",
-    "sw_fastedit",
-    "sam2",
-)
 # The label server's login at the stack's Orthanc; images/orthanc/access.lua says what it may do.
 LABEL_SERVER_USER = "label-server"
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")

@@ -4,11 +4,12 @@ from typing import Any
 
 from python_on_whales import Container
 
-from labelpod import addresses, labels
+from labelpod import addresses
 from labelpod.errors import DeployError
 from labelpod.label_server import LabelServer
 from labelpod.settings import Settings
 from labelpod.stack import LABEL_SERVER, Stack
+from labelpod_common import labels
 
 # Longer than that, and `status` says that the server is busy.
 _INFO_SECONDS = 10

@@ -9,6 +9,7 @@ from pathlib import Path
 from labelpod.errors import DeployError
 from labelpod.render import ROOT
 from labelpod.settings import Settings
+from labelpod_common import pinned_certificate
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -52,16 +53,10 @@ def trust(values: Settings) -> ssl.SSLContext | bool:
 
 def _trusting(values: Settings) -> ssl.SSLContext:
     chain, _ = read(values)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # The driver asks an address, which no certificate carries; so the one certificate is all that it trusts.
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
-        # Not the whole chain: who signed it has signed others.
-        context.load_verify_locations(cadata=_CERTIFICATE.findall(chain)[0])
+        return pinned_certificate.trusting(chain)
     except ssl.SSLError:
         raise _bad("TLS_CERT", f"{values.TLS_CERT} holds no certificate that can be read") from None
-    return context
 
 
 def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> datetime:

@@ -3,23 +3,19 @@
 The label server reads the same file and sees changes at once.
 """
 
-import hashlib
-import json
 import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from labelpod import atomic
 from labelpod.errors import DeployError
 from labelpod.render import ROOT
+from labelpod_common import users_file
+from labelpod_common.users_file import ADMIN
 
 SECRETS = ROOT / "secrets"
-ROLES = ("annotator", "reviewer", "admin")
-# The user of LABEL_SERVER_TOKEN.
-ADMIN = "admin"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 
@@ -43,7 +39,7 @@ def add(name: str, role: str, folder: Path = SECRETS) -> str:
             raise DeployError(
                 f"there is a user {name} already", f"another name, or first `python3 deploy.py users revoke {name}`"
             )
-        users.append({"name": name, "role": role, "sha256": _digest(token)})
+        users.append(users_file.entry(name, role, token))
     return token
 
 
@@ -75,7 +71,7 @@ def follow_admin(token: str, folder: Path = SECRETS) -> None:
     """The entry of admin is that of this token; the others stay."""
     with _changing(folder) as users:
         others = [each for each in users if each["name"] != ADMIN]
-        users[:] = [{"name": ADMIN, "role": "admin", "sha256": _digest(token)}, *others]
+        users[:] = [users_file.entry(ADMIN, "admin", token), *others]
 
 
 @contextmanager
@@ -86,29 +82,23 @@ def _changing(folder: Path) -> Iterator[list[dict[str, str]]]:
     with atomic.alone(folder / "users.lock"):
         users = _read(folder)
         yield users
-        atomic.write(_file(folder), f"{json.dumps({'users': users}, indent=2)}\n".encode(), 0o644)
+        atomic.write(_file(folder), users_file.dump(users).encode(), 0o644)
 
 
 def _read(folder: Path) -> list[dict[str, str]]:
     file = _file(folder)
     try:
-        content: Any = json.loads(file.read_text(encoding="utf-8"))
-        users: list[dict[str, str]] = content["users"]
-        if all({"name", "role", "sha256"} <= set(each) for each in users):
-            return users
-        problem = "an entry is incomplete"
+        return users_file.parse(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
     except PermissionError:
         raise DeployError(f"{file} is not for this user", "run this as the user who ran `deploy.py up`") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = type(error).__name__
-    raise DeployError(f"{file} cannot be read: {problem}", "mend it; or delete it, and add the users again")
+    except (OSError, ValueError) as error:
+        problem = str(error) or type(error).__name__
+        raise DeployError(
+            f"{file} cannot be read: {problem}", "fix it; or delete it, and add the users again"
+        ) from None
 
 
 def _file(folder: Path) -> Path:
     return folder / "users" / "users.json"
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

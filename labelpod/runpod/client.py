@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import httpx
 
-from labelpod import __version__
 from labelpod.errors import DeployError
+from labelpod_common import __version__
 
 Json = dict[str, Any]
 

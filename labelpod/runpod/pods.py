@@ -4,7 +4,6 @@ A pod carries the stack's name and the digest of its token, so that two laptops 
 a pod of somebody else's stack of the same name is never touched.
 """
 
-import hashlib
 import secrets
 import time
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from labelpod.runpod import template
 from labelpod.runpod.catalog import MIN_CUDA, Candidate, Wish
 from labelpod.runpod.client import Client, LostAnswerError, RunPodError
 from labelpod.settings import Settings
+from labelpod_common import users_file
 
 Pod = dict[str, Any]
 
@@ -130,7 +130,7 @@ def rent(
 
 def digest(values: Settings) -> str:
     """What a pod knows of the token: enough to check it, nothing to log in with."""
-    return hashlib.sha256(values.LABEL_SERVER_TOKEN.encode()).hexdigest()
+    return users_file.digest(values.LABEL_SERVER_TOKEN)
 
 
 def act(client: Client, pod: Pod, action: str) -> Pod:

@@ -2,10 +2,11 @@
 
 from python_on_whales import DockerClient
 
-from labelpod import __version__, render
+from labelpod import render
 from labelpod.console import progress, say_command
 from labelpod.docker import explained
 from labelpod.errors import DeployError
+from labelpod_common import __version__
 
 
 def push(docker: DockerClient, repository: str) -> str:

@@ -2,7 +2,7 @@
 
 import subprocess
 
-IMAGE = "labelpod/monailabel:local"
+IMAGE = "labelpod/label-server:local"
 
 
 def docker(*arguments: str) -> str:

@@ -13,7 +13,7 @@ from monai.networks.nets import BasicUNet
 from monai.transforms import LoadImaged
 from monailabel.transform.writer import write_itk
 from lib.infers import Deepgrow
-from app import clicks
+from label_server.radiology.infers import deepgrow as clicks
 
 torch.manual_seed(1)
 affine = np.array([[-0.7, 0.1, 0, 5], [0.1, -0.7, 0, 6], [0, 0, 2.5, -7], [0, 0, 0, 1]])

@@ -102,7 +102,7 @@ def test_the_start_script_is_generated_and_says_so(clone):
 
 
 def test_it_serves_our_app_whatever_the_labels(clone):
-    assert "The image serves our app: ['zebra7', 'quagga']" in run("python", "-m", "app.selfcheck")
+    assert "The image serves our app: ['zebra7', 'quagga']" in run("python", "-m", "label_server.selfcheck")
 
 
 UPSTREAM_APP = """
@@ -115,9 +115,9 @@ exec(open("/opt/venv/monailabel/sample-apps/radiology/main.py").read())
 def test_a_build_would_fail_where_the_image_does_not_serve_our_app(clone, tmp_path: Path):
     """The build's own check, with upstream's app where ours should be."""
     (tmp_path / "main.py").write_text(UPSTREAM_APP)
-    mount = f"{tmp_path / 'main.py'}:/opt/labelpod/app/main.py:ro"
+    mount = f"{tmp_path / 'main.py'}:/opt/labelpod/label_server/main.py:ro"
     result = subprocess.run(
-        ["docker", "run", "--rm", "--network", "none", "-v", mount, IMAGE, "python", "-m", "app.selfcheck"],
+        ["docker", "run", "--rm", "--network", "none", "-v", mount, IMAGE, "python", "-m", "label_server.selfcheck"],
         capture_output=True,
         text=True,
         check=False,
@@ -175,7 +175,7 @@ def test_other_labels_rebuild_only_the_last_layers(clone):
 
 
 def test_the_lock_pins_every_package_with_a_hash():
-    lock = Path(__file__).parents[2] / "images" / "monailabel" / "requirements.lock"
+    lock = Path(__file__).parents[2] / "images" / "label-server" / "requirements.lock"
     entries = re.split(r"\n(?=\S)", lock.read_text().strip())
     assert len(entries) > 100
     assert all("==" in entry.splitlines()[0] and "--hash=sha256:" in entry for entry in entries)

@@ -1,4 +1,4 @@
-"""What images/monailabel/left_out.txt names is used by nothing: what others need it for is not done here."""
+"""What images/label-server/left_out.txt names is used by nothing: what others need it for is not done here."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT, Clone
 from tests.image.container import run
 
-FOLDER = ROOT / "images" / "monailabel"
+FOLDER = ROOT / "images" / "label-server"
 READS_AND_WRITES = """
 import itk, numpy as np
 from monai.data import ITKReader

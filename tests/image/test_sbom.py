@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 
 LABEL_SERVER = "sbom.label-server.cdx.json"
 TAGS = render.service_tags(Settings())
-LOCK = ROOT / "images" / "monailabel" / "requirements.lock"
+LOCK = ROOT / "images" / "label-server" / "requirements.lock"
 
 
 @pytest.fixture(scope="module")

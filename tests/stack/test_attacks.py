@@ -309,7 +309,7 @@ def untouched(running: Clone, plain: bool, target: str, attacker: Attacker) -> I
 
 
 def _state(stack: Clone) -> tuple[Any, ...]:
-    processes = stack.run_in(SERVER, "bash", "-c", "ps -o lstart=,args= -p $(pgrep -f '^python -m app.serve')")
+    processes = stack.run_in(SERVER, "bash", "-c", "ps -o lstart=,args= -p $(pgrep -f '^python -m label_server.web')")
     orthanc = requests.get(
         f"http://127.0.0.1:{stack.environment['ORTHANC_PORT']}/statistics",
         auth=("labelpod", stack.environment["ORTHANC_PASSWORD"]),

@@ -117,7 +117,7 @@ def test_no_token_and_no_password_stands_in_a_log_or_in_docker_inspect(stack: Cl
     shown = subprocess.run(["docker", "inspect", *containers], capture_output=True, text=True, check=True).stdout
     shown += stack.compose("logs").stdout + stack.compose("config").stdout
     shown += stack.run_in(SERVER, "bash", "-c", "cat /workspace/radiology/logs/app.log*; ps -eo args")
-    for image in ("labelpod/monailabel:local", "labelpod/orthanc:local"):
+    for image in ("labelpod/label-server:local", "labelpod/orthanc:local"):
         history = ["docker", "history", "--no-trunc", image]
         shown += subprocess.run(history, capture_output=True, text=True, check=True).stdout
     assert "/info/ 200" in shown

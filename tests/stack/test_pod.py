@@ -124,7 +124,7 @@ def test_a_session_knows_the_servers_settings_as_they_are_and_no_key(pod: Rented
     assert pod.over_ssh("echo", '"$LABELS"').stdout == "first nodule (left):1,second:1\n"
     told = pod.over_ssh("env").stdout
     assert POD_KEY not in told and "RUNPOD_POD_ID=pod1" in told
-    assert "deepgrow_2d" in pod.over_ssh("start_server", "python", "-m", "app.archive", "list").stdout
+    assert "deepgrow_2d" in pod.over_ssh("start_server", "python", "-m", "label_server.models", "list").stdout
 
 
 def test_runpods_hooks_are_run(pod: Rented):
@@ -133,11 +133,11 @@ def test_runpods_hooks_are_run(pod: Rented):
 
 def test_what_runs_has_no_rights_of_root_and_no_key_in_its_environment(pod: Rented):
     people = docker("exec", "--user", "root", pod.name, "ps", "-eo", "user:16,args").splitlines()
-    workers = [line for line in people if "app.wa" in line or "app.serve" in line]
+    workers = [line for line in people if "label_server.pod.watchdog" in line or "label_server.web" in line]
     assert len(workers) == 2 and all(line.startswith("labelpod ") for line in workers)
     environments = docker(
         "exec", "--user", "labelpod", pod.name, "bash", "-c",
-        "for each in $(pgrep -f 'python -m [a]pp.(waiting|serve)'); do tr '\\0' '\\n' </proc/$each/environ; done",
+        "for each in $(pgrep -f 'python -m [l]abel_server.(pod.standby|web)'); do tr '\\0' '\\n' </proc/$each/environ; done",
     )  # fmt: skip
     assert "STUDIES=" in environments and POD_KEY not in environments
 

@@ -27,7 +27,7 @@ def started_with(stack: Clone, **environment: str) -> Iterator[None]:
     """The label server with other settings: the container is new, the image is the same."""
     before = dict(stack.environment)
     image = subprocess.run(
-        ["docker", "image", "inspect", "-f", "{{.Id}}", "labelpod/monailabel:local"], capture_output=True, check=True
+        ["docker", "image", "inspect", "-f", "{{.Id}}", "labelpod/label-server:local"], capture_output=True, check=True
     )
     stack.environment.update(environment)
     result = stack.compose("up", "--detach", "--wait", SERVER)

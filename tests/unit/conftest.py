@@ -153,7 +153,7 @@ def start(tmp_path: Path) -> Callable[..., Start]:
         "import json, os, sys\n"
         f"with open({str(calls)!r}, 'a') as file:\n"
         "    print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]), file=file)\n"
-        "sys.exit(int(os.environ.get('PREPARE_FAILS', 0)) if sys.argv[1:] == ['-m', 'app.prepare'] else 0)\n"
+        "sys.exit(int(os.environ.get('PREPARE_FAILS', 0)) if sys.argv[1:] == ['-m', 'label_server.startup'] else 0)\n"
     )
     (folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{folder}/note.py" "$@"\n')
     (folder / "python").chmod(0o755)
@@ -174,8 +174,12 @@ def start(tmp_path: Path) -> Callable[..., Start]:
             timeout=20,
         )
         noted = [Call(*json.loads(line)) for line in calls.read_text().splitlines()] if calls.exists() else []
-        prepare = [call for call in noted if call.arguments == ["-m", "app.prepare"]]
-        server = [call for call in noted if call.arguments[1:2] not in (["app.prepare"], ["app.waiting"])]
+        prepare = [call for call in noted if call.arguments == ["-m", "label_server.startup"]]
+        server = [
+            call
+            for call in noted
+            if call.arguments[1:2] not in (["label_server.startup"], ["label_server.pod.standby"])
+        ]
         assert len(prepare) <= 1 and len(server) <= 1
         return Start(result.returncode, result.stderr, *(found[0] if found else None for found in (prepare, server)))
 

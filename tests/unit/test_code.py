@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 500
-POD = ROOT / "images" / "monailabel" / "pod"
+POD = ROOT / "images" / "label-server" / "pod"
 POSTGRES = ROOT / "images" / "postgres" / "start"
 CI = ROOT / ".ci" / "run"
 

@@ -119,7 +119,9 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path, path):
 
 
 def test_a_draft_of_an_interrupted_run_is_in_nobodys_way(path):
-    path.with_name(".env.draft").write_text("half")
+    left = path.with_name("..env.k1ll3d.draft")
+    left.write_text("half")
+    os.utime(left, (0, 0))
     env_file.ensure(path)
     assert password(path) and [each.name for each in path.parent.iterdir()] == [".env"]
 

@@ -17,8 +17,8 @@ BASE = "sha256:base"
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a file of each source, and with others."""
-    names = ("build/start_server.sh", "build/monailabel.Dockerfile", "labelpod/__init__.py", "labelpod/labels.py")
-    for name in (*names, "images/monailabel/app/main.py", "images/orthanc/Dockerfile", "README.md"):
+    names = ("build/start_server.sh", "build/label-server.Dockerfile", "labelpod_common/labels.py")
+    for name in (*names, "images/label-server/label_server/main.py", "images/orthanc/Dockerfile", "README.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     monkeypatch.setattr(render, "ROOT", tmp_path)
@@ -27,31 +27,33 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def of(project: Path, base: str = BASE) -> str:
-    return fingerprint.of(project, project / "build" / "monailabel.Dockerfile", base)
+    return fingerprint.of(project, project / "build" / "label-server.Dockerfile", base)
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
-    "the Dockerfile": lambda root: (root / "build" / "monailabel.Dockerfile").write_text("FROM other"),
+    "the Dockerfile": lambda root: (root / "build" / "label-server.Dockerfile").write_text("FROM other"),
     "the start script": lambda root: (root / "build" / "start_server.sh").write_text("exit"),
-    "the labels": lambda root: (root / "labelpod" / "labels.py").write_text("other"),
-    "a file": lambda root: (root / "images" / "monailabel" / "app" / "main.py").write_text("other"),
-    "a file's rights": lambda root: (root / "images" / "monailabel" / "app" / "main.py").chmod(0o755),
-    "a file's name": lambda root: (root / "images/monailabel/app/main.py").rename(root / "images/monailabel/main.py"),
-    "a new file": lambda root: (root / "images" / "monailabel" / "app" / "new.py").touch(),
+    "the labels": lambda root: (root / "labelpod_common" / "labels.py").write_text("other"),
+    "a file": lambda root: (root / "images" / "label-server" / "label_server" / "main.py").write_text("other"),
+    "a file's rights": lambda root: (root / "images" / "label-server" / "label_server" / "main.py").chmod(0o755),
+    "a file's name": lambda root: (root / "images/label-server/label_server/main.py").rename(
+        root / "images/label-server/moved.py"
+    ),
+    "a new file": lambda root: (root / "images" / "label-server" / "label_server" / "new.py").touch(),
 }
 NO_CHANGES: dict[str, Callable[[Path], object]] = {
     "another image": lambda root: (root / "images" / "orthanc" / "Dockerfile").write_text("FROM other"),
     "a document": lambda root: (root / "README.md").write_text("other"),
     "compiled Python": lambda root: (
-        (root / "images" / "monailabel" / "app" / "__pycache__").mkdir(),
-        (root / "images" / "monailabel" / "app" / "__pycache__" / "main.pyc").touch(),
+        (root / "images" / "label-server" / "label_server" / "__pycache__").mkdir(),
+        (root / "images" / "label-server" / "label_server" / "__pycache__" / "main.pyc").touch(),
     ),
 }
 
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_the_image_is_built_from_changes_its_fingerprint(project, what):
-    (project / "images" / "monailabel" / "app" / "main.py").chmod(0o644)
+    (project / "images" / "label-server" / "label_server" / "main.py").chmod(0o644)
     before = of(project)
     CHANGES[what](project)
     assert of(project) != before
@@ -69,7 +71,7 @@ def test_what_does_not_go_into_the_image_does_not(project, what):
 
 
 def test_everything_that_the_dockerfile_takes_of_the_project_is_in_the_fingerprint():
-    text = render.render(Settings())["monailabel.Dockerfile"].replace("\\\n", " ")
+    text = render.render(Settings())["label-server.Dockerfile"].replace("\\\n", " ")
     copied = [re.sub(r"--\S+", "", found).split()[:-1] for found in re.findall(r"^COPY (.*)", text, re.MULTILINE)]
     mounts = [
         dict(part.partition("=")[::2] for part in found.split(",")) for found in re.findall(r"--mount=(\S+)", text)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app import users
-from app.users import Role, User, Users
+from label_server import users
+from label_server.users import Role, User, Users
 
 TOKEN = "t" * 32
 

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from app.images import ImageFiles, keep
+from label_server.datastore.image_cache import ImageFiles, keep
 from labelpod import phantom
 from tests.conftest import ROOT
 
@@ -104,13 +104,13 @@ def test_what_was_just_used_stays_however_much_it_takes(images, caplog):
 def test_nothing_makes_way_while_a_training_reads(images, have, tmp_path):
     program = f"""
 from pathlib import Path
-from app.images import ImageFiles
+from label_server.datastore.image_cache import ImageFiles
 images = ImageFiles(Path({str(tmp_path)!r}), 0)
 images.hold()
 print("held", flush=True)
 input()
 """
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'images' / 'monailabel'}"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'images' / 'label-server'}"}
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as training:
         assert training.stdout and training.stdout.readline() == b"held\n"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from app import model_files, origins, packing
-from app.model_files import Refused
+from label_server.models import archive_format, provenance, registry
+from label_server.models.registry import Refused
 from tests.archives import sha256
 from tests.conftest import ROOT
 
-SOURCE = ROOT / "images" / "monailabel" / "app" / "incoming.py"
+SOURCE = ROOT / "images" / "label-server" / "label_server" / "models" / "archive_import.py"
 GOOD, NEW, BAD = b"good", b"new", b"bad"
 LABELS = {"left": 1, "right": 2}
 
@@ -24,7 +24,7 @@ class NotWeights(Exception):
 
 
 def check(path: Path, module: object, key: str) -> None:
-    """Stands for app.models.check: content that begins with b is none."""
+    """Stands for label_server.models.upload.check: content that begins with b is none."""
     if path.read_bytes().startswith(b"b"):
         raise NotWeights("it holds no weights")
 
@@ -45,19 +45,19 @@ def training() -> set[str]:
 
 @pytest.fixture
 def incoming(place: Path, training: set[str], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """app.incoming on stand-ins for what is installed in the image alone."""
+    """label_server.models.archive_import on stand-ins for what is installed in the image alone."""
 
-    def make(model: model_files.Model) -> SimpleNamespace:
+    def make(model: registry.Model) -> SimpleNamespace:
         labels = LABELS if model.name == "segmentation" else None
         return SimpleNamespace(module=None, key="model", labels=labels, architecture="0" * 64)
 
     stand_ins = {
-        "models": SimpleNamespace(check=check, NotWeights=NotWeights),
-        "networks": SimpleNamespace(make=make, Network=SimpleNamespace),
-        "runs": SimpleNamespace(progress=lambda folder: folder.name in training),
+        "upload": SimpleNamespace(check=check, NotWeights=NotWeights),
+        "architectures": SimpleNamespace(make=make, Network=SimpleNamespace),
+        "training_runs": SimpleNamespace(progress=lambda folder: folder.name in training),
     }
     for name, stand_in in stand_ins.items():
-        monkeypatch.setitem(sys.modules, f"app.{name}", stand_in)
+        monkeypatch.setitem(sys.modules, f"label_server.models.{name}", stand_in)
     spec = importlib.util.spec_from_file_location("incoming_on_stand_ins", SOURCE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -65,13 +65,13 @@ def incoming(place: Path, training: set[str], monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def archived(tmp_path: Path) -> Callable[..., tuple[list[packing.Packed], Path]]:
+def archived(tmp_path: Path) -> Callable[..., tuple[list[archive_format.Packed], Path]]:
     """Models of an archive, unpacked."""
 
     unpacked = tmp_path / "unpacked"
     unpacked.mkdir()
 
-    def archived(**changed: Any) -> tuple[list[packing.Packed], Path]:
+    def archived(**changed: Any) -> tuple[list[archive_format.Packed], Path]:
         contents: dict[str, bytes] = {"deepgrow_2d": NEW, "segmentation": NEW} | changed.pop("contents", {})
         plain = {"size": 1, "architecture": "0" * 64, "origin": {"weights": "trained", "run": "r1"}}
         models = []
@@ -79,7 +79,7 @@ def archived(tmp_path: Path) -> Callable[..., tuple[list[packing.Packed], Path]]
             (unpacked / f"{name}.pt").write_bytes(content)
             labels = LABELS if name == "segmentation" else None
             says = plain | {"name": name, "sha256": sha256(content), "labels": labels}
-            models.append(packing.Packed.model_validate(says | changed.get(name, {})))
+            models.append(archive_format.Packed.model_validate(says | changed.get(name, {})))
         return models, unpacked
 
     return archived
@@ -95,7 +95,7 @@ def test_all_models_serve_with_their_origin_and_those_before_them_are_kept(incom
     assert (second["name"], second["kept"]) == ("segmentation", None)
     assert (place / "deepgrow_2d.pt").read_bytes() == (place / "segmentation.pt").read_bytes() == NEW
     assert (place / first["kept"]).read_bytes() == GOOD
-    assert origins.brought(place)[sha256(NEW)].run == "r1"
+    assert provenance.brought(place)[sha256(NEW)].run == "r1"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_what_serves_is_sound_if_it_can_be_read_and_is_on_record(incoming, place
     assert verdict["problems"] == [
         "deepgrow_2d: nobody knows where deepgrow_2d.pt comes from: its checksum is on no record"
     ]
-    origins.bring(place, sha256(GOOD), origins.Origin(weights="uploaded"))
+    provenance.bring(place, sha256(GOOD), provenance.Origin(weights="uploaded"))
     assert incoming.verify() == {"ok": True, "models": ["deepgrow_2d"], "problems": []}
     (place / "deepgrow_2d.pt").write_bytes(BAD)
     assert len(incoming.verify()["problems"]) == 2

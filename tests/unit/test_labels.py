@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from labelpod import labels
-from labelpod.labels import Label
+from labelpod_common import labels
+from labelpod_common.labels import Label
 
 
 def test_every_name_is_a_segment_of_its_own_and_the_class_says_what_it_is():

@@ -88,14 +88,14 @@ def test_what_the_server_gives_is_compressed_into_a_file_of_its_owner_alone(cont
     with file.open("rb") as stream:
         assert zstandard.ZstdDecompressor().stream_reader(stream).read() == PLAIN
     assert stat.S_IMODE(file.stat().st_mode) == 0o600 and left(file) == [file.name]
-    assert container.asked == ["start_server python -m app.archive export m"]
-    assert "start_server python -m app.archive export m" in capsys.readouterr().err
+    assert container.asked == ["start_server python -m label_server.models export m"]
+    assert "start_server python -m label_server.models export m" in capsys.readouterr().err
 
 
 def test_all_models_are_asked_for_by_naming_none_and_what_is_left_out_is_said(container, file, capsys):
     program = "print('archive: left out: m: untrained', file=sys.stderr); sys.stdout.buffer.write(b'tar')"
     models.export(container.does(program), None, file)
-    assert container.asked == ["start_server python -m app.archive export --all"]
+    assert container.asked == ["start_server python -m label_server.models export --all"]
     assert "left out: m: untrained\n" in capsys.readouterr().err and file.exists()
 
 
@@ -169,7 +169,7 @@ def test_an_archive_reaches_the_server_as_it_was_before_it_was_compressed(contai
     outcome = [{"name": "m", "outcome": "imported", "kept": None, "note": None}]
     program = f"assert {READ} == bytes(range(256)) * {len(PLAIN) // 256}; print({json.dumps(outcome)!r})"
     assert models.take(container.does(program), archive) == outcome
-    assert container.asked == ["start_server python -m app.archive import"]
+    assert container.asked == ["start_server python -m label_server.models import"]
 
 
 def test_the_servers_refusal_is_the_reason_even_where_it_reads_no_further(container, archive):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import packing
-from app.model_files import Refused
+from label_server.models import archive_format
+from label_server.models.registry import Refused
 from tests.archives import END, FILE, GOOD, OTHER, WEIGHTS, manifest, member, tar
 
 
@@ -36,19 +36,19 @@ def with_(*members: bytes) -> bytes:
 
 
 def refusal(content: bytes) -> str:
-    with pytest.raises(Refused) as refused, packing.unpacked(io.BytesIO(content)):
+    with pytest.raises(Refused) as refused, archive_format.unpacked(io.BytesIO(content)):
         pass
     assert str(refused.value).isprintable()
     return str(refused.value)
 
 
 def test_what_was_packed_is_unpacked_and_gone_afterwards(folder):
-    says = packing.Manifest.model_validate(manifest(WEIGHTS, OTHER))
+    says = archive_format.Manifest.model_validate(manifest(WEIGHTS, OTHER))
     out = io.BytesIO()
-    packing.pack(out, says, [io.BytesIO(WEIGHTS), io.BytesIO(OTHER)])
+    archive_format.pack(out, says, [io.BytesIO(WEIGHTS), io.BytesIO(OTHER)])
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
         assert tar.getnames() == ["manifest.json", "deepgrow_2d.pt", "deepgrow_3d.pt"]
-    with packing.unpacked(io.BytesIO(out.getvalue())) as (read, place):
+    with archive_format.unpacked(io.BytesIO(out.getvalue())) as (read, place):
         assert read == says and place.parent == folder
         assert (place / "deepgrow_2d.pt").read_bytes() == WEIGHTS
         assert (place / "deepgrow_3d.pt").read_bytes() == OTHER
@@ -57,7 +57,9 @@ def test_what_was_packed_is_unpacked_and_gone_afterwards(folder):
 
 def test_weights_that_change_while_they_are_packed_are_refused(folder):
     with pytest.raises(Refused, match="deepgrow_2d were written to"):
-        packing.pack(io.BytesIO(), packing.Manifest.model_validate(manifest(WEIGHTS)), [io.BytesIO(OTHER)])
+        archive_format.pack(
+            io.BytesIO(), archive_format.Manifest.model_validate(manifest(WEIGHTS)), [io.BytesIO(OTHER)]
+        )
 
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
@@ -112,7 +114,7 @@ def test_a_hostile_archive_is_refused_in_one_line_and_leaves_nothing(what, folde
 
 
 def test_an_archive_that_has_no_room_is_refused_before_any_of_it_is_written(folder, monkeypatch):
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**28 + len(WEIGHTS) - 1))
+    monkeypatch.setattr(archive_format.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**28 + len(WEIGHTS) - 1))
     assert "needs 268 MB on the workspace's disk, which has 268 MB left" in refusal(GOOD)
 
 
@@ -128,7 +130,7 @@ def test_whatever_is_written_over_an_archive_it_is_refused_or_holds_the_same_wei
     damaged = (GOOD[:at] + noise + GOOD[at + len(noise) :])[: len(GOOD)]
     place, stream = tmp_path_factory.mktemp("place"), io.BytesIO(damaged)
     try:
-        packing.unpack(stream, packing.read_manifest(stream), place)
+        archive_format.unpack(stream, archive_format.read_manifest(stream), place)
     except Refused:
         return
     (file,) = place.iterdir()
@@ -138,8 +140,8 @@ def test_whatever_is_written_over_an_archive_it_is_refused_or_holds_the_same_wei
 def test_only_one_archive_is_read_at_a_time_and_what_a_killed_one_left_is_removed(folder):
     (folder / ".incoming").mkdir(parents=True)
     (folder / ".incoming" / "deepgrow_2d.pt").write_bytes(b"left")
-    with packing.unpacked(io.BytesIO(GOOD)) as (_, place):
+    with archive_format.unpacked(io.BytesIO(GOOD)) as (_, place):
         assert "another archive is being read" in refusal(GOOD)
         assert (place / "deepgrow_2d.pt").read_bytes() == WEIGHTS
-    with packing.unpacked(io.BytesIO(GOOD)):
+    with archive_format.unpacked(io.BytesIO(GOOD)):
         pass

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from app import prepare, weights
-from app.prepare import NotReady
+from label_server import startup
+from label_server.models import pretrained
+from label_server.startup import NotReady
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def server(tmp_path, monkeypatch) -> Path:
     for app in ("radiology", "monaibundle"):
         (tmp_path / "monailabel" / "sample-apps" / app).mkdir(exist_ok=True)
         (tmp_path / "monailabel" / "sample-apps" / app / "main.py").touch()
-    monkeypatch.setattr(prepare, "SAMPLE_APPS", tmp_path / "monailabel" / "sample-apps")
+    monkeypatch.setattr(startup, "SAMPLE_APPS", tmp_path / "monailabel" / "sample-apps")
     (tmp_path / "studies").mkdir()
     environment = {
         "APP": "radiology",
@@ -55,29 +56,29 @@ def refused(run, *arguments: object) -> str:
 
 
 def test_a_good_environment_gives_an_app_folder_with_our_app_in_it(server):
-    prepare.main()
-    assert (server / "radiology" / "main.py").resolve() == prepare.OWN_APP
+    startup.main()
+    assert (server / "radiology" / "main.py").resolve() == startup.OWN_APP
     assert (server / "radiology" / "model").is_dir()
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0", "", "192.168.1.7"])
 def test_without_a_token_it_does_not_start_where_others_could_reach_it(server, monkeypatch, listen):
     monkeypatch.setenv("LISTEN", listen)
-    assert "nobody would need a token: set LABEL_SERVER_TOKEN" in refused(prepare.main)
+    assert "nobody would need a token: set LABEL_SERVER_TOKEN" in refused(startup.main)
     monkeypatch.setenv("LABEL_SERVER_TOKEN", "t" * 32)
-    prepare.main()
+    startup.main()
 
 
 def test_a_users_file_is_as_good_as_a_token(server, monkeypatch, tmp_path):
     monkeypatch.setenv("LISTEN", "0.0.0.0")
     entry = '{"users": [{"name": "anna", "role": "annotator", "sha256": "%s"}]}' % ("0" * 64)
     (tmp_path / "users.json").write_text(entry)
-    prepare.main()
+    startup.main()
 
 
 def test_a_token_file_that_cannot_be_read_is_said(server, monkeypatch):
     monkeypatch.setenv("LABEL_SERVER_TOKEN_FILE", "/absent/token")
-    assert refused(prepare.main) == "LABEL_SERVER_TOKEN_FILE cannot be read: No such file or directory"
+    assert refused(startup.main) == "LABEL_SERVER_TOKEN_FILE cannot be read: No such file or directory"
 
 
 @pytest.mark.parametrize(
@@ -101,33 +102,33 @@ def test_a_token_file_that_cannot_be_read_is_said(server, monkeypatch):
 )
 def test_what_is_wrong_is_one_line_that_says_so(server, monkeypatch, variable, value, reason):
     monkeypatch.setenv(variable, value)
-    assert refused(prepare.main) == reason
+    assert refused(startup.main) == reason
 
 
 def test_names_are_checked_before_anything_is_written_or_fetched(server, monkeypatch, web):
     monkeypatch.setenv("MODELS", "unknown")
     monkeypatch.setenv("STUDIES", web.url)
-    refused(prepare.main)
+    refused(startup.main)
     assert not server.exists() and web.asked == []
 
 
 def test_another_apps_models_are_its_own_matter(server, monkeypatch):
     monkeypatch.setenv("APP", "monaibundle")
     monkeypatch.setenv("MODELS", "whatever")
-    prepare.main()
+    startup.main()
     assert (server / "monaibundle" / "model").is_dir()
 
 
 def test_sam2_goes_beside_another_model(server, monkeypatch):
     monkeypatch.setenv("MODELS", " deepgrow_2d , sam2 ")
-    prepare.main()
+    startup.main()
 
 
 def run_as_a_program(monkeypatch) -> str:
     """Run it as start_server does; returns what ends it."""
-    monkeypatch.setattr(sys, "prefix", str(prepare.SAMPLE_APPS.parents[1]))
+    monkeypatch.setattr(sys, "prefix", str(startup.SAMPLE_APPS.parents[1]))
     with pytest.raises(SystemExit) as caught:
-        runpy.run_path(prepare.__file__, run_name="__main__")
+        runpy.run_path(startup.__file__, run_name="__main__")
     return str(caught.value.code)
 
 
@@ -147,13 +148,13 @@ def test_a_full_disk_ends_the_start_with_one_line(server, monkeypatch, tmp_path)
 
 
 def test_models_and_logs_of_earlier_starts_stay_and_an_older_app_is_replaced(server):
-    folder = prepare.lay_out(server, "radiology")
+    folder = startup.lay_out(server, "radiology")
     (folder / "model" / "deepedit.pt").write_text("trained")
     (folder / "main.py").unlink()
     (folder / "main.py").write_text("an older image's app")
-    assert prepare.lay_out(server, "radiology") == folder
+    assert startup.lay_out(server, "radiology") == folder
     assert (folder / "model" / "deepedit.pt").read_text() == "trained"
-    assert (folder / "main.py").resolve() == prepare.OWN_APP
+    assert (folder / "main.py").resolve() == startup.OWN_APP
 
 
 def test_what_a_killed_server_left_of_its_downloads_is_removed(server):
@@ -161,18 +162,18 @@ def test_what_a_killed_server_left_of_its_downloads_is_removed(server):
     for path in (half, whole):
         path.parent.mkdir(parents=True)
         path.touch()
-    prepare.lay_out(server, "radiology")
+    startup.lay_out(server, "radiology")
     assert not half.parent.exists() and whole.exists()
 
 
 def test_a_workspace_that_cannot_be_written_is_one_line(server):
     server.write_text("a file where the volume should be")
-    assert "the workspace cannot be written" in refused(prepare.lay_out, server, "radiology")
+    assert "the workspace cannot be written" in refused(startup.lay_out, server, "radiology")
 
 
 def test_an_app_folder_that_cannot_be_written_is_one_line(server):
     (server / "radiology" / "main.py").mkdir(parents=True)
-    assert "the workspace cannot be written" in refused(prepare.lay_out, server, "radiology")
+    assert "the workspace cannot be written" in refused(startup.lay_out, server, "radiology")
 
 
 def login(request) -> None:
@@ -187,7 +188,7 @@ def test_the_server_is_ready_when_it_accepts_the_login(server, web, monkeypatch)
     monkeypatch.setenv("DICOMWEB_USERNAME", "reader")
     monkeypatch.setenv("DICOMWEB_PASSWORD", "hunter2")
     monkeypatch.setenv("STUDIES", f"{web.url}/dicom-web/")
-    prepare.main()
+    startup.main()
     assert [path for path, _ in web.asked] == ["/dicom-web/studies?limit=1"]
 
 
@@ -196,7 +197,7 @@ def test_a_wrong_login_is_one_line_that_names_the_user_and_not_the_password(serv
     web.pages["/studies"] = login
     monkeypatch.setenv("DICOMWEB_USERNAME", "reader")
     monkeypatch.setenv("DICOMWEB_PASSWORD", password)
-    assert refused(prepare.wait_for_dicomweb, web.url, 0.1) == (
+    assert refused(startup.wait_for_dicomweb, web.url, 0.1) == (
         f"the DICOMweb server {web.url} is not ready after 0.1 s: "
         "it answers 401: the login of user 'reader' is not accepted"
     )
@@ -207,7 +208,7 @@ def test_a_server_that_comes_up_late_is_waited_for(server, web):
         web.answer(503 if len(web.asked) == 1 else 200)(request)
 
     web.pages["/studies"] = late
-    prepare.wait_for_dicomweb(web.url, 10)
+    startup.wait_for_dicomweb(web.url, 10)
     assert len(web.asked) == 2
     assert "Authorization" not in web.asked[0][1]
 
@@ -219,14 +220,14 @@ def test_a_server_that_comes_up_late_is_waited_for(server, web):
 def test_a_server_that_does_not_get_ready_is_given_up_in_time_with_what_it_said_last(server, web, page, problem):
     web.pages["/studies"] = {"answer": web.answer(404), "hang": web.hang()}[page]
     started = time.monotonic()
-    assert refused(prepare.wait_for_dicomweb, web.url, 0.5) == (
+    assert refused(startup.wait_for_dicomweb, web.url, 0.5) == (
         f"the DICOMweb server {web.url} is not ready after 0.5 s: {problem}"
     )
     assert time.monotonic() - started < 4
 
 
 def test_a_server_that_is_away_is_one_line(server):
-    assert "it cannot be reached (ConnectionError)" in refused(prepare.wait_for_dicomweb, "http://127.0.0.1:9", 0.1)
+    assert "it cannot be reached (ConnectionError)" in refused(startup.wait_for_dicomweb, "http://127.0.0.1:9", 0.1)
 
 
 @pytest.fixture
@@ -234,18 +235,18 @@ def model(server, tmp_path) -> Path:
     """The model folder, and weights that were baked into the image."""
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "pretrained_deepedit.pt").write_text("baked")
-    (tmp_path / "weights" / weights.RECORD).write_text("{}")
-    return prepare.lay_out(server, "radiology") / "model"
+    (tmp_path / "weights" / pretrained.RECORD).write_text("{}")
+    return startup.lay_out(server, "radiology") / "model"
 
 
 def test_weights_in_the_image_are_put_in_place_without_a_network(model):
-    prepare.fetch_weights(model, ["deepedit"], 0)
-    assert {path.name for path in model.iterdir()} == {"pretrained_deepedit.pt", weights.RECORD}
+    startup.fetch_weights(model, ["deepedit"], 0)
+    assert {path.name for path in model.iterdir()} == {"pretrained_deepedit.pt", pretrained.RECORD}
 
 
 def test_weights_that_are_there_are_not_overwritten(model):
     (model / "pretrained_deepedit.pt").write_text("the user's own")
-    prepare.fetch_weights(model, ["deepedit"], 0)
+    startup.fetch_weights(model, ["deepedit"], 0)
     assert (model / "pretrained_deepedit.pt").read_text() == "the user's own"
 
 
@@ -256,28 +257,28 @@ def test_a_copy_that_is_cut_short_is_not_taken_for_the_weights(model, monkeypatc
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shutil, "copy2", cut_short)
-        prepare.fetch_weights(model, ["deepedit"], 0)
+        startup.fetch_weights(model, ["deepedit"], 0)
     assert {path.suffix for path in model.iterdir()} == {".part"}
-    prepare.fetch_weights(model, ["deepedit"], 0)
+    startup.fetch_weights(model, ["deepedit"], 0)
     assert (model / "pretrained_deepedit.pt").read_text() == "baked"
 
 
 def test_an_image_without_weights_starts_all_the_same(model, tmp_path):
     shutil.rmtree(tmp_path / "weights")
-    prepare.fetch_weights(model, ["deepedit"], 0)
+    startup.fetch_weights(model, ["deepedit"], 0)
     assert list(model.iterdir()) == []
 
 
 def test_missing_weights_are_said_and_do_not_keep_the_server_from_starting(model, web, monkeypatch, capsys):
-    monkeypatch.setattr(weights, "FILES", {"deepgrow_2d": {"pretrained_deepgrow_2d.pt": f"{web.url}/absent"}})
-    prepare.fetch_weights(model, ["deepgrow_2d"], 10)
+    monkeypatch.setattr(pretrained, "FILES", {"deepgrow_2d": {"pretrained_deepgrow_2d.pt": f"{web.url}/absent"}})
+    startup.fetch_weights(model, ["deepgrow_2d"], 10)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("start_server: the model starts untrained, pretrained_deepgrow_2d.pt: HTTP Error 404")
 
 
 def test_with_a_wait_of_zero_nothing_is_asked(model, web, monkeypatch, capsys):
-    monkeypatch.setattr(weights, "FILES", {"deepgrow_2d": {"pretrained_deepgrow_2d.pt": f"{web.url}/absent"}})
-    prepare.fetch_weights(model, ["deepgrow_2d"], 0)
+    monkeypatch.setattr(pretrained, "FILES", {"deepgrow_2d": {"pretrained_deepgrow_2d.pt": f"{web.url}/absent"}})
+    startup.fetch_weights(model, ["deepgrow_2d"], 0)
     assert (web.asked, capsys.readouterr().out) == ([], "")
 
 
@@ -301,7 +302,7 @@ MAKE = 'for last; do :; done; mkdir "$last/$5"; echo config > "$last/$5/config"'
 )
 def test_a_missing_bundle_is_downloaded_under_its_name(model, download, programs, name, asked):
     download(MAKE)
-    prepare.fetch_bundles(model, [name], 10)
+    startup.fetch_bundles(model, [name], 10)
     assert (model / name / "config").is_file()
     assert [path.name for path in model.iterdir()] == [name]
     (call,) = programs.calls("monai-bundle")
@@ -311,8 +312,8 @@ def test_a_missing_bundle_is_downloaded_under_its_name(model, download, programs
 def test_a_bundle_that_is_there_or_not_to_be_waited_for_is_not_downloaded(model, download, programs, capsys):
     download(MAKE)
     (model / "nodules").mkdir()
-    prepare.fetch_bundles(model, ["nodules"], 10)
-    prepare.fetch_bundles(model, ["others"], 0)
+    startup.fetch_bundles(model, ["nodules"], 10)
+    startup.fetch_bundles(model, ["others"], 0)
     assert (programs.calls("monai-bundle"), capsys.readouterr().out) == ([], "")
 
 
@@ -328,7 +329,7 @@ def test_a_bundle_that_is_there_or_not_to_be_waited_for_is_not_downloaded(model,
 def test_a_bundle_that_cannot_be_had_is_left_out_with_the_reason(model, download, capsys, script, seconds, problem):
     download(script)
     started = time.monotonic()
-    prepare.fetch_bundles(model, ["nodules"], seconds)
+    startup.fetch_bundles(model, ["nodules"], seconds)
     assert time.monotonic() - started < 5
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("start_server: bundle nodules is left out: ") and problem in line
@@ -337,7 +338,7 @@ def test_a_bundle_that_cannot_be_had_is_left_out_with_the_reason(model, download
 
 def test_it_imports_within_what_a_refused_label_name_may_take():
     """monailabel and torch are not loaded for it."""
-    program = "import sys, app.prepare; print(sorted({'monai', 'monailabel', 'torch'} & set(sys.modules)))"
+    program = "import sys, label_server.startup; print(sorted({'monai', 'monailabel', 'torch'} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True

@@ -18,7 +18,7 @@ from tests.hostile import HOSTILE
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")
-DOCKERFILE, SCRIPT, ORTHANC = "monailabel.Dockerfile", "start_server.sh", "orthanc.json"
+DOCKERFILE, SCRIPT, ORTHANC = "label-server.Dockerfile", "start_server.sh", "orthanc.json"
 needs_shellcheck = pytest.mark.skipif(
     not shutil.which("shellcheck"), reason="shellcheck is not installed: apt-get install shellcheck"
 )

@@ -9,8 +9,8 @@ import pytest
 import requests
 from pydicom import Dataset
 
-from app.orthanc import name_of
-from app.series_index import SeriesIndex
+from label_server.dicomweb.orthanc import name_of
+from label_server.dicomweb.series_index import SeriesIndex
 
 
 class Pacs:
@@ -170,7 +170,7 @@ def test_a_label_that_came_and_went_is_gone(filled: Pacs, index: SeriesIndex):
 def test_a_patient_whose_name_in_orthanc_is_another_is_noticed_to_go(pacs: Pacs, index: SeriesIndex, monkeypatch):
     """Orthanc makes it of bytes in the study's own character set."""
     pacs.add("2.1", PatientID="Müller")
-    monkeypatch.setattr("app.series_index.name_of", lambda *parts: "-".join(parts))
+    monkeypatch.setattr("label_server.dicomweb.series_index.name_of", lambda *parts: "-".join(parts))
     assert index.images() == ["2.1"]
     pacs.series.clear()
     assert index.images() == []

@@ -255,7 +255,7 @@ def test_every_secret_that_is_written_is_mounted_by_the_builds_and_no_other(mach
     monkeypatch.setattr(sources, "CA_BUNDLE", tmp_path / "ca.crt")
     machine.apt(APT, TARGETS)
     written = set(machine.written())
-    dockerfile = render.render(Settings())["monailabel.Dockerfile"]
+    dockerfile = render.render(Settings())["label-server.Dockerfile"]
     mounted = {part.split(",")[0] for part in dockerfile.split("--mount=type=secret,id=")[1:]}
     assert mounted == written
     orthanc = (ROOT / "images" / "orthanc" / "Dockerfile").read_text()

@@ -17,10 +17,10 @@ def test_with_no_environment_at_all_the_rendered_defaults_are_served(start, tmp_
     assert (environment["LABELS"], environment["MODELS"]) == (settings.LABELS, settings.MODELS)
     assert (environment["STUDIES_WAIT"], environment["WEIGHTS_WAIT"]) == ("60", "60")
     server = started.server
-    assert server.arguments[:3] == ["-m", "app.serve", "start_server"]
+    assert server.arguments[:3] == ["-m", "label_server.web", "start_server"]
     assert server.option("--studies") == settings.STUDIES
     assert server.option("--app") == str(tmp_path / "workspace" / "radiology")
-    assert server.option("--uvicorn_app") == "app.gate:app"
+    assert server.option("--uvicorn_app") == "label_server.web.gateway:app"
     assert server.conf["models"] == "deepedit"
     assert server.folder == str(tmp_path / "workspace")
 
@@ -140,7 +140,7 @@ def test_a_server_that_is_not_prepared_is_not_started(start, code):
 
 
 def test_a_command_runs_with_the_servers_settings_instead_of_it_and_needs_no_secret(start, tmp_path):
-    words = ("python", "-m", "app.archive", "list")
+    words = ("python", "-m", "label_server.models", "list")
     started = start(Settings(LABELS="left:1,right:2"), *words, DICOMWEB_PASSWORD_FILE=str(tmp_path / "absent"))
     assert (started.code, started.prepare, started.server.arguments) == (0, None, list(words[1:]))
     environment = started.server.environment

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
 
-from app import volume
+from label_server.datastore import ct_to_nifti
 from labelpod import phantom
 
 Change = Callable[[Dataset, int], None]
@@ -42,8 +42,12 @@ def made(instances: list[Dataset], folder: Path) -> sitk.Image | None:
     """The volume as the label server makes it, whatever the order."""
     shuffled = random.Random(1).sample(instances, len(instances))
     path = folder / "volume.nii.gz"
-    slices = volume.Slices()
-    return sitk.ReadImage(str(path)) if volume.write([slices.of(_bytes(each))[1] for each in shuffled], path) else None
+    slices = ct_to_nifti.Slices()
+    return (
+        sitk.ReadImage(str(path))
+        if ct_to_nifti.write([slices.of(_bytes(each))[1] for each in shuffled], path)
+        else None
+    )
 
 
 def _bytes(instance: Dataset) -> bytes:

@@ -11,19 +11,19 @@ from threading import Thread
 
 import pytest
 
-from app import pod, waiting
-from app.users import Users
+from label_server.pod import standby, state
+from label_server.users import Users
 
 TOKEN = "t" * 32
 
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(pod, "_FOLDER", str(tmp_path))
+    monkeypatch.setattr(state, "_FOLDER", str(tmp_path))
     monkeypatch.setattr(
-        waiting.Waiting, "known", Users(tmp_path / "absent", hashlib.sha256(TOKEN.encode()).hexdigest()), raising=False
+        standby.Waiting, "known", Users(tmp_path / "absent", hashlib.sha256(TOKEN.encode()).hexdigest()), raising=False
     )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), waiting.Waiting)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), standby.Waiting)
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -44,7 +44,7 @@ def test_it_is_alive(url: str):
 
 
 def test_whoever_has_the_token_is_told_what_it_waits_for_and_when_it_stops(url: str):
-    pod.set_stop(86400.0)
+    state.set_stop(86400.0)
     for status, answer, headers in (
         asked(f"{url}/info/", Authorization=f"Bearer {TOKEN}"),
         asked(f"{url}/{TOKEN}/info/"),
@@ -60,7 +60,7 @@ def test_nobody_else_is_told_anything(url: str, path: str):
 
 
 def test_the_login_that_came_through_ssh_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pod, "_FOLDER", str(tmp_path))
-    assert pod.login() is None
+    monkeypatch.setattr(state, "_FOLDER", str(tmp_path))
+    assert state.login() is None
     (tmp_path / "dicomweb_login").write_text("label-server\nits password \n")
-    assert pod.login() == ("label-server", "its password ")
+    assert state.login() == ("label-server", "its password ")

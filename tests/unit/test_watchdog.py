@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app import pod, watchdog
-from app.watchdog import Watch
+from label_server.pod import state, watchdog
+from label_server.pod.watchdog import Watch
 from tests.unit.conftest import Programs
 
 HOUR, MINUTE = 3600.0, 60.0
@@ -21,8 +21,8 @@ KEY = "the-key-of-the-pod"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pod's own folder."""
-    monkeypatch.setattr(pod, "_FOLDER", str(tmp_path))
-    monkeypatch.setattr(pod, "_last_noted", float("-inf"))
+    monkeypatch.setattr(state, "_FOLDER", str(tmp_path))
+    monkeypatch.setattr(state, "_last_noted", float("-inf"))
     return tmp_path
 
 
@@ -43,7 +43,7 @@ def test_while_something_goes_on_it_does_not_stop_and_afterwards_it_waits_again(
 
 
 def test_a_request_is_use(folder: Path):
-    pod.note_use()
+    state.note_use()
     os.utime(folder / "used", (7000.0, 7000.0))
     assert Watch(60 * MINUTE, 0, started=0.0).look(7100.0, "")[0] == 7000.0 + HOUR
 
@@ -58,17 +58,17 @@ def test_both_may_be_off():
 
 
 def test_it_is_said_when_it_will_stop():
-    pod.set_stop(86400.0)
-    assert pod.stops_at() == "1970-01-02T00:00:00+00:00"
-    pod.set_stop(None)
-    assert pod.stops_at() is None
+    state.set_stop(86400.0)
+    assert state.stops_at() == "1970-01-02T00:00:00+00:00"
+    state.set_stop(None)
+    assert state.stops_at() is None
 
 
 def test_outside_of_a_pod_nothing_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(pod, "_FOLDER", "")
+    monkeypatch.setattr(state, "_FOLDER", "")
     monkeypatch.chdir(tmp_path)
-    pod.note_use()
-    assert not pod.rented() and list(tmp_path.iterdir()) == []
+    state.note_use()
+    assert not state.rented() and list(tmp_path.iterdir()) == []
 
 
 # --- what is going on ---

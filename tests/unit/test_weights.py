@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from app import weights
+from label_server.models import pretrained
 from labelpod.settings import MODELS
 
 BODY = b"weights" * 300_000  # more than one piece
-SCRIPT = Path(weights.__file__)
+SCRIPT = Path(pretrained.__file__)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def offer(web, monkeypatch):
     """Let models' files come from the web server: file name -> page."""
 
     def pages(**models) -> None:
-        monkeypatch.setattr(weights, "FILES", {model: {f"{model}.pt": f"{web.url}/{model}"} for model in models})
+        monkeypatch.setattr(pretrained, "FILES", {model: {f"{model}.pt": f"{web.url}/{model}"} for model in models})
         web.pages.update({f"/{model}": page for model, page in models.items()})
 
     return pages
@@ -38,34 +38,34 @@ def names(folder: Path) -> set[str]:
 
 
 def test_every_model_that_can_be_served_has_its_files():
-    assert set(weights.FILES) == set(MODELS)
-    urls = [url for files in weights.FILES.values() for url in files.values()]
+    assert set(pretrained.FILES) == set(MODELS)
+    urls = [url for files in pretrained.FILES.values() for url in files.values()]
     assert all(url.startswith("https://") for url in urls) and len(set(urls)) == len(urls)
 
 
 def test_what_is_missing_is_fetched_and_recorded_with_its_source_and_sha256(offer, web, folder):
     offer(one=web.answer(body=BODY), two=web.answer(body=b"2"), three=web.answer(body=b"3"))
-    assert weights.fetch(["one", "two"], folder, 10) == []
-    assert names(folder) == {"one.pt", "two.pt", weights.RECORD}
+    assert pretrained.fetch(["one", "two"], folder, 10) == []
+    assert names(folder) == {"one.pt", "two.pt", pretrained.RECORD}
     assert (folder / "one.pt").read_bytes() == BODY
-    record = json.loads((folder / weights.RECORD).read_text())
+    record = json.loads((folder / pretrained.RECORD).read_text())
     assert record["one.pt"] == {"url": f"{web.url}/one", "sha256": hashlib.sha256(BODY).hexdigest()}
     assert set(record) == {"one.pt", "two.pt"}
 
 
 def test_what_is_there_is_not_fetched_again_and_stays_recorded(offer, web, folder):
     offer(one=web.answer(body=b"1"), two=web.answer(body=b"2"))
-    weights.fetch(["one"], folder, 10)
+    pretrained.fetch(["one"], folder, 10)
     (folder / "one.pt").write_bytes(b"trained since")
-    assert weights.fetch(["one", "two"], folder, 10) == []
+    assert pretrained.fetch(["one", "two"], folder, 10) == []
     assert [path for path, _ in web.asked] == ["/one", "/two"]
     assert (folder / "one.pt").read_bytes() == b"trained since"
-    assert set(json.loads((folder / weights.RECORD).read_text())) == {"one.pt", "two.pt"}
+    assert set(json.loads((folder / pretrained.RECORD).read_text())) == {"one.pt", "two.pt"}
 
 
 def test_a_model_without_pretrained_weights_wants_none(offer, web, folder):
     offer(one=web.answer(body=b"1"))
-    assert weights.fetch(["my_own_model"], folder, 10) == [] and web.asked == []
+    assert pretrained.fetch(["my_own_model"], folder, 10) == [] and web.asked == []
 
 
 @pytest.mark.parametrize(
@@ -82,15 +82,15 @@ def test_what_cannot_be_had_is_one_line_with_file_reason_and_address_and_leaves_
     offer, web, folder, page, reason
 ):
     offer(one=page(web), two=web.answer(body=b"2"))
-    (line,) = weights.fetch(["one", "two"], folder, 10)
+    (line,) = pretrained.fetch(["one", "two"], folder, 10)
     assert line.startswith("one.pt: ") and reason in line and line.endswith(f"({web.url}/one)")
     assert len(line.splitlines()) == 1
-    assert names(folder) == {"two.pt", weights.RECORD}
+    assert names(folder) == {"two.pt", pretrained.RECORD}
 
 
 def test_a_server_that_is_away_is_one_line(folder, monkeypatch):
-    monkeypatch.setattr(weights, "FILES", {"one": {"one.pt": "http://127.0.0.1:9/one"}})
-    (line,) = weights.fetch(["one"], folder, 10)
+    monkeypatch.setattr(pretrained, "FILES", {"one": {"one.pt": "http://127.0.0.1:9/one"}})
+    (line,) = pretrained.fetch(["one"], folder, 10)
     assert "refused" in line and names(folder) == set()
 
 
@@ -98,17 +98,17 @@ def test_a_server_that_is_away_is_one_line(folder, monkeypatch):
 def test_a_download_that_hangs_ends_with_the_time_and_leaves_nothing(offer, web, folder, begun):
     offer(one=web.hang(begun[:900_000]), two=web.answer(body=b"2"))
     started = time.monotonic()
-    (line,) = weights.fetch(["one", "two"], folder, 0.5)
+    (line,) = pretrained.fetch(["one", "two"], folder, 0.5)
     assert 0.4 < time.monotonic() - started < 3
     assert line == f"one.pt: not finished within 0.5 s ({web.url}/one)"
-    assert names(folder) == {"two.pt", weights.RECORD}
+    assert names(folder) == {"two.pt", pretrained.RECORD}
 
 
 def test_the_bound_holds_for_all_files_together(offer, web, folder):
     models = {f"m{number}": web.hang(b"x") for number in range(10)}
     offer(**models)
     started = time.monotonic()
-    assert len(weights.fetch(list(models), folder, 0.5)) == 10
+    assert len(pretrained.fetch(list(models), folder, 0.5)) == 10
     assert time.monotonic() - started < 3
 
 
@@ -119,7 +119,7 @@ def test_a_download_that_trickles_on_after_its_time_does_not_turn_up_later(offer
         request.wfile.write(b"x")
 
     offer(one=trickle)
-    assert len(weights.fetch(["one"], folder, 0.3)) == 1
+    assert len(pretrained.fetch(["one"], folder, 0.3)) == 1
     time.sleep(0.6)
     assert names(folder) == set()
 
@@ -133,7 +133,7 @@ def test_the_builds_step_needs_nothing_but_the_standard_library(folder):
 def test_the_builds_step_says_what_is_missing_and_leaves_no_half_file_and_does_not_fail(web, folder, tmp_path):
     web.pages["/one"] = web.hang(b"x" * 100_000)
     program = (
-        f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import weights;"
+        f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import pretrained as weights;"
         f"weights.FILES = {{'one': {{'one.pt': '{web.url}/one'}}}}; sys.argv[1:] = [{str(folder)!r}, '0.5', 'one'];"
         "weights.main()"
     )

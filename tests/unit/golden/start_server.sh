@@ -20,12 +20,12 @@ if [[ -z ${DICOMWEB_PASSWORD:-} && -n ${DICOMWEB_PASSWORD_FILE:-} ]]; then
   DICOMWEB_PASSWORD="$(<"$DICOMWEB_PASSWORD_FILE")"
 fi
 export DICOMWEB_PASSWORD="${DICOMWEB_PASSWORD:-}"
-python -m app.prepare
+python -m label_server.startup
 record="$WORKSPACE/mlflow.db"
 if [[ -n ${POD_FOLDER:-} ]]; then
   [[ -e $POD_FOLDER/mlflow.db || ! -e $record ]] || cp "$record" "$POD_FOLDER/mlflow.db"
   record="$POD_FOLDER/mlflow.db"
-  python -m app.waiting
+  python -m label_server.pod.standby
   if [[ -r $POD_FOLDER/dicomweb_login ]]; then
     { IFS= read -r DICOMWEB_USERNAME && IFS= read -r DICOMWEB_PASSWORD; } <"$POD_FOLDER/dicomweb_login"
   fi
@@ -60,7 +60,7 @@ for pair in "${pairs[@]}"; do
   conf+=(--conf "${pair%%=*}" "${pair#*=}")
 done
 cd "$WORKSPACE"
-exec python -m app.serve start_server \
+exec python -m label_server.web start_server \
   --app "$WORKSPACE/$APP" --studies "$STUDIES" \
-  --host "$LISTEN" --port 8000 --uvicorn_app app.gate:app \
+  --host "$LISTEN" --port 8000 --uvicorn_app label_server.web.gateway:app \
   "${conf[@]}"

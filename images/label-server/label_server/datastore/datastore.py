@@ -1,0 +1,313 @@
+"""The DICOMweb datastore of MONAI Label with upstream's faults repaired.
+
+Each method says which fault of monailabel 0.8.5 it mends. The file layout of the cache is upstream's:
+`<series>/*.dcm` and `<series>.nii.gz` for images, `labels/<tag>/<series>.nii.gz` for labels.
+"""
+
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+from filelock import FileLock
+from monailabel.config import settings
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+from monailabel.datastore.utils.convert import binary_to_image
+from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
+from monailabel.utils.others.generic import md5_digest
+
+from label_server import users
+from label_server.datastore import dicom_seg, image_cache
+from label_server.datastore.guarded import GuardedDatastore
+from label_server.datastore.image_cache import IncompleteSeries
+from label_server.dicomweb.client import DicomWebClient
+from label_server.dicomweb.orthanc import delete_series
+from label_server.dicomweb.series import LabelSeries
+from label_server.dicomweb.series_index import SeriesIndex
+from label_server.settings import CACHE_MAX_BYTES
+from labelpod_common import atomic_file
+from labelpod_common.labels import Label
+
+logger = logging.getLogger(__name__)
+
+_NO_CLIENT = "user-xyz"
+_SHOWN = ("SeriesInstanceUID", "StudyInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID")
+
+
+class RepairedDicomWebDatastore(GuardedDatastore):
+    """Upstream's datastore with its own list, download, label and cache handling.
+
+    Args:
+        client: where the images are.
+        image_filter: DICOM attributes that a series must match to be offered.
+        cache: folder on the workspace volume.
+        labels: the server's label list.
+
+    """
+
+    def __init__(
+        self,
+        client: DicomWebClient,
+        image_filter: Mapping[str, Any],
+        cache: Path,
+        labels: Sequence[Label],
+    ) -> None:
+        self._client = client
+        self._convert_to_nifti = True
+        self._labels = labels
+        self._index = SeriesIndex(client, image_filter, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
+        root = cache / md5_digest(client.base_url)
+        self._images = image_cache.ImageFiles(root, CACHE_MAX_BYTES)
+        self._mutex = threading.RLock()
+        # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
+        LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
+
+    # --- lists: seconds old, not hours (dicom.py:129-168) ---
+
+    def list_images(self) -> list[str]:
+        """Series UIDs of all images."""
+        return self._index.images()
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Series UIDs of the images that have a label; each once, so that completed never passes total."""
+        return list(self._index.labels())
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Series UIDs of the images that nobody has labelled yet."""
+        labelled = self._index.labels()
+        return [uid for uid in self._index.images() if uid not in labelled]
+
+    def labels(self) -> Mapping[str, LabelSeries]:
+        """The newest label of each labelled image, by the image's UID; the same object while nothing changes."""
+        return self._index.labels()
+
+    def files(self, image_id: str) -> dict[str, str]:
+        """Where a labelled image and its label are for a training, once they have been fetched."""
+        name = self._filename(image_id, ".nii.gz")
+        label = Path(self._datastore.label_path(DefaultLabelTag.FINAL), name).resolve()
+        return {"image": str(self._images.path(image_id)), "label": str(label)}
+
+    # --- images: whole series or none (utils/dicom.py:72-84, convert.py:56) ---
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Path of the image's NIfTI file, fetched from the DICOMweb server where the cache has none.
+
+        Raises:
+            ImageNotFoundException: no such series.
+            IncompleteSeries: the server did not send all of it.
+
+        """
+        path = self._images.get(image_id, lambda folder: self._fetch(image_id, folder))
+        if image_id not in self._datastore.objects:
+            self._register(image_id)
+        return str(path)
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Refuse: what is uploaded here would stand in the cache for an image of the DICOMweb server.
+
+        Raises:
+            MONAILabelException: always.
+
+        """
+        raise MONAILabelException(MONAILabelError.INVALID_INPUT, "images come from the DICOMweb server: send it there")
+
+    def remove_image(self, image_id: str) -> None:
+        """Remove an image and its labels from the cache; upstream leaves its DICOM files there for ever."""
+        super().remove_image(image_id)
+        with self._mutex:
+            self._images.remove(image_id)
+            self._datastore.objects.pop(image_id, None)
+            self._update_datastore_file()
+
+    def hold_images(self) -> None:
+        """Keep every image until this process ends."""
+        self._images.hold()
+
+    def _fetch(self, image_id: str, folder: Path) -> None:
+        series = self._index.look_up(image_id)
+        if series is None:
+            raise ImageNotFoundException(f"Image {image_id} not found")
+        got = image_cache.keep(self._client.series_files(series.study_uid, image_id), folder)
+        if got < series.instances:
+            raise IncompleteSeries(f"the DICOMweb server sent {got} of {series.instances} slices of {image_id}")
+
+    def _register(self, image_id: str) -> None:
+        series = self._index.image(image_id)
+        info: dict[str, Any] = {"ts": int(time.time()), "name": f"{image_id}.nii.gz"}
+        info |= {keyword: (series and series.attributes[keyword]) or "UNK" for keyword in _SHOWN}
+        with self._mutex:
+            self._init_from_datastore_file()
+            known = self._datastore.objects.get(image_id)
+            labels = known.labels if known else {}
+            model = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"), labels=labels)
+            self._datastore.objects[image_id] = model
+            self._update_datastore_file()
+
+    # --- labels ---
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
+    ) -> str:
+        """Store a label; a final one goes to the DICOMweb server as DICOM SEG first.
+
+        Upstream names segments by rank, fails on an empty label and shows the case as unlabelled for up to
+        two hours (dicom.py:173-214, convert.py:94-134).
+
+        Raises:
+            LabelError: the label does not fit the image or holds values without a name.
+
+        """
+        image_file = self.get_image_uri(image_id)
+        label_info["user"] = users.current.get().name
+        # MONAI Label Reviewer shows it as the annotator; Slicer's default says nothing.
+        if str(label_info.get("client_id") or _NO_CLIENT) == _NO_CLIENT:
+            label_info["client_id"] = label_info["user"]
+        with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
+            if label_filename.endswith(".bin"):
+                as_image = binary_to_image(image_file, label_filename)
+                label_filename = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
+            if label_tag == DefaultLabelTag.FINAL:
+                label_filename = str(self._store_final(image_id, image_file, label_filename, label_info, folder))
+            with self._mutex:
+                LocalDatastore.save_label(self, image_id, str(label_filename), label_tag, label_info)
+        self._index.forget()
+        return image_id
+
+    def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
+        image = sitk.ReadImage(image_file)
+        label = dicom_seg.on_grid_of(image, sitk.ReadImage(label_file))
+        names = dicom_seg.names_by_value(info.get("label_info"), self._labels)
+        voxels = dicom_seg.renumber(sitk.GetArrayFromImage(label), names, self._labels)
+        slices = self._images.slices(image_id)
+        if slices.is_dir():
+            creator = str(info.get("user") or "")
+            seg = dicom_seg.write(voxels, image, slices, self._labels, names, creator)
+            self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
+            self._retire(image_id, creator, str(seg.SeriesInstanceUID))
+            info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
+            info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
+        info["label_info"] = self._listed()
+        return _write_label(voxels, image, Path(folder, "label.nii.gz"))
+
+    def _retire(self, image_id: str, creator: str, new: str) -> None:
+        """Take back what the same person submitted before; the labels of others stay, and the newest counts."""
+        for label in self._index.labels_of(image_id):
+            if label.own and label.creator == creator and label.uid != new:
+                self._withdraw(label)
+
+    def _withdraw(self, label: LabelSeries) -> bool:
+        return delete_series(self._client._session, self._client.base_url, label.uid)
+
+    def _listed(self) -> list[dict[str, Any]]:
+        return [{"name": label.name, "idx": label.value} for label in self._labels]
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        """Path of a label's NIfTI file, or "" where there is none.
+
+        Upstream takes the id that REST passes for a SEG series and downloads the CT as if it were one
+        (dicom.py:101-123). Here the id is the image's, as everywhere else. A final label is that of the newest SEG
+        series in the DICOMweb server, whoever made it, on the image's whole grid and with the values of the
+        server's list; the cache serves where it has just that.
+        """
+        image_id = image_id or label_id
+        cached = LocalDatastore.get_label_uri(self, image_id, label_tag)
+        if label_tag != DefaultLabelTag.FINAL:
+            return str(cached)
+        series = self._index.labels().get(image_id)
+        if series is None:  # deleted there, unless it never was
+            return "" if self._known_as(image_id).get("SeriesInstanceUID") else str(cached)
+        if cached and Path(cached).exists() and self._is_of(image_id, series):
+            return str(cached)
+        image = sitk.ReadImage(self.get_image_uri(image_id))
+        seg = self._client.retrieve_series(series.study_uid, series.uid)[0]
+        voxels = dicom_seg.read(seg, image, self._labels)
+        with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
+            path = _write_label(voxels, image, Path(folder, "label.nii.gz"))
+            info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
+            info |= {"label_info": self._listed(), "user": series.creator}
+            with self._mutex:
+                states = LocalDatastore.get_label_info(self, image_id, label_tag) if cached else {}
+                LocalDatastore.save_label(self, image_id, str(path), label_tag, states | info)
+        return str(LocalDatastore.get_label_uri(self, image_id, label_tag))
+
+    def _known_as(self, image_id: str) -> dict[str, Any]:
+        return dict(LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL))
+
+    def _is_of(self, image_id: str, series: LabelSeries) -> bool:
+        info = self._known_as(image_id)
+        return info.get("SeriesInstanceUID") == series.uid and info.get("label_info") == self._listed()
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label; a final one from the DICOMweb server as well, where upstream leaves it.
+
+        Raises:
+            MONAILabelException: the server does not let it go.
+
+        """
+        if label_tag == DefaultLabelTag.FINAL:
+            kept = [label for label in self._index.labels_of(label_id) if label.own and not self._withdraw(label)]
+            self._index.forget()
+            if kept:
+                raise MONAILabelException(
+                    MONAILabelError.INVALID_INPUT, "the DICOMweb server does not let its label be deleted"
+                )
+        with self._mutex:
+            super().remove_label(label_id, label_tag)
+
+    def json(self) -> dict[str, Any]:
+        """All images and final labels of the DICOMweb server, and what the cache has besides.
+
+        Upstream tells only of the images that somebody has opened.
+        """
+        images, labels = self._index.images(), self._index.labels()
+        with self._mutex:
+            known: dict[str, Any] = super().json()
+        for uid in images:
+            name = {"name": f"{uid}.nii.gz"}
+            entry = known["objects"].setdefault(uid, {"image": {"ext": ".nii.gz", "info": name}, "labels": {}})
+            if uid in labels:
+                info = name | {"user": labels[uid].creator, "client_id": labels[uid].creator}
+                entry["labels"].setdefault(DefaultLabelTag.FINAL.value, {"ext": ".nii.gz", "info": info})
+        return known
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Image and label files of all labelled images, for training; fetches what the cache lacks."""
+        return [
+            {"image": self.get_image_uri(uid), "label": self.get_label_uri(uid, DefaultLabelTag.FINAL)}
+            for uid in self.get_labeled_images()
+        ]
+
+    def _remove_non_existing(self) -> int:
+        """Forget labels whose files are gone; an image's file may have made way for others.
+
+        Upstream forgets such an image, its labels and what is known of it (local.py:639).
+        """
+        self._init_from_datastore_file()
+        gone = 0
+        for image_id, known in self._datastore.objects.items():
+            for tag, label in list(known.labels.items()):
+                if not Path(self._datastore.label_path(tag), self._filename(image_id, label.ext)).exists():
+                    del known.labels[tag]
+                    gone += 1
+        return gone
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        """Upstream truncates the file and then writes it (local.py:683): a kill in between loses it."""
+        config = Path(self._datastore_config_path)
+        with FileLock(self._lock_file) if lock else nullcontext():
+            atomic_file.write(config, self._datastore.model_dump_json(exclude={"base_path"}, indent=2).encode())
+            self._config_ts = config.stat().st_mtime
+
+
+def _write_label(voxels: Any, image: sitk.Image, path: Path) -> Path:
+    label = sitk.GetImageFromArray(voxels)
+    label.CopyInformation(image)
+    sitk.WriteImage(label, str(path), useCompression=True)
+    return path

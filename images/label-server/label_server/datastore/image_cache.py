@@ -1,0 +1,184 @@
+"""The images that the label server keeps on disk: whole series or none, and no more of them than fit.
+
+`<series>.nii.gz` is what models and Slicer read, `<series>/*.dcm` what a DICOM SEG takes its references from. All of
+it can be had again from the DICOMweb server, so that the longest unused makes way; labels are elsewhere, and stay.
+"""
+
+import fcntl
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from filelock import FileLock
+from monailabel.interfaces.exception import ImageNotFoundException
+
+from label_server.datastore import ct_to_nifti
+
+logger = logging.getLogger(__name__)
+
+_UID = re.compile(r"[0-9][0-9.]{0,63}")
+_WORKERS = 2
+_AHEAD = 16  # slices that may wait for a worker: bounds the memory that a fetch takes
+# Who was given a path has this long to read the file.
+_IN_USE_SECONDS = 3600
+
+
+class IncompleteSeries(Exception):
+    """The server sent fewer slices than it says the series has; asking again later may help."""
+
+
+class ImageFiles:
+    """Images on disk.
+
+    Args:
+        folder: where.
+        most_bytes: what they may take together.
+
+    """
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._folder = folder
+        self._most = most_bytes
+        self.incoming = folder / ".incoming"
+        self.incoming.mkdir(parents=True, exist_ok=True)
+
+    def path(self, uid: str) -> Path:
+        """Where an image is, or would be."""
+        return Path(self._folder, f"{Path(uid).name}.nii.gz").resolve()
+
+    def slices(self, uid: str) -> Path:
+        """The folder of its DICOM files, the same way."""
+        return Path(self._folder, Path(uid).name).resolve()
+
+    def get(self, uid: str, fetch: Callable[[Path], None]) -> Path:
+        """The image's file; fetched where it is not there.
+
+        Args:
+            uid: of the series.
+            fetch: called with a folder; leaves `volume.nii.gz` and the folder `slices` in it.
+
+        Raises:
+            ImageNotFoundException: that is no series.
+
+        """
+        path = self.path(uid)
+        if not self._used(path):
+            if not _UID.fullmatch(uid):
+                raise ImageNotFoundException(f"{uid!r} is not a DICOM series")
+            with FileLock(self.incoming / f"{uid}.lock"):
+                if not self._used(path):
+                    self._bring(uid, path, fetch)
+            self.make_room()
+        return path
+
+    def _used(self, path: Path) -> bool:
+        """Whether the file is there; its time of access says when it was last asked for."""
+        try:
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _bring(self, uid: str, path: Path, fetch: Callable[[Path], None]) -> None:
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=self.incoming) as folder:
+            fetch(Path(folder))
+            # The NIfTI file comes last: where it stands, the series is whole.
+            shutil.rmtree(self.slices(uid), ignore_errors=True)
+            Path(folder, "slices").rename(self.slices(uid))
+            Path(folder, "volume.nii.gz").replace(path)
+        logger.info(f"Fetched {uid} in {time.monotonic() - started:.1f} s")
+
+    def remove(self, uid: str) -> None:
+        """Remove an image, the NIfTI file first."""
+        with FileLock(self.incoming / f"{Path(uid).name}.lock"):
+            self.path(uid).unlink(missing_ok=True)
+            shutil.rmtree(self.slices(uid), ignore_errors=True)
+
+    def hold(self) -> None:
+        """Keep every image until this process ends: a training reads them again and again."""
+        self._held = (self.incoming / "held").open("a")
+        fcntl.flock(self._held, fcntl.LOCK_SH)
+
+    def make_room(self) -> None:
+        """Remove the longest unused images, until the others fit."""
+        with (self.incoming / "held").open("a") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # a training holds them, or somebody makes room already
+                return
+            self._evict(self._stock())
+
+    def _stock(self) -> list[tuple[float, int, str]]:
+        """When each image was last used, its bytes, and its UID; the longest unused first."""
+        stock = []
+        for path in self._folder.glob("*.nii.gz"):
+            uid = path.name.removesuffix(".nii.gz")
+            status = path.stat()
+            # One speaks for all of a series: of tens of thousands, looking at each would keep the annotator waiting.
+            slices = list(_entries(self.slices(uid)))
+            taken = len(slices) * slices[0].stat().st_size if slices else 0
+            stock.append((status.st_atime, status.st_size + taken, uid))
+        return sorted(stock)
+
+    def _evict(self, stock: list[tuple[float, int, str]]) -> None:
+        taken = sum(size for _, size, _ in stock)
+        for used, size, uid in stock:
+            if taken <= self._most:
+                return
+            if used > time.time() - _IN_USE_SECONDS:
+                break
+            self.remove(uid)
+            taken -= size
+            logger.info(f"Removed {uid} from the cache, unused since {time.ctime(used)}")
+        if taken > self._most:
+            logger.warning(f"The images in use take {taken / 2**30:.1f} GB, more than CACHE_MAX_GB")
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except FileNotFoundError:
+        return
+
+
+def keep(files: Iterator[bytes], folder: Path) -> int:
+    """Write DICOM files to the folder `slices` and the volume that they make to `volume.nii.gz` in it.
+
+    Args:
+        files: as they arrive.
+        folder: an empty one.
+
+    Returns:
+        The number of different instances.
+
+    """
+    kept = folder / "slices"
+    kept.mkdir()
+    slices = ct_to_nifti.Slices()
+    made: dict[str, ct_to_nifti.Slice | None] = {}
+    waiting: deque[Future[tuple[str, ct_to_nifti.Slice | None]]] = deque()
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for content in files:
+            waiting.append(pool.submit(_keep_one, content, kept, slices))
+            if len(waiting) > _AHEAD:
+                made.update([waiting.popleft().result()])
+        made.update(each.result() for each in waiting)
+    path = folder / "volume.nii.gz"
+    if made and not ct_to_nifti.write(list(made.values()), path):
+        ct_to_nifti.write_by_itk(kept, path)
+    return len(made)
+
+
+def _keep_one(content: bytes, folder: Path, slices: ct_to_nifti.Slices) -> tuple[str, ct_to_nifti.Slice | None]:
+    uid, made = slices.of(content)
+    (folder / f"{Path(uid).name}.dcm").write_bytes(content)
+    return uid, made

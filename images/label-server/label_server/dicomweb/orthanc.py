@@ -1,0 +1,129 @@
+"""What Orthanc tells of its content besides DICOMweb: whether anything changed, and which series there are.
+
+Both take milliseconds however much it holds, where DICOMweb's list of some thousand series takes seconds.
+And it deletes a series, which DICOMweb itself cannot.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from dicomweb_client import DICOMwebClient
+
+logger = logging.getLogger(__name__)
+
+_DICOMWEB = "/dicom-web"
+_NOT_HERE = (400, 401, 403, 404, 405)
+
+_MOST_CHANGES = 500  # that are looked through for one that matters
+# Orthanc itself looks for what matters since 1.12.5: after some thousand arrivals it has news of each for many minutes.
+_NEW_SERIES = "&type=NewSeries"
+# No series comes or goes by them: that one is complete, and what Orthanc's DICOMweb then puts aside of it.
+_NOTHING_NEW = {"StablePatient", "StableStudy", "StableSeries", "UpdatedAttachment", "UpdatedMetadata"}
+
+
+@dataclass(frozen=True)
+class State:
+    """The number of the last change and of the series, and whether series came or went since the state before."""
+
+    last: int
+    series: int
+    changed: bool = True
+
+
+class Orthanc:
+    """The DICOMweb server's other interface; anything but Orthanc has none.
+
+    Args:
+        client: of the DICOMweb server.
+
+    """
+
+    def __init__(self, client: DICOMwebClient) -> None:
+        self._session: requests.Session = client._session
+        root, dicomweb, rest = str(client.base_url).rstrip("/").rpartition(_DICOMWEB)
+        self._root = root if dicomweb and not rest else ""
+        self._kinds = _NEW_SERIES
+
+    def state(self, before: State | None) -> State | None:
+        """Where it is now; None where the server cannot say.
+
+        The numbers of changes only rise, but those of a deleted series are taken back; its count says that it went.
+
+        Raises:
+            requests.RequestException: it does not answer.
+
+        """
+        statistics: Any = self._ask("/statistics")
+        try:
+            series = int(statistics["CountSeries"])
+            if before and before.series == series and (last := self._quiet_since(before.last)):
+                return State(last, series, changed=False)
+            newest: Any = self._ask("/changes?last")
+            return State(int(newest["Last"]), series)
+        except (KeyError, TypeError):
+            self._root = ""  # no Orthanc, or one that keeps this to itself
+            return None
+
+    def _quiet_since(self, last: int) -> int | None:
+        """The number of the last change, if none since then matters."""
+        changes: Any = self._ask(f"/changes?since={last}&limit={_MOST_CHANGES}{self._kinds}")
+        if changes is None:  # its database cannot tell kinds apart, as Debian's PostgreSQL plugin 5.0 cannot
+            self._kinds = ""
+            return None
+        kinds = {change["ChangeType"] for change in changes["Changes"]}
+        return int(changes["Last"]) if changes["Done"] and kinds <= _NOTHING_NEW else None
+
+    def series(self) -> set[str] | None:
+        """Orthanc's names of all its series; None where it keeps them to itself."""
+        names = self._ask("/series")
+        return None if names is None else set(names)
+
+    def describe(self, name: str) -> dict[str, str]:
+        """The main attributes of one series; empty where it is gone."""
+        return (self._ask(f"/series/{name}") or {}).get("MainDicomTags", {})
+
+    def _ask(self, path: str) -> Any:
+        if not self._root:
+            return None
+        answer = self._session.get(self._root + path)
+        if answer.status_code in _NOT_HERE:
+            return None
+        answer.raise_for_status()
+        try:
+            return answer.json()
+        except requests.JSONDecodeError:
+            return None
+
+
+def name_of(patient_id: str, study_uid: str, series_uid: str) -> str:
+    """Orthanc's name of a series; another one where the patient's id is not ASCII."""
+    digest = hashlib.sha1(f"{patient_id}|{study_uid}|{series_uid}".encode(), usedforsecurity=False).hexdigest()
+    return "-".join(digest[start : start + 8] for start in range(0, 40, 8))
+
+
+def delete_series(session: requests.Session, dicomweb_url: str, uid: str) -> bool:
+    """Delete one series.
+
+    Args:
+        session: with the login of the DICOMweb server.
+        dicomweb_url: of that server.
+        uid: of the series.
+
+    Returns:
+        Whether the series is gone; False where the server is no Orthanc, or does not allow it.
+
+    """
+    if not dicomweb_url.rstrip("/").endswith(_DICOMWEB):
+        return False
+    root = dicomweb_url.rstrip("/").removesuffix(_DICOMWEB)
+    found = session.post(f"{root}/tools/lookup", data=uid)
+    if not found.ok:
+        return False
+    for resource in found.json():
+        if resource["Type"] == "Series" and not session.delete(f"{root}{resource['Path']}").ok:
+            logger.warning(f"The DICOMweb server keeps {uid}, which was replaced or deleted")
+            return False
+    return True

@@ -1,0 +1,172 @@
+"""What the DICOMweb server holds: image series and the SEG series that label them.
+
+Upstream keeps both lists for two hours and asks for the metadata of every SEG series each time
+(monailabel 0.8.5, datastore/dicom.py:129-168). Here a list is a few seconds old at most. Of Orthanc, only the series
+that came and went are asked about; any other server is asked for both lists. A SEG series, which never changes, is
+asked about once, or not at all: the list itself says of ours what they belong to.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dicomweb_client import DICOMwebClient
+
+from label_server.dicomweb import series
+from label_server.dicomweb.orthanc import Orthanc, State, name_of
+from label_server.dicomweb.series import (
+    IMAGE_FIELDS,
+    LABEL_FIELDS,
+    MANUFACTURER,
+    ImageSeries,
+    LabelSeries,
+    referenced,
+    text,
+)
+
+_LABELS = {"Modality": "SEG"}
+_ENTRIES = 100  # of a whole list: they take Orthanc as long as a question for one series
+
+_Listed = Mapping[str, Any]  # an entry of a list, in DICOM's JSON
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """By series UID."""
+
+    images: dict[str, ImageSeries] = field(default_factory=dict)
+    labels: dict[str, LabelSeries] = field(default_factory=dict)
+
+    def newest(self) -> dict[str, LabelSeries]:
+        """The newest label of each image, by image series UID."""
+        ordered = sorted(self.labels.values(), key=lambda label: label.created)
+        return {label.image_uid: label for label in ordered if label.image_uid in self.images}
+
+
+class SeriesIndex:
+    """Both lists; what is older than `max_age` seconds is looked at again, or what it was told to forget.
+
+    Args:
+        client: of the DICOMweb server.
+        image_filter: DICOM attributes that a series must match to be an image.
+        max_age: in seconds.
+
+    """
+
+    def __init__(self, client: DICOMwebClient, image_filter: Mapping[str, Any], max_age: float) -> None:
+        self._client = client
+        self._orthanc = Orthanc(client)
+        self._filter = dict(image_filter)
+        self._max_age = max_age
+        self._lists = _Lists()
+        self._newest: dict[str, LabelSeries] = {}
+        self._state: State | None = None
+        # The series' UID by Orthanc's name; "" of one that no list had.
+        self._names: dict[str, str] = {}
+        self._looked = -math.inf
+        self._lock = threading.Lock()
+
+    def images(self) -> list[str]:
+        """Series UIDs of the images that match the filter."""
+        return list(self._current().images)
+
+    def labels(self) -> dict[str, LabelSeries]:
+        """The newest SEG series of each image series that matches the filter, by image series UID."""
+        self._current()
+        return self._newest
+
+    def labels_of(self, image_uid: str) -> list[LabelSeries]:
+        """Every SEG series of one image series, the newest last."""
+        found = [label for label in self._current().labels.values() if label.image_uid == image_uid]
+        return sorted(found, key=lambda label: label.created)
+
+    def image(self, uid: str) -> ImageSeries | None:
+        """What is known of one image series; the server is asked where the list does not have it."""
+        return self._current().images.get(uid) or self.look_up(uid)
+
+    def look_up(self, uid: str) -> ImageSeries | None:
+        """What the server says of one image series now: it may still be arriving."""
+        found = [series.image(listed) for listed in self._search({"SeriesInstanceUID": uid}, IMAGE_FIELDS)]
+        return next((each for each in found if each.uid == uid), None)
+
+    def forget(self) -> None:
+        """The next question goes to the server."""
+        self._looked = -math.inf
+
+    def _current(self) -> _Lists:
+        with self._lock:
+            started = time.monotonic()
+            if started - self._looked > self._max_age:
+                # Before the lists are read: what is changed meanwhile is found the next time.
+                state = self._orthanc.state(self._state)
+                if state is None or state.changed:
+                    lists = self._follow() if state else self._read()
+                    if lists is not self._lists:
+                        self._lists, self._newest = lists, lists.newest()
+                self._state = state
+                self._looked = started
+            return self._lists
+
+    def _follow(self) -> _Lists:
+        """The lists, less what has gone from Orthanc and with what has come."""
+        there = self._orthanc.series()
+        if there is None:
+            return self._read()
+        new, gone = there - self._names.keys(), self._names.keys() - there
+        if len(new) * _ENTRIES > len(there) or not all(self._names[name] for name in gone):
+            lists = self._read()
+            self._names = dict.fromkeys(there, "") | {name: self._names[name] for name in there & self._names.keys()}
+            return lists
+        lists = _Lists(dict(self._lists.images), dict(self._lists.labels)) if new or gone else self._lists
+        for name in gone:
+            uid = self._names.pop(name)
+            lists.images.pop(uid, None)
+            lists.labels.pop(uid, None)
+        for name in new:
+            self._add(lists, name)
+        return lists
+
+    def _read(self) -> _Lists:
+        """Both lists, from nothing."""
+        images, labels = self._search(self._filter, IMAGE_FIELDS), self._search(_LABELS, LABEL_FIELDS)
+        self._names = {_name(listed): text(listed, "SeriesInstanceUID") for listed in (*images, *labels)}
+        lists = _Lists()
+        self._enter(lists, images, labels)
+        return lists
+
+    def _add(self, lists: _Lists, name: str) -> None:
+        """One series, into the list that it belongs to, if any."""
+        attributes = self._orthanc.describe(name)
+        if uid := attributes.get("SeriesInstanceUID"):
+            one = {"SeriesInstanceUID": uid}
+            is_label = attributes.get("Modality") == _LABELS["Modality"]
+            labels = self._search(one, LABEL_FIELDS) if is_label else []
+            self._enter(lists, self._search(self._filter | one, IMAGE_FIELDS), labels)
+            self._names[name] = uid
+
+    def _enter(self, lists: _Lists, images: Sequence[_Listed], labels: Sequence[_Listed]) -> None:
+        lists.images.update({each.uid: each for each in map(series.image, images)})
+        for listed in labels:
+            uid = text(listed, "SeriesInstanceUID")
+            lists.labels[uid] = self._lists.labels.get(uid) or self._label(listed)
+
+    def _search(self, filters: Mapping[str, Any], fields: Sequence[str]) -> list[_Listed]:
+        return list(self._client.search_for_series(search_filters=dict(filters), fields=list(fields)))
+
+    def _label(self, listed: _Listed) -> LabelSeries:
+        study_uid, uid = text(listed, "StudyInstanceUID"), text(listed, "SeriesInstanceUID")
+        own = text(listed, "Manufacturer") == MANUFACTURER
+        image_uid = referenced(listed, "RelatedSeriesSequence") if own else ""
+        if not image_uid:  # by other software, or on a server that does not list it
+            listed = self._client.retrieve_series_metadata(study_uid, uid)[0]
+            own = text(listed, "Manufacturer") == MANUFACTURER
+            image_uid = referenced(listed, "ReferencedSeriesSequence")
+        created = text(listed, "ContentDate") + text(listed, "ContentTime")
+        return LabelSeries(uid, study_uid, image_uid, created, own, text(listed, "ContentCreatorName"))
+
+
+def _name(listed: _Listed) -> str:
+    return name_of(*(text(listed, each) for each in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")))

@@ -1,0 +1,1 @@
+"""Models as files: weights, where they came from, archives of them, and their trainings."""

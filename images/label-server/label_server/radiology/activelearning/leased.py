@@ -1,0 +1,102 @@
+"""Which image an annotator gets next: upstream's strategies, among what nobody else works on.
+
+The one after it is chosen as well and fetched ahead. It is kept to only when the present one has been labelled: who
+asks again before that gets what the strategy says.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.strategy import Strategy
+
+from label_server import users
+from label_server.datastore.filtered import DatastoreView
+from label_server.radiology.activelearning.leases import Leases
+from label_server.radiology.activelearning.prefetch import Prefetch
+
+
+class RandomStrategy(Strategy):
+    """By lot; what was offered long ago is likelier to be offered again.
+
+    Upstream's fails where every image was offered within the second: its weights add up to nothing
+    (monailabel 0.8.5, tasks/activelearning/random.py:49).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("Random Strategy")
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
+        """Choose an unlabelled image; None where there is none."""
+        images = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
+        if not images:
+            return None
+        offered = [datastore.get_image_info(image).get("strategy", {}).get(request["strategy"], {}) for image in images]
+        weights = [max(1, int(time.time()) - int(info.get("ts", 0))) for info in offered]
+        (chosen,) = random.choices(range(len(images)), weights)  # noqa: S311, nothing is kept secret by it
+        return {"id": images[chosen], "weight": weights[chosen]}
+
+
+class LeasedStrategy(Strategy):
+    """A strategy that chooses among what nobody else has.
+
+    Args:
+        strategy: the one that chooses.
+        leases: of all strategies.
+        prefetch: of all strategies.
+
+    """
+
+    def __init__(self, strategy: Strategy, leases: Leases, prefetch: Prefetch) -> None:
+        super().__init__(strategy.description)
+        self._strategy = strategy
+        self._leases = leases
+        self._prefetch = prefetch
+        self._plans: dict[str, _Plan] = {}
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
+        """Choose an image and lend it to the user, or to the client where several share a token."""
+        owner = f"{users.current.get().name}/{request.get('client_id') or ''}"
+        with self._leases.lock:
+            free = _Without(datastore, self._leases.of_others(owner))
+            chosen = self._planned(owner, free) or self._strategy(request, free)
+            if chosen and chosen.get("id"):
+                self._leases.take(chosen["id"], owner)
+                self._prefetch.want(owner, lambda: self._fetch_next(request, datastore, owner, chosen["id"]))
+            return chosen
+
+    def _planned(self, owner: str, free: "_Without") -> dict[str, Any] | None:
+        plan = self._plans.pop(owner, None)
+        unlabelled = set(free.get_unlabeled_images()) if plan else set()
+        return plan.following if plan and plan.image not in unlabelled and plan.following["id"] in unlabelled else None
+
+    def _fetch_next(self, request: dict[str, Any], datastore: Datastore, owner: str, image: str) -> None:
+        with self._leases.lock:
+            following = self._strategy(request, _Without(datastore, self._leases.of_others(owner) | {image}))
+            if not following or not following.get("id"):
+                return
+            self._plans[owner] = _Plan(image, following)
+        datastore.get_image_uri(following["id"])
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What follows an image, once that is labelled."""
+
+    image: str
+    following: dict[str, Any]
+
+
+class _Without(DatastoreView):
+    """A datastore that hides some of its unlabelled images."""
+
+    def __init__(self, datastore: Datastore, hidden: set[str]) -> None:
+        super().__init__(datastore)
+        self._hidden = hidden
+
+    def get_unlabeled_images(self, *arguments: Any, **named: Any) -> Sequence[str]:
+        images = self._datastore.get_unlabeled_images(*arguments, **named)
+        return [image for image in images if image not in self._hidden]

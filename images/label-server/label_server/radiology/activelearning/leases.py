@@ -1,0 +1,61 @@
+"""Samples on loan: what one annotator was given is not given to another for a while.
+
+Upstream gives two annotators the same image whenever it draws so (monailabel 0.8.5, tasks/activelearning/random.py).
+"""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+from labelpod_common import atomic_file
+
+
+class Leases:
+    """Who has which image, and until when; on the volume, so that a restart forgets nothing.
+
+    Args:
+        file: on the workspace volume.
+        seconds: how long an image is on loan.
+
+    """
+
+    def __init__(self, file: Path, seconds: float) -> None:
+        self._file = file
+        self._seconds = seconds
+        self.lock = threading.RLock()
+        try:
+            self._leases: dict[str, tuple[str, float]] = {
+                image: (owner, until) for image, (owner, until) in json.loads(file.read_text()).items()
+            }
+        except (OSError, ValueError, AttributeError, TypeError):
+            self._leases = {}
+
+    def of_others(self, owner: str) -> set[str]:
+        """Images that somebody else has."""
+        now = time.time()
+        with self.lock:
+            return {image for image, (who, until) in self._leases.items() if who != owner and until > now}
+
+    def holder(self, image: str) -> str | None:
+        """Who has an image, if anybody has."""
+        owner, until = self._leases.get(image, ("", 0.0))
+        return owner if until > time.time() else None
+
+    def take(self, image: str, owner: str) -> None:
+        """Lend an image; what the owner had until now is given back."""
+        now = time.time()
+        with self.lock:
+            kept = ((each, lease) for each, lease in self._leases.items() if lease[1] > now and lease[0] != owner)
+            self._leases = dict(kept)
+            self._leases[image] = (owner, now + self._seconds)
+            self._write()
+
+    def end(self, image: str) -> None:
+        """The image was labelled."""
+        with self.lock:
+            if self._leases.pop(image, None):
+                self._write()
+
+    def _write(self) -> None:
+        atomic_file.write(self._file, json.dumps(self._leases).encode())

@@ -1,0 +1,181 @@
+"""Everything that must be right before the server starts; each problem is one line and exit code 1.
+
+Run by start_server. Light on imports: a wrong label name must not take ten seconds to be refused.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from label_server import users
+from label_server.dicomweb import probe
+from label_server.models import pretrained
+from label_server.paths import SAMPLE_APPS
+from label_server.pod import state
+from labelpod_common import labels
+
+OWN_APP = Path(__file__).with_name("main.py")
+
+
+class NotReady(Exception):
+    """Why the server does not start, in one line."""
+
+
+def check_names(app: str, models: list[str]) -> None:
+    """Refuse unknown apps, labels and models before anything is loaded.
+
+    Raises:
+        NotReady: with what there is instead.
+
+    """
+    if not (SAMPLE_APPS / app / "main.py").exists():
+        raise NotReady(f"APP: there is no app {app!r}")
+    try:
+        labels.parse(os.environ["LABELS"])
+    except ValueError as error:
+        raise NotReady(f"LABELS: {error}") from None
+    known = [path.stem for path in sorted((SAMPLE_APPS / app / "lib" / "configs").glob("[!_]*.py"))]
+    if app != "radiology":
+        return
+    for name in models:
+        if name not in (*known, "sam2"):
+            raise NotReady(f"MODELS: there is no model {name!r}; there are: {', '.join(known)}, sam2")
+    if not set(models) - {"sam2"}:
+        raise NotReady("MODELS: sam2 needs another model beside it")
+
+
+def check_door() -> None:
+    """Refuse to be reached by others while nobody needs a token.
+
+    Raises:
+        NotReady: with what to set.
+
+    """
+    try:
+        known = users.from_environment().all()
+    except OSError as error:
+        raise NotReady(f"LABEL_SERVER_TOKEN_FILE cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise NotReady(str(error)) from None
+    listen = os.environ.get("LISTEN", "")
+    if not known and listen not in users.LOOPBACK:
+        raise NotReady(
+            f"anybody could reach the server at {listen or 'every address'} and nobody would need a token: "
+            "set LABEL_SERVER_TOKEN, or LISTEN=127.0.0.1"
+        )
+
+
+def lay_out(workspace: Path, app: str) -> Path:
+    """Make the app folder on the volume: our main.py, and the sample app's files where it has more.
+
+    Returns:
+        The app folder, which holds the models and logs of earlier starts.
+
+    """
+    folder = workspace / app
+    main = folder / "main.py"
+    try:
+        (folder / "model").mkdir(parents=True, exist_ok=True)
+        main.unlink(missing_ok=True)
+        main.symlink_to(OWN_APP)
+    except OSError as error:
+        raise NotReady(f"the workspace cannot be written: {error}") from None
+    # What a killed server left of its downloads.
+    for incoming in workspace.glob("cache/*/.incoming"):
+        shutil.rmtree(incoming, ignore_errors=True)
+    return folder
+
+
+def wait_for_dicomweb(url: str, seconds: float) -> None:
+    """Wait until the DICOMweb server accepts the login, not merely until its port opens.
+
+    Raises:
+        NotReady: what it answered last, after `seconds` by the clock.
+
+    """
+    user, password = os.environ.get("DICOMWEB_USERNAME", ""), os.environ.get("DICOMWEB_PASSWORD", "")
+    deadline = time.monotonic() + seconds
+    while problem := probe.problem(url, user, password, max(1.0, min(10.0, deadline - time.monotonic()))):
+        if time.monotonic() > deadline:
+            raise NotReady(f"the DICOMweb server {url} is not ready after {seconds:g} s: {problem}")
+        time.sleep(max(0.0, min(0.3, deadline - time.monotonic())))
+
+
+def fetch_weights(folder: Path, models: list[str], seconds: float) -> None:
+    """Put the image's own weights in place and fetch the missing ones; what cannot be had is said."""
+    baked = Path(os.environ["WEIGHTS"])
+    for file in baked.glob("*.*") if baked.is_dir() else ():
+        if not (folder / file.name).exists():
+            # Never half a file under the name that the server loads.
+            part = folder / f"{file.name}.part"
+            shutil.copy2(file, part)
+            part.replace(folder / file.name)
+    if seconds > 0:
+        for line in pretrained.fetch(models, folder, seconds):
+            print(f"start_server: the model starts untrained, {line}", flush=True)
+
+
+def fetch_bundles(folder: Path, bundles: list[str], seconds: float) -> None:
+    """Download the MONAI bundles that are not there; upstream does so without a time limit, or ends."""
+    for name in bundles:
+        if (folder / name).is_dir() or seconds <= 0:
+            continue
+        plain, _, version = name.partition("_v")
+        command = [sys.executable, "-m", "monai.bundle", "download", "--name", plain]
+        command += ["--version", version] if version else []
+        problem = ""
+        with tempfile.TemporaryDirectory(dir=folder) as draft:
+            try:
+                subprocess.run(
+                    [*command, "--bundle_dir", draft], timeout=seconds, check=True, capture_output=True, text=True
+                )
+                Path(draft, plain).rename(folder / name)
+            except subprocess.TimeoutExpired:
+                problem = f"not downloaded within {seconds:g} s"
+            except (subprocess.CalledProcessError, OSError) as error:
+                problem = ((getattr(error, "stderr", "") or "").strip() or str(error)).splitlines()[-1]
+        if problem:
+            print(f"start_server: bundle {name} is left out: {problem}", flush=True)
+
+
+def main() -> None:
+    """Check, lay out, wait, fetch, in the order of what can be refused soonest."""
+    app, studies = os.environ["APP"], os.environ["STUDIES"]
+    models, bundles = _names("MODELS"), _names("BUNDLES")
+    weights_wait, studies_wait = _seconds("WEIGHTS_WAIT"), _seconds("STUDIES_WAIT")
+    check_names(app, models)
+    check_door()
+    folder = lay_out(Path(os.environ["WORKSPACE"]), app)
+    if app == "radiology":
+        fetch_weights(folder / "model", models, weights_wait)
+    if app != "pathology":
+        fetch_bundles(folder / "model", bundles, weights_wait)
+    if state.rented():
+        return  # the studies come later, see waiting.py
+    if studies.startswith(("http://", "https://")):
+        wait_for_dicomweb(studies.rstrip("/"), studies_wait)
+    elif not Path(studies).is_dir():
+        raise NotReady(f"STUDIES: the folder {studies} is not there")
+
+
+def _names(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ[variable].split(",") if name.strip()]
+
+
+def _seconds(variable: str) -> float:
+    text = os.environ[variable]
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]*)?", text):
+        raise NotReady(f"{variable}: {text!r} is not a number of seconds")
+    return float(text)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (NotReady, OSError) as error:
+        sys.exit(f"start_server: {error}")

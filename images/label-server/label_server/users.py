@@ -1,0 +1,109 @@
+"""Who may use the server: access tokens, and the user and role that each stands for."""
+
+import hmac
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from labelpod_common import users_file
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Role(IntEnum):
+    """What a user may do; each role includes the ones before it."""
+
+    ANNOTATOR = 1
+    REVIEWER = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True)
+class User:
+    """A person or program with a token."""
+
+    name: str
+    role: Role
+
+
+# The user whose request is being answered, in the gate as well as in the threads that work for it.
+# Outside of requests, as in a training, it is the server itself.
+_SERVER = User("server", Role.ADMIN)
+current: ContextVar[User] = ContextVar("current", default=_SERVER)
+
+
+class Users:
+    """The users of a file that may change at any time, and the one whose token came with the environment.
+
+    Args:
+        file: JSON, `{"users": [{"name", "role", "sha256"}]}`; it need not exist.
+        digest: of the token of the user `admin`; "" for none.
+
+    """
+
+    def __init__(self, file: Path, digest: str) -> None:
+        self._file = file
+        self._own = {digest: User(users_file.ADMIN, Role.ADMIN)} if digest else {}
+        self._users: dict[str, User] = {}
+        self._version: tuple[int, int] | None = None
+        self._looked_at = float("-inf")
+        self._lock = threading.Lock()
+
+    def find(self, token: str) -> User | None:
+        """The token's user; every digest is compared, so that time tells nothing."""
+        digest, found = users_file.digest(token), None
+        for known, user in self.all().items():
+            if hmac.compare_digest(known, digest):
+                found = user
+        return found
+
+    def all(self) -> dict[str, User]:
+        """Users by the digest of their token."""
+        with self._lock:
+            if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+                self._looked_at = time.monotonic()
+                self._read()
+            return self._users | self._own
+
+    def _read(self) -> None:
+        try:
+            status = self._file.stat()
+            version = (status.st_mtime_ns, status.st_ino)
+            if version == self._version:
+                return
+            entries = users_file.parse(self._file.read_text(encoding="utf-8"))
+            self._users = {each["sha256"]: User(each["name"], Role[each["role"].upper()]) for each in entries}
+            self._version = version
+        except FileNotFoundError:
+            self._users, self._version = {}, None
+        except (OSError, ValueError) as error:
+            # Nobody is let in by a file that cannot be understood.
+            logger.error(f"the users' file cannot be read: {type(error).__name__}")
+            self._users, self._version = {}, None
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> Users:
+    """The users that USERS_FILE, LABEL_SERVER_TOKEN, its _FILE and its _SHA256 name.
+
+    Raises:
+        ValueError: the digest is none.
+
+    """
+    token = environ.get("LABEL_SERVER_TOKEN", "")
+    if not token and (path := environ.get("LABEL_SERVER_TOKEN_FILE")):
+        token = Path(path).read_text(encoding="utf-8").strip()
+    # A rented machine need not know the token to tell it from others.
+    digest = users_file.digest(token) if token else environ.get("LABEL_SERVER_TOKEN_SHA256", "")
+    if digest and not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError("LABEL_SERVER_TOKEN_SHA256 is not a SHA-256 digest in hexadecimal")
+    return Users(Path(environ.get("USERS_FILE", "/run/users/users.json")), digest)

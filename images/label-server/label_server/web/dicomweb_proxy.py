@@ -1,0 +1,100 @@
+"""The viewer's way to the DICOMweb server, with the server's login.
+
+Upstream's proxy drops the query string, waits for ever and passes any path on, so that every resource of
+Orthanc can be reached through it (monailabel 0.8.5, endpoints/proxy.py:49-95).
+"""
+
+import logging
+import re
+import ssl
+from collections.abc import AsyncIterator
+from functools import cache
+
+import httpx
+from monailabel.config import settings
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from label_server.dicomweb import trust
+
+logger = logging.getLogger(__name__)
+# It says whole URLs, and with them what a user searches for.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+# DICOMweb's own resources: studies, series and instances, by UID, and what hangs below them.
+_UID = r"[0-9.]{1,64}"
+_BELOW = r"(?:/(?:metadata|rendered|thumbnail|bulk/[A-Za-z0-9/_.-]*|frames/[0-9,]+(?:/rendered)?))?"
+_READ = re.compile(
+    rf"(?:studies|series|instances)/?|studies/{_UID}(?:{_BELOW}|/(?:series|instances)"
+    rf"|/series/{_UID}(?:{_BELOW}|/instances|/instances/{_UID}{_BELOW}))"
+)
+_STORE = re.compile(rf"studies/?(?:{_UID})?")
+_REQUEST_HEADERS = ("accept", "content-type", "range")
+_RESPONSE_HEADERS = ("content-type", "content-length", "content-encoding", "content-range")
+_TIMEOUT = httpx.Timeout(30.0, connect=3.0)
+
+
+def allowed(method: str, path: str) -> bool:
+    """Whether a decoded path below the DICOMweb root is one that viewers need.
+
+    `path` has no leading slash; anything with `..` is refused.
+    """
+    pattern = _STORE if method == "POST" else _READ
+    return ".." not in path and pattern.fullmatch(path) is not None
+
+
+def client(timeout: httpx.Timeout) -> httpx.AsyncClient:
+    """A client with the server's login."""
+    login = (settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD)
+    return httpx.AsyncClient(auth=login if all(login) else None, timeout=timeout, verify=_trust())
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Made once: reading the authorities takes longer than most of a viewer's requests."""
+    return trust.context() or httpx.create_ssl_context()
+
+
+async def _forward(request: Request) -> Response:
+    path = request.path_params["path"]
+    if not allowed(request.method, path):
+        return JSONResponse({"detail": "Not a DICOMweb resource"}, 404)
+    upstream = client(_TIMEOUT)
+    url = httpx.URL(f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/{path}").copy_with(
+        query=request.url.query.encode() or None
+    )
+    headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
+    content = request.stream() if request.method == "POST" else None
+    try:
+        answer = await upstream.send(
+            upstream.build_request(request.method, url, headers=headers, content=content), stream=True
+        )
+    except httpx.HTTPError as error:
+        await upstream.aclose()
+        logger.warning(f"DICOMweb proxy: {type(error).__name__}")
+        return JSONResponse({"detail": "The DICOMweb server does not answer"}, 503, {"Retry-After": "5"})
+
+    async def close() -> None:
+        await answer.aclose()
+        await upstream.aclose()
+
+    return StreamingResponse(
+        _raw(answer),
+        answer.status_code,
+        {name: answer.headers[name] for name in _RESPONSE_HEADERS if name in answer.headers},
+        background=BackgroundTask(close),
+    )
+
+
+async def _raw(answer: httpx.Response) -> AsyncIterator[bytes]:
+    async for piece in answer.aiter_raw():
+        yield piece
+
+
+routes = [
+    Route("/wado/{path:path}", _forward, methods=["GET", "POST"]),
+    Route("/qido/{path:path}", _forward, methods=["GET"]),
+    Route("/stow/{path:path}", _forward, methods=["POST"]),
+]

@@ -1,0 +1,84 @@
+"""What is answered when something is wrong: a status that fits and one sentence, instead of upstream's bare 500."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import requests
+from monailabel.interfaces.exception import (
+    ImageNotFoundException,
+    LabelNotFoundException,
+    MONAILabelError,
+    MONAILabelException,
+)
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from label_server.datastore.dicom_seg import LabelError
+from label_server.datastore.image_cache import IncompleteSeries
+from label_server.errors import Refused
+from label_server.web.worker_pools import Busy
+
+logger = logging.getLogger(__name__)
+
+
+def _answer(status: int, detail: str, **headers: str) -> Response:
+    logger.warning(f"{status}: {detail}")
+    return JSONResponse({"detail": detail}, status, headers or None)
+
+
+async def _http(request: Request, error: Any) -> Response:
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return _answer(400, f"Refused: {error}")
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return _answer(404, getattr(error, "msg", str(error)))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    invalid = getattr(error, "error", None) == MONAILabelError.INVALID_INPUT
+    return _answer(400 if invalid else 500, getattr(error, "msg", str(error)))
+
+
+async def _bad_label(request: Request, error: Exception) -> Response:
+    return _answer(422, f"The label was not saved: {error}")
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    return _answer(503, "Too many inferences wait already", **{"Retry-After": "5"})
+
+
+async def _dicomweb_away(request: Request, error: Exception) -> Response:
+    # The class alone: requests puts the URL, and with it a user's query, into its messages.
+    return _answer(503, f"The DICOMweb server does not answer ({type(error).__name__})", **{"Retry-After": "5"})
+
+
+async def _dicomweb_refused(request: Request, error: Exception) -> Response:
+    answer = getattr(error, "response", None)
+    status = answer.status_code if answer is not None else "an error"
+    return _answer(502, f"The DICOMweb server answered {status}")
+
+
+async def _incomplete(request: Request, error: Exception) -> Response:
+    return _answer(503, str(error), **{"Retry-After": "5"})
+
+
+HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    HTTPException: _http,
+    Refused: _refused,
+    ImageNotFoundException: _not_found,
+    LabelNotFoundException: _not_found,
+    MONAILabelException: _failed,
+    LabelError: _bad_label,
+    Busy: _busy,
+    IncompleteSeries: _incomplete,
+    requests.ConnectionError: _dicomweb_away,
+    requests.Timeout: _dicomweb_away,
+    requests.exceptions.ChunkedEncodingError: _dicomweb_away,  # in the middle of a series
+    requests.HTTPError: _dicomweb_refused,
+}

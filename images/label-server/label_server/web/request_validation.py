@@ -1,0 +1,205 @@
+"""What a request may say: names, parameters and uploads that cannot reach beyond what they are meant for.
+
+Upstream puts names into paths, lets parameters replace the image by any file of the server, and hands
+parameters to MONAI's configuration parser, which evaluates them (monailabel 0.8.5, datastore/local.py:434,
+endpoints/infer.py:160, tasks/infer/bundle.py:188). Values are looked at as they are and as decoded again and
+again, whoever sends them.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from fastapi import UploadFile
+from monailabel.interfaces.utils.app import app_instance
+
+from label_server.errors import Refused
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PARENT = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
+# Absolute paths of any system, home folders, URLs, and what MONAI's configuration parser evaluates.
+_PLACE = re.compile(r"^\s*(?:[/\\~]|[A-Za-z]:[/\\]|[$@%])|://")
+_KEY = re.compile(r"(?!_)[^\x00-\x1f\x7f/\\$@%#]{1,128}")
+_EXTENSION = re.compile(r"(?:\.[A-Za-z0-9]{1,8}){1,3}")
+# What the server itself decides; a client that names it means a file of the server.
+_SERVERS_OWN = frozenset(
+    {"image", "image_path", "images", "session", "file", "path", "bundle_path", "label_path", "result_path"}
+    | {"output_path", "train_ds", "val_ds", "tracking_uri", "datalist", "image_cached", "distributed_url"}
+)
+_DEPTH = 16
+
+
+def path(raw: str) -> None:
+    """Refuse a request path that could mean another one than it says.
+
+    Args:
+        raw: as it came, still encoded.
+
+    """
+    if re.search(r"%(?:2f|5c|00)", raw, re.IGNORECASE):
+        raise Refused("the path holds an encoded slash")
+    for form in _decoded(raw):
+        if _CONTROL.search(form) or "\\" in form or "//" in form or re.search(r"/\.{1,2}(?:/|$)", form):
+            raise Refused("the path is not in its simplest form")
+
+
+def query(raw: str) -> None:
+    """Refuse a query with a key or value that is no plain name."""
+    for key, value in parse_qsl(raw, keep_blank_values=True):
+        name(key, "a key of the query")
+        name(value, f"{key} in the query" if key.isidentifier() else "the query")
+
+
+def name(value: str, what: str) -> None:
+    """Refuse what is not the plain name of an image, tag, model, session or label."""
+    for form in _decoded(value):
+        if len(form) > 255 or _CONTROL.search(form) or "/" in form or "\\" in form:
+            raise Refused(f"{what} is not a plain name")
+        if form in (".", "..") or form.startswith(("~", "$")):
+            raise Refused(f"{what} is not a plain name")
+
+
+def arguments(given: Mapping[str, Any]) -> None:
+    """Look at every text, parameter and upload among the arguments of an endpoint."""
+    for key, value in given.items():
+        if isinstance(value, str) and key in ("params", "wsi"):
+            parameters(_json(value, key))
+        elif isinstance(value, str) and key == "info":
+            states(_json(value, key))
+        elif isinstance(value, str):
+            name(value, key)
+        elif isinstance(value, dict):
+            parameters(value)
+        elif isinstance(value, UploadFile):
+            upload(value)
+        elif isinstance(value, list):
+            for each in value:
+                upload(each)
+        elif isinstance(value, int) and value < 0:
+            raise Refused(f"{key} is negative")
+
+
+def parameters(value: Mapping[str, Any]) -> None:
+    """Refuse parameters of inferences and other tasks that name places or hold expressions."""
+    for key in value:
+        if key in _SERVERS_OWN and value[key] not in (None, "", False):
+            raise Refused(f"{key} is not for clients to choose")
+    for key in ("label", "label_tag", "model_filename"):
+        if isinstance(value.get(key), str):
+            name(value[key], key)
+    extension = value.get("result_extension")
+    if extension is not None and not (isinstance(extension, str) and _EXTENSION.fullmatch(extension)):
+        raise Refused("result_extension is not an extension")
+    for what, text in _texts(value):
+        for form in _decoded(text):
+            if _PARENT.search(form) or _PLACE.search(form) or "\x00" in form:
+                raise Refused(f"{what} names a place or holds an expression")
+
+
+def states(value: Mapping[str, Any]) -> None:
+    """Refuse label states that are no plain data; comments may say anything."""
+    for _ in _texts(value):
+        pass
+
+
+def training(given: Mapping[str, Any]) -> None:
+    """Refuse training parameters that the trainer does not list, and those that name places.
+
+    Upstream takes any (tasks/train/basic_train.py:392-529): data lists and tracking servers among them.
+    """
+    params = given.get("params") or {}
+    trainers = app_instance()._trainers
+    models = {given["model"]: params} if "model" in given else params
+    for model, wanted in models.items():
+        if model not in trainers:
+            raise Refused("there is no such trainer")
+        if not isinstance(wanted, dict):
+            raise Refused("the parameters of a trainer are not an object")
+        _training_parameters(model, wanted, trainers[model].config())
+
+
+def _training_parameters(model: str, wanted: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    for key, value in wanted.items():
+        if key == "client_id" or (key == "model" and value == model):
+            continue
+        if key not in config:
+            raise Refused("the trainer has no such parameter")
+        default = config[key]
+        if value == default:
+            continue
+        if isinstance(default, list):
+            fits = value in default
+        elif isinstance(default, bool):
+            fits = isinstance(value, bool)
+        elif isinstance(default, int | float):
+            fits = isinstance(value, int | float) and -1 <= value <= 100_000
+        else:
+            pattern = r"all|[0-9](?:,[0-9])*" if key == "gpus" else r"[A-Za-z0-9][\w-]{0,63}"
+            fits = isinstance(value, str) and re.fullmatch(pattern, value) is not None
+        if not fits:
+            raise Refused(f"{key} has a value that the trainer does not offer")
+
+
+def some_image(given: Mapping[str, Any]) -> None:
+    """Refuse an inference on nothing, which upstream takes for a fault of its own."""
+    if not any(given.get(key) for key in ("image", "file", "session_id")):
+        raise Refused("no image is named")
+
+
+def new_image(given: Mapping[str, Any]) -> None:
+    """Refuse an upload under the name of an image that is there: it would replace it."""
+    if given.get("image") and given["image"] in app_instance().datastore().list_images():
+        raise Refused("there is an image of this name")
+
+
+def upload(file: UploadFile) -> None:
+    """Keep the last part of an upload's name alone: Slicer sends the whole path on its own machine."""
+    given = file.filename or ""
+    for form in _decoded(given):
+        if _PARENT.search(form) or _CONTROL.search(form) or len(form) > 1024:
+            raise Refused("the name of an upload is not the name of a file")
+    file.filename = re.split(r"[/\\]", list(_decoded(given))[-1])[-1]
+    extension = "".join(re.findall(r"\.[^.]*", file.filename))
+    if len(file.filename) > 255 or file.filename.startswith("."):
+        raise Refused("the name of an upload is not the name of a file")
+    if re.search(r"[^\w. ()+,=@-]", extension):
+        raise Refused("the extension of an upload is not one")
+
+
+def _json(text: str, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        raise Refused(f"{what} is not JSON") from None
+    if not isinstance(value, dict):
+        raise Refused(f"{what} is not a JSON object")
+    return value
+
+
+def _texts(value: Any, what: str = "the parameters", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Every text in nested data with the key that it stands under; keys are checked on the way."""
+    if depth > _DEPTH:
+        raise Refused("the parameters are nested too deeply")
+    if isinstance(value, str):
+        yield what, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            if not (isinstance(key, str) and _KEY.fullmatch(key)):
+                raise Refused("a key of the parameters is not a plain name")
+            yield from _texts(each, key, depth + 1)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each, what, depth + 1)
+
+
+def _decoded(value: str) -> Iterator[str]:
+    """The value as it is, and as each further decoding makes it."""
+    for _ in range(_DEPTH):
+        yield value
+        again = unquote(value)
+        if again == value:
+            return
+        value = again
+    raise Refused("a value is encoded too often")

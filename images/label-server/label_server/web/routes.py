@@ -1,0 +1,183 @@
+"""Upstream's endpoints that are open, to whom, and where they are worked on; what is not listed is closed.
+
+Closed are `/reload`, which drops all models under a running inference, upstream's own proxy and OHIF routes
+(dicomweb_proxy.py and ohif.py stand in their place), its static files and its pages, which load scripts from
+elsewhere.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+from fastapi.routing import APIRoute
+from monailabel.endpoints import (
+    activelearning,
+    batch_infer,
+    datastore,
+    infer,
+    info,
+    logs,
+    model,
+    scoring,
+    session,
+    train,
+    wsi_infer,
+)
+from monailabel.endpoints.user.auth import User as UpstreamUser
+from monailabel.interfaces.utils.app import app_instance
+from starlette.responses import FileResponse, JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from label_server import users
+from label_server.datastore import training_list
+from label_server.models import training_runs, upload
+from label_server.users import Role
+from label_server.web import downloads, request_validation, worker_pools
+from label_server.web.error_handlers import HANDLERS
+
+_PIECE = 2**20  # of a file that is sent: each takes a thread of its own
+_ROUTERS = (info, model, infer, wsi_infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The role it takes, the worker pool it runs in, and what is checked besides what always is."""
+
+    role: Role
+    pool: worker_pools.WorkerPool = worker_pools.others
+    check: Callable[[dict[str, Any]], None] | None = None
+    among: tuple[str, str] | None = None  # a name in the path, and the app's collection that must have it
+    function: Callable[..., Any] | None = None  # in the place of upstream's
+    fixed: tuple[tuple[str, Any], ...] = ()
+
+
+_ANNOTATOR, _REVIEWER, _ADMIN = Endpoint(Role.ANNOTATOR), Endpoint(Role.REVIEWER), Endpoint(Role.ADMIN)
+_INFER = Endpoint(Role.ANNOTATOR, worker_pools.inference, request_validation.some_image, among=("model", "_infers"))
+_IMAGE = Endpoint(Role.ANNOTATOR, check=request_validation.new_image)
+# In the server's own process a training would run into its next inference.
+_IN_BACKGROUND = (("run_sync", False),)
+_TRAIN = Endpoint(Role.ADMIN, check=request_validation.training, fixed=_IN_BACKGROUND)
+
+ENDPOINTS = {
+    ("GET", "/info/"): _ANNOTATOR,
+    ("POST", "/activelearning/{strategy}"): Endpoint(Role.ANNOTATOR, among=("strategy", "_strategies")),
+    ("POST", "/infer/{model}"): _INFER,
+    ("POST", "/infer/wsi/{model}"): _INFER,
+    ("POST", "/infer/wsi_v2/{model}"): _INFER,
+    ("GET", "/datastore/"): Endpoint(Role.ANNOTATOR, function=training_list.datastore),
+    ("PUT", "/datastore/"): _IMAGE,
+    ("PUT", "/datastore/image"): _IMAGE,
+    ("GET", "/datastore/image"): Endpoint(Role.ANNOTATOR, function=downloads.image),
+    ("HEAD", "/datastore/image"): _ANNOTATOR,
+    ("GET", "/datastore/image/info"): _ANNOTATOR,
+    ("GET", "/datastore/label"): _ANNOTATOR,
+    ("HEAD", "/datastore/label"): _ANNOTATOR,
+    ("PUT", "/datastore/label"): _ANNOTATOR,
+    ("GET", "/datastore/label/info"): _ANNOTATOR,
+    ("GET", "/session/{session_id}"): _ANNOTATOR,
+    ("PUT", "/session/"): _ANNOTATOR,
+    ("DELETE", "/session/{session_id}"): _ANNOTATOR,
+    ("GET", "/train/"): _ANNOTATOR,
+    ("GET", "/scoring/"): _ANNOTATOR,
+    ("GET", "/batch/infer"): _ANNOTATOR,
+    ("PUT", "/datastore/image/info"): _REVIEWER,
+    ("PUT", "/datastore/label/info"): _REVIEWER,
+    ("PUT", "/datastore/updatelabelinfo"): _REVIEWER,
+    ("DELETE", "/datastore/"): _ADMIN,
+    ("DELETE", "/datastore/image"): _ADMIN,
+    ("DELETE", "/datastore/label"): _ADMIN,
+    ("GET", "/datastore/dataset"): _ADMIN,
+    ("POST", "/train/"): _TRAIN,
+    ("POST", "/train/{model}"): _TRAIN,
+    ("DELETE", "/train/"): Endpoint(Role.ADMIN, function=training_runs.stop),
+    ("POST", "/scoring/"): Endpoint(Role.ADMIN, fixed=_IN_BACKGROUND),
+    ("POST", "/scoring/{method}"): Endpoint(Role.ADMIN, among=("method", "_scoring_methods"), fixed=_IN_BACKGROUND),
+    ("DELETE", "/scoring/"): _ADMIN,
+    ("POST", "/batch/infer/{model}"): Endpoint(Role.ADMIN, among=("model", "_infers"), fixed=_IN_BACKGROUND),
+    ("DELETE", "/batch/infer"): _ADMIN,
+    ("GET", "/model/{model}"): _ADMIN,
+    ("GET", "/model/info/{model}"): _ADMIN,
+    ("PUT", "/model/{model}"): Endpoint(Role.ADMIN, function=upload.replace),
+    ("DELETE", "/model/{model}"): _ADMIN,
+    # As text: upstream's page loads its scripts from elsewhere.
+    ("GET", "/logs/"): Endpoint(Role.ADMIN, fixed=(("html", False),)),
+    ("GET", "/logs/gpu"): _ADMIN,
+}
+
+
+class GuardedRoute(APIRoute):
+    """A route that answers 403 to a user without its role, before anything of the body is read."""
+
+    role = Role.ADMIN
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the user pass, or say which role it takes."""
+        if users.current.get().role < self.role:
+            answer = JSONResponse({"detail": f"This takes the role {self.role.name.lower()}"}, 403)
+            await answer(scope, receive, send)
+            return
+        await super().handle(scope, receive, send)
+
+
+def application(title: str) -> FastAPI:
+    """Upstream's endpoints that are open, and their description at /openapi.json."""
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, redirect_slashes=False, exception_handlers=HANDLERS)
+    for route in _upstream():
+        for method in sorted(route.methods):
+            if opened := ENDPOINTS.get((method, route.path)):
+                _add(app, opened, method, route)
+    return app
+
+
+def _upstream() -> Iterable[APIRoute]:
+    for module in _ROUTERS:
+        yield from (route for route in module.router.routes if isinstance(route, APIRoute))
+
+
+def _add(app: FastAPI, opened: Endpoint, method: str, route: APIRoute) -> None:
+    # With and without the slash at the end: a redirect would lose the token in front.
+    for path in sorted({route.path, route.path.rstrip("/")}):
+        guarded = GuardedRoute(
+            path,
+            _checked(opened, opened.function or route.endpoint),
+            methods=[method],
+            name=route.name,
+            summary=route.summary,
+            tags=route.tags,
+            response_model=None,
+            include_in_schema=path == route.path,
+        )
+        guarded.role = opened.role
+        app.router.routes.append(guarded)
+
+
+def _checked(opened: Endpoint, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function without upstream's `user`: its arguments are checked, and it runs in the endpoint's worker pool."""
+    signature = inspect.signature(function)
+    hidden = {"user", *dict(opened.fixed)}
+
+    async def answer(**given: Any) -> Any:
+        request_validation.arguments(given)
+        if opened.among and given[opened.among[0]] not in getattr(app_instance(), opened.among[1]):
+            raise HTTPException(404, f"There is no such {opened.among[0]}")
+        if opened.check:
+            opened.check(given)
+        if "user" in signature.parameters:
+            given["user"] = UpstreamUser(username=users.current.get().name)
+        try:
+            result = await opened.pool.run(function, given | dict(opened.fixed))
+            if isinstance(result, FileResponse):
+                result.chunk_size = _PIECE
+            return result
+        except BaseException:
+            # They remove the upload; FastAPI runs them after a good answer only.
+            if cleaning := given.get("background_tasks"):
+                await cleaning()
+            raise
+
+    answer.__name__ = function.__name__
+    shown = [each for each in signature.parameters.values() if each.name not in hidden]
+    answer.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    return answer
