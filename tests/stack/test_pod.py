@@ -137,7 +137,7 @@ def test_what_runs_has_no_rights_of_root_and_no_key_in_its_environment(pod: Rent
     assert len(workers) == 2 and all(line.startswith("labelpod ") for line in workers)
     environments = docker(
         "exec", "--user", "labelpod", pod.name, "bash", "-c",
-        "for each in $(pgrep -f 'python -m [l]abel_server.(pod.standby|web)'); do tr '\\0' '\\n' </proc/$each/environ; done",
+        "for each in $(pgrep -f '[l]abel_server.(pod.standby|web)'); do tr '\\0' '\\n' </proc/$each/environ; done",
     )  # fmt: skip
     assert "STUDIES=" in environments and POD_KEY not in environments
 

@@ -16,7 +16,7 @@ from labelpod.errors import DeployError
 from labelpod.settings import Settings
 from tests.hostile import HOSTILE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = Path(__file__).with_name("golden")
 DOCKERFILE, SCRIPT, ORTHANC = "label-server.Dockerfile", "start_server.sh", "orthanc.json"
 needs_shellcheck = pytest.mark.skipif(

@@ -13,7 +13,7 @@ import pytest
 from labelpod import render, sources
 from labelpod.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LOGIN = "https://reader:hunter2@packages.example"
 DEBIAN, UBUNTU = {"ID": "debian", "VERSION_CODENAME": "bookworm"}, {"ID": "ubuntu", "VERSION_CODENAME": "noble"}
 

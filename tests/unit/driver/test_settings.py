@@ -10,7 +10,7 @@ from labelpod import settings
 from labelpod.errors import DeployError
 from labelpod.settings import MODELS, Settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SECRET = "hunter2-tr0ub4dor"
 
 

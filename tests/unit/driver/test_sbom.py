@@ -233,4 +233,4 @@ def test_build_lists_the_packages_and_asks_about_them_once_the_images_are_there(
 
 def test_no_other_verb_waits_for_the_library_to_load():
     code = "import sys, labelpod.cli; sys.exit('cyclonedx' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode == 0

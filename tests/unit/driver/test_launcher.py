@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # The venv's Python: pip as told by the file `pip`, and a driver that says how it was called.
 PYTHON = """\
 #!/bin/sh
