@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starts labelpod: makes .venv from the locked packages where it is missing or old, then hands over to labelpod.cli.
+"""Starts labelpod: makes .venv from the locked packages where it is missing or old, then hands over to labelpod.
 
 Standard library only, because this runs before anything is installed.
 """
@@ -29,12 +29,16 @@ def main(arguments: list[str]) -> None:
     if sys.version_info < OLDEST:
         raise CannotStart(f"Python {sys.version.split()[0]} is too old", "run this with Python 3.11, 3.12 or 3.13")
     locks = [ROOT / "requirements.lock"]
-    if "test" in arguments:
+    if _verb(arguments) == "test" and not {"-h", "--help"} & set(arguments):
         locks.append(ROOT / "tests" / "requirements.lock")
     _update(locks, yes="--yes" in arguments)
     python = VENV / "bin" / "python"
     os.chdir(ROOT)
-    os.execv(python, [str(python), "-m", "labelpod.cli", *arguments])
+    os.execv(python, [str(python), "-m", "labelpod", *arguments])
+
+
+def _verb(arguments: list[str]) -> str:
+    return next((word for word in arguments if not word.startswith("-")), "")
 
 
 def _update(locks: list[Path], yes: bool) -> None:
@@ -72,7 +76,7 @@ def _install_venv_module(yes: bool) -> None:
         if input(f"Python's venv module is missing. Run `{' '.join(command)}`? [y/N] ").lower() not in ("y", "yes"):
             raise CannotStart("this Python has no venv module", remedy)
     _say("Installing python3-venv")
-    _run(["apt-get", "update", "-q"], "mend apt's package sources")
+    _run(["apt-get", "update", "-q"], "fix apt's package sources")
     _run(command, remedy)
 
 

@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from bench.stand import Side, Stand
-from labelpod import phantom
+from labelpod.dicom import phantom
 from tests.stack.pacs import Pacs
 
 _CONNECTIONS = 4

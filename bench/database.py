@@ -9,7 +9,7 @@ from bench import data
 from bench.report import Row
 from bench.sizes import Sizes
 from bench.stand import Stand, pacs_of, running, timed
-from labelpod import phantom
+from labelpod.dicom import phantom
 from tests.stack.pacs import Pacs
 
 _SQLITE = {"ORTHANC_DB": "sqlite", "COMPOSE_FILE": "compose.yaml"}

@@ -12,7 +12,7 @@ from bench.report import Row
 from bench.sizes import UPSTREAM_TAG, Sizes
 from bench.stand import Stand, timed
 from bench.starting import relabelled
-from labelpod import sources
+from labelpod.host import package_sources
 from tests.conftest import ROOT
 
 _PIECE = 2**20
@@ -37,12 +37,12 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
 
 def _build() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        secrets = sources.write_secrets(Path(folder), "bookworm")
+        secrets = package_sources.write_secrets(Path(folder), "bookworm")
         command = ["docker", "buildx", "build", "--no-cache", "--load", "--tag", UPSTREAM_TAG]
         command += ["--file", "bench/upstream.Dockerfile", "."]
         for name, path in secrets.items():
             command += ["--secret", f"id={name},src={path}"]
-        for name, value in sources.build_arguments().items():
+        for name, value in package_sources.build_arguments().items():
             command += ["--build-arg", f"{name}={value}"]
         subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
 

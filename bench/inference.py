@@ -11,7 +11,7 @@ from bench import data
 from bench.report import Row, row
 from bench.sizes import Sizes
 from bench.stand import Side, Stand, timed
-from labelpod import phantom
+from labelpod.dicom import phantom
 
 # The same weights for both: neither has any of its own here.
 _WEIGHTS = """

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from labelpod.render import BASE_TAG, LABEL_SERVER_TAG, ORTHANC_TAG
+from labelpod.docker.tags import BASE_TAG, LABEL_SERVER_TAG, ORTHANC_TAG
 
 # Built by bench/image.py.
 UPSTREAM_TAG = "labelpod-bench/upstream:local"

@@ -19,8 +19,9 @@ from rich.progress import (
 )
 
 # Results go to stdout, all else to stderr, so that `--json` can be piped.
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# No markup: passwords and headers may hold brackets.
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def say_command(*words: str) -> None:
@@ -30,7 +31,7 @@ def say_command(*words: str) -> None:
 
 def say(message: str) -> None:
     """One line about what is being done."""
-    err.print(message, markup=False)
+    err.print(message)
 
 
 def clean(value: Any) -> str:
@@ -69,12 +70,17 @@ def progress(description: str, total: float | None = None, in_bytes: bool = Fals
         yield bar
 
 
-def echo_docker(verbose: bool) -> None:
-    """Show the docker commands that change something as they are run; with `verbose` the others too."""
+def verbose(wanted: bool) -> None:
+    """Show the docker commands that change something as they are run; if `wanted` the others too."""
     logger = logging.getLogger("python_on_whales")
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
-    logger.handlers = [_Echo(verbose)]
+    logger.handlers = [_Echo(wanted)]
+
+
+def is_verbose() -> bool:
+    """Whether the user wants to see everything."""
+    return any(isinstance(each, _Echo) and each.verbose for each in logging.getLogger("python_on_whales").handlers)
 
 
 _QUERIES = {"info", "inspect", "container", "ps", "config", "version", "images"}
@@ -84,7 +90,7 @@ _QUERIES |= {"image inspect", "image list", "volume inspect"}
 class _Echo(logging.Handler):
     def __init__(self, verbose: bool) -> None:
         super().__init__()
-        self._verbose = verbose
+        self.verbose = verbose
 
     def emit(self, record: logging.LogRecord) -> None:
         command = record.getMessage().removeprefix("Running command: ")
@@ -92,7 +98,7 @@ class _Echo(logging.Handler):
         if words[:1] == ["compose"]:
             words = _without_options(words[1:])
         query = " ".join(words[:2]) in _QUERIES or (words[:1] and words[0] in _QUERIES)
-        if self._verbose or not query:
+        if self.verbose or not query:
             say_command(command)
 
 

@@ -1,18 +1,29 @@
-"""`up`, `build` and `down` from start to end, in the order: look, ask, then change."""
+"""Brings the stack up and down, from start to end, in the order: look, ask, then change."""
 
 from typing import Literal
 
-from labelpod import credentials, doctor, engine, env_file, gpu, images, machine, migration, settings
+from labelpod import files
+from labelpod.config import env_file, settings
+from labelpod.config.settings import Settings
 from labelpod.console import confirmed, say
+from labelpod.docker.info import docker_info
+from labelpod.docker.stack import Stack
+from labelpod.doctor import examine
 from labelpod.errors import DeployError
-from labelpod.settings import Settings
-from labelpod.stack import ENV_FILE, Stack
+from labelpod.host import docker_install, gpu
+from labelpod.images import build as images
+from labelpod.project import Project
+from labelpod.security import secret_files
+from labelpod.studies import migrate as migration
+
+Device = Literal["cpu", "gpu"] | None
 
 
-def up(device: Literal["cpu", "gpu"] | None, yes: bool) -> Stack:
+def up(project: Project, device: Device, yes: bool) -> Stack:
     """Everything from a bare machine to a healthy stack; what is there already is left alone.
 
     Args:
+        project: the stack's folder.
         device: overrides the setting DEVICE.
         yes: do not ask before installing Docker Engine.
 
@@ -20,78 +31,84 @@ def up(device: Literal["cpu", "gpu"] | None, yes: bool) -> Stack:
         DeployError: something is missing or wrong; nothing was changed unless a build or start had begun.
 
     """
-    stack = _ready(device, yes)
-    migration.guard(stack)
-    stack.up()
+    with files.locked(project.lock):
+        stack = _ready(project, device, yes)
+        migration.guard(stack)
+        stack.up()
     return stack
 
 
-def migrate(yes: bool) -> str:
+def migrate(project: Project, yes: bool) -> str:
     """Bring the studies into the database that the settings name, and start everything; what became of it."""
-    stack = _ready(None, yes)
-    if not migration.pending(stack):
-        return f"Nothing to take over: ORTHANC_DB={stack.values.ORTHANC_DB}, and the other database holds no studies."
-    words = migration.run(stack)
-    stack.up()
+    with files.locked(project.lock):
+        stack = _ready(project, None, yes)
+        if not migration.pending(stack):
+            name = f"LABELPOD_ORTHANC_DB={stack.values.ORTHANC_DB}"
+            return f"Nothing to migrate: {name}, and the other database holds no studies."
+        words = migration.run(stack)
+        stack.up()
     return words
 
 
-def _ready(device: Literal["cpu", "gpu"] | None, yes: bool) -> Stack:
+def build(project: Project, yes: bool) -> None:
+    """Write the settings, get or build the images, start nothing; say what is in them and known against them."""
+    from labelpod.images import advisories, sbom  # here, because no other verb should wait for the SBOM library
+
+    with files.locked(project.lock):
+        values = _configured(project, _prepared(project, None, yes), None)
+        docker = Stack(project, values).docker
+        images.ensure(docker, values, project, ask_buildkit=True)
+        sbom.write(docker, values, project)
+        advisories.check(project)
+
+
+def down(project: Project, volumes: bool, yes: bool) -> None:
+    """Stop and remove the containers; with `volumes` all that they stored as well, after asking."""
+    stack = Stack.load(project)
+    question = f"Delete all studies, labels and trained models of {stack.name}? This cannot be undone."
+    if volumes and not confirmed(question, yes):
+        raise DeployError("nothing was deleted", "python3 deploy.py down --volumes --yes deletes without asking")
+    if not docker_install.answers():
+        raise DeployError("Docker does not answer", "python3 deploy.py doctor")
+    with files.locked(project.lock):
+        stack.down(volumes)
+
+
+def _ready(project: Project, device: Device, yes: bool) -> Stack:
     """Settings, secrets and images are there; nothing is started."""
-    values = _prepared(device, yes)
-    choice = gpu.choose(values.DEVICE, gpu.find(), gpu.runtime_available(machine.docker_info()))
+    values = _prepared(project, device, yes)
+    choice = gpu.choose(values.DEVICE, gpu.find(), gpu.runtime_available(docker_info()))
     say(f"Device: {choice.reason}")
     if choice.warning:
         say(f"Warning: {choice.warning}")
-    values = _configured(values, device)
-    stack = Stack(values, choice.use_gpu)
-    images.ensure(stack.compose, values)
+    values = _configured(project, values, device)
+    stack = Stack(project, values, choice.use_gpu)
+    # What `docker compose` takes by itself is then what this driver starts.
+    env_file.put(project.env_file, "COMPOSE_FILE", ":".join(stack.compose_files))
+    images.ensure(stack.docker, values, project)
     return stack
 
 
-def build(yes: bool) -> None:
-    """Write the settings, get or build the images, start nothing; say what is in them and known against them."""
-    from labelpod import advisories, sbom  # here, because no other verb should wait for the SBOM library to load
-
-    values = _configured(_prepared(None, yes), None)
-    compose = Stack(values).compose
-    images.ensure(compose, values, ask_buildkit=True)
-    sbom.write(compose, values)
-    advisories.check()
-
-
-def down(volumes: bool, yes: bool) -> None:
-    """Stop and remove the containers; with `volumes` all that they stored as well, after asking."""
-    stack = Stack(settings.load(ENV_FILE))
-    name = settings.project(ENV_FILE)
-    question = f"Delete all studies, labels and trained models of {name}? This cannot be undone."
-    if volumes and not confirmed(question, yes):
-        raise DeployError("nothing was deleted", "python3 deploy.py down --volumes --yes deletes without asking")
-    if not engine.answers():
-        raise DeployError("Docker does not answer", "python3 deploy.py doctor")
-    stack.down(volumes)
-
-
-def _prepared(device: Literal["cpu", "gpu"] | None, yes: bool) -> Settings:
+def _prepared(project: Project, device: Device, yes: bool) -> Settings:
     """The settings, on a machine that can run them: an engine answers and nothing stands in the way."""
-    values = _load(device)
-    engine.ensure(yes)
-    if errors := doctor.obstacles(ENV_FILE):
+    values = _load(project, device)
+    docker_install.ensure(yes)
+    if errors := examine.obstacles(project.env_file):
         for finding in errors[1:]:
             say(f"Error: {finding.subject}: {finding.message}\n       {finding.remedy}")
         raise DeployError(f"{errors[0].subject}: {errors[0].message}", errors[0].remedy)
     return values
 
 
-def _configured(values: Settings, device: Literal["cpu", "gpu"] | None) -> Settings:
+def _configured(project: Project, values: Settings, device: Device) -> Settings:
     """The settings with every secret that was missing; `.env` and the containers' secrets are written."""
-    if env_file.ensure(ENV_FILE):
-        say(f"{ENV_FILE.name} written, with passwords made for this machine")
-        values = _load(device)
-    credentials.write(values)
+    if env_file.ensure(project.env_file):
+        say(f"{project.env_file.name} written, with passwords made for this machine")
+        values = _load(project, device)
+    secret_files.write(values, project.secrets)
     return values
 
 
-def _load(device: Literal["cpu", "gpu"] | None) -> Settings:
-    values = settings.load(ENV_FILE)
+def _load(project: Project, device: Device) -> Settings:
+    values = settings.load(project.env_file)
     return values.model_copy(update={"DEVICE": device}) if device else values

@@ -1,10 +1,9 @@
-"""Settings to files: pure, no disk but the templates, no network.
+"""Settings to files. A file depends on the settings that it uses and on no others, so that nothing else restarts.
 
 Values reach a shell script, a Dockerfile or a Python program only through the quoting filters `shell`, `docker` and
 `python`; a name that Jinja does not know is an error (StrictUndefined).
 """
 
-import hashlib
 import json
 import shlex
 from pathlib import Path
@@ -12,35 +11,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from labelpod import atomic
+from labelpod import files
+from labelpod.config.settings import Settings
+from labelpod.docker.tags import BASE_TAG
 from labelpod.errors import DeployError
-from labelpod.settings import Settings, secret_names
+from labelpod.project import Project
 from labelpod_common import __version__
 
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build"
-TEMPLATES = ROOT / "templates"
-# The driver tags whatever source it took under these names, so that compose.yaml needs no choice.
-BASE_TAG = "labelpod/debian:bookworm"
-ORTHANC_TAG = "labelpod/orthanc:local"
-POSTGRES_TAG = "labelpod/postgres:local"
-LABEL_SERVER_TAG = "labelpod/label-server:local"
 WEIGHTS_SECONDS = 120
 _TEMPLATES = ("label-server.Dockerfile", "start_server.sh", "orthanc.json")
 
 
-def service_tags(settings: Settings) -> tuple[str, ...]:
-    """The images that the services of these settings run."""
-    return (ORTHANC_TAG, LABEL_SERVER_TAG, *([POSTGRES_TAG] if settings.postgres else []))
-
-
-def stamp(settings: Settings) -> str:
-    """Short hash of the settings, without the secrets; rendered files carry it."""
-    values = settings.model_dump(exclude=set(secret_names()))
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def render(settings: Settings, templates: Path = TEMPLATES) -> dict[str, str]:
+def render(settings: Settings, templates: Path) -> dict[str, str]:
     """All generated files.
 
     Returns:
@@ -52,7 +34,6 @@ def render(settings: Settings, templates: Path = TEMPLATES) -> dict[str, str]:
     """
     values = {
         "settings": settings.model_copy(update={"STUDIES": settings.STUDIES or settings.own_dicomweb}),
-        "stamp": stamp(settings),
         "base_image": BASE_TAG,
         "version": __version__,
         "weights_seconds": WEIGHTS_SECONDS,
@@ -60,7 +41,7 @@ def render(settings: Settings, templates: Path = TEMPLATES) -> dict[str, str]:
     return {name: text(name, values, templates) for name in _TEMPLATES}
 
 
-def text(name: str, values: dict[str, Any], templates: Path = TEMPLATES) -> str:
+def text(name: str, values: dict[str, Any], templates: Path) -> str:
     """One template with these values.
 
     Raises:
@@ -82,20 +63,16 @@ def text(name: str, values: dict[str, Any], templates: Path = TEMPLATES) -> str:
         raise DeployError(f"template: {error.message}", "restore templates/ from the repository") from error
 
 
-def write(settings: Settings, folder: Path = BUILD) -> list[Path]:
+def write(settings: Settings, project: Project) -> list[Path]:
     """Render into `build/`; a file whose text is the same is not touched.
 
     Returns:
         The files that changed.
 
     """
-    folder.mkdir(exist_ok=True)
-    changed = []
-    for name, text in render(settings).items():
-        path = folder / name
-        if atomic.write(path, text.encode(), 0o644):
-            changed.append(path)
-    return changed
+    files.folder(project.build, 0o755)
+    texts = {project.build / name: text for name, text in render(settings, project.templates).items()}
+    return [path for path, text in texts.items() if files.write(path, text.encode(), 0o644)]
 
 
 def _docker_quote(text: object) -> str:

@@ -2,22 +2,25 @@
 
 from pathlib import Path
 
-from labelpod import addresses, atomic, render
+from labelpod import files, render
+from labelpod.config import addresses
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
-from labelpod.settings import Settings
+from labelpod.project import Project
 
 
-def script(url: str) -> str:
+def script(url: str, project: Project) -> str:
     """The script's text.
 
     Args:
         url: the label server's, with the token of whoever is to use it.
+        project: the folder with the template.
 
     """
-    return render.text("slicer_connect.py", {"url": url})
+    return render.text("slicer_connect.py", {"url": url}, project.templates)
 
 
-def write(values: Settings, path: Path) -> None:
+def write(values: Settings, project: Project, path: Path) -> None:
     """Write the script for admin; the token in it is for its owner's eyes alone.
 
     Raises:
@@ -26,5 +29,5 @@ def write(values: Settings, path: Path) -> None:
     """
     if not values.LABEL_SERVER_TOKEN:
         raise DeployError("there is no label server to connect to yet", "python3 deploy.py up")
-    url = addresses.label_server(values, values.LABEL_SERVER_TOKEN)
-    atomic.write(path, script(url).encode(), 0o600)
+    url = addresses.label_server(values, values.LABEL_SERVER_TOKEN.get_secret_value())
+    files.write(path, script(url, project).encode(), 0o600)

@@ -4,11 +4,11 @@ from typing import Any
 
 from python_on_whales import Container
 
-from labelpod import addresses
+from labelpod.clients.label_server import LabelServer
+from labelpod.config import addresses
+from labelpod.config.settings import Settings
+from labelpod.docker.stack import LABEL_SERVER, Stack
 from labelpod.errors import DeployError
-from labelpod.label_server import LabelServer
-from labelpod.settings import Settings
-from labelpod.stack import LABEL_SERVER, Stack
 from labelpod_common import labels
 
 # Longer than that, and `status` says that the server is busy.
@@ -18,7 +18,7 @@ _INFO_SECONDS = 10
 def collect(stack: Stack) -> dict[str, Any]:
     """The state of the stack; the keys are stable, tests and scripts rely on them."""
     values = stack.values
-    url = addresses.label_server(values, values.LABEL_SERVER_TOKEN)
+    url = addresses.label_server(values, values.LABEL_SERVER_TOKEN.get_secret_value())
     info, problem = _info(values)
     containers = stack.containers()
     running = {name: container.state.status or "" for name, container in containers.items()}
@@ -42,7 +42,7 @@ def collect(stack: Stack) -> dict[str, Any]:
             "url": addresses.orthanc(values),
             "state": running.get("orthanc", "not started"),
             "username": values.ORTHANC_USERNAME,
-            "password": values.ORTHANC_PASSWORD,
+            "password": values.ORTHANC_PASSWORD.get_secret_value(),
             "dicom": addresses.dicom(values),
             "database": values.ORTHANC_DB,
         },

@@ -6,11 +6,11 @@ import subprocess
 import sys
 import time
 
-from labelpod import apt, engine
+from labelpod.config.settings import PREFIX
 from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
-from labelpod.render import ROOT
-from labelpod.settings import Settings
+from labelpod.host import apt, docker_install
+from labelpod.project import Project
 
 # In the order in which they run: what is quick to fail comes first.
 TIERS = {
@@ -30,7 +30,7 @@ _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium"
 }
 
 
-def run(tiers: list[str], yes: bool) -> int:
+def run(project: Project, tiers: list[str], yes: bool) -> int:
     """Run the tiers, all by default.
 
     Returns:
@@ -44,22 +44,22 @@ def run(tiers: list[str], yes: bool) -> int:
     if not _SIDE_BY_SIDE.issuperset(chosen):
         _start_engine(yes)
     started = time.monotonic()
-    code = _pytest([tier for tier in chosen if tier in _SIDE_BY_SIDE], "-n", "auto")
-    code = code or _pytest([tier for tier in chosen if tier not in _SIDE_BY_SIDE])
+    code = _pytest(project, [tier for tier in chosen if tier in _SIDE_BY_SIDE], "-n", "auto")
+    code = code or _pytest(project, [tier for tier in chosen if tier not in _SIDE_BY_SIDE])
     say(f"Tests took {time.monotonic() - started:.0f} s")
     return code
 
 
-def _pytest(tiers: list[str], *options: str) -> int:
+def _pytest(project: Project, tiers: list[str], *options: str) -> int:
     if not tiers:
         return 0
-    command = [sys.executable, "-m", "pytest", *options, *(str(ROOT / "tests" / tier) for tier in tiers)]
-    return subprocess.run(command, cwd=ROOT, env=_clean_environment(), check=False).returncode
+    command = [sys.executable, "-m", "pytest", *options, *(str(project.root / "tests" / tier) for tier in tiers)]
+    return subprocess.run(command, cwd=project.root, env=_clean_environment(), check=False).returncode
 
 
 def _clean_environment() -> dict[str, str]:
     """The user's own settings must not decide what the tests see."""
-    return {key: value for key, value in os.environ.items() if key not in Settings.model_fields}
+    return {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
 
 
 def _install_programs(yes: bool) -> None:
@@ -76,6 +76,6 @@ def _install_programs(yes: bool) -> None:
 
 def _start_engine(yes: bool) -> None:
     try:
-        engine.ensure(yes)
+        docker_install.ensure(yes)
     except DeployError as error:
         say(f"{error.message}: {error.remedy}; the tests that need Docker Engine skip")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from labelpod.settings import Settings
+from labelpod.config.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -52,6 +52,11 @@ def eventually(check, seconds: float, what: str) -> Any:
         time.sleep(0.2)
 
 
+def prefixed(environment: dict[str, str]) -> dict[str, str]:
+    """An environment in which settings have their prefix."""
+    return {PREFIX + name if name in Settings.model_fields else name: value for name, value in environment.items()}
+
+
 @dataclass
 class Clone:
     """A copy of the project, with ports, containers and volumes of its own."""
@@ -74,15 +79,15 @@ class Clone:
         ports = {name: str(free_port()) for name in ("LABEL_SERVER_PORT", "ORTHANC_PORT", "DICOM_PORT")}
         fixed = {"COMPOSE_PROJECT_NAME": project, "DEVICE": "cpu", "WEIGHTS_WAIT": "0"}
         # pytest-docker has put the settings of another clone into this process's environment.
-        own = {key: value for key, value in os.environ.items() if key not in Settings.model_fields}
-        return cls(folder, project, {**own, **ports, **fixed})
+        own = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        return cls(folder, project, own | prefixed(ports | fixed))
 
     def cli(self, *arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run deploy.py as a user does, without a terminal."""
         return subprocess.run(
             [sys.executable, "deploy.py", *arguments],
             cwd=self.root,
-            env=self.environment | environment,
+            env=self.environment | prefixed(environment),
             input=stdin or "",
             capture_output=True,
             text=True,

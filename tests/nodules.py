@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from labelpod.phantom import Nodule
+from labelpod.dicom.phantom import Nodule
 
 
 def balls(image: sitk.Image, nodules: Sequence[Nodule]) -> NDArray[np.uint8]:

@@ -24,7 +24,10 @@ _STATUS_PAGE = "https://uptime.runpod.io says whether RunPod has a problem; the 
 # HTTP status -> what was wrong, and what to do.
 _MEANING = {
     400: ("RunPod cannot do that: {}", "`python3 deploy.py runpod status` shows what there is"),
-    401: ("RunPod does not know the API key: {}", "RUNPOD_API_KEY in .env: a key from RunPod's console, Settings"),
+    401: (
+        "RunPod does not know the API key: {}",
+        "LABELPOD_RUNPOD_API_KEY in .env: a key from RunPod's console, Settings",
+    ),
     402: ("the RunPod account has no balance: {}", "add credit in RunPod's console, Billing"),
     403: ("RunPod does not allow it: {}", "give the API key the permission, or choose another GPU or cloud"),
     404: ("RunPod does not know it: {}", "`python3 deploy.py runpod status` shows what there is"),

@@ -4,9 +4,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from labelpod.runpod import pods, record
+from labelpod.config.settings import Settings
+from labelpod.project import Project
+from labelpod.runpod import ledger, pods
 from labelpod.runpod.client import Client
-from labelpod.settings import Settings
 
 _DAYS = "30"
 
@@ -20,10 +21,10 @@ class Bill:
     hourly: float
 
 
-def bill(client: Client, values: Settings) -> Bill:
+def bill(client: Client, values: Settings, project: Project) -> Bill:
     """The last 30 days of the pods and volumes that this stack has or had."""
     live = pods.of_stack(client, values)
-    known = record.read()
+    known = ledger.read(project.pods_record)
     volumes = {mount["volumeId"] for pod in live for mount in (pod.get("mounts") or {}).get("network") or []}
     volumes |= {pod["volume"] for pod in known.values() if pod.get("volume")}
     days: dict[str, dict[str, float]] = defaultdict(lambda: {"pods": 0.0, "volumes": 0.0})

@@ -1,18 +1,15 @@
 """The SSH key that pods let in: made on first use, for pods alone."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
-from labelpod import atomic
-from labelpod.docker import last_line
+from labelpod import files, process
 from labelpod.errors import DeployError
-from labelpod.users import SECRETS
 
 PRIVATE = "runpod_ssh_key"
 
 
-def public_key(folder: Path = SECRETS) -> str:
+def public_key(folder: Path) -> str:
     """The public half, in OpenSSH's one line.
 
     Raises:
@@ -22,7 +19,7 @@ def public_key(folder: Path = SECRETS) -> str:
     private = folder / PRIVATE
     public = private.with_name(f"{PRIVATE}.pub")
     if not private.exists():
-        atomic.folder(folder, 0o700)
+        files.folder(folder, 0o700)
         _make(private)
     if not public.exists():
         raise DeployError(f"{public} is missing", f"remove {private} as well; the next launch makes both")
@@ -33,6 +30,6 @@ def _make(private: Path) -> None:
     if not shutil.which("ssh-keygen"):
         raise DeployError("ssh-keygen is not installed", "sudo apt-get install openssh-client")
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "labelpod", "-f", str(private)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = process.run(*command)
     if result.returncode != 0:
-        raise DeployError(f"ssh-keygen: {last_line(result.stderr)}", f"look at {private.parent}")
+        raise DeployError(f"ssh-keygen: {process.last_line(result.stderr)}", f"look at {private.parent}")

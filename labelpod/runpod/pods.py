@@ -9,11 +9,11 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.runpod import template
 from labelpod.runpod.catalog import MIN_CUDA, Candidate, Wish
 from labelpod.runpod.client import Client, LostAnswerError, RunPodError
-from labelpod.settings import Settings
 from labelpod_common import users_file
 
 Pod = dict[str, Any]
@@ -46,7 +46,7 @@ def of_stack(client: Client, values: Settings) -> list[Pod]:
     if foreign := [pod["id"] for pod in named if _env(pod).get(DIGEST) != digest(values)]:
         raise DeployError(
             f"pod {foreign[0]} is of another stack {values.RUNPOD_STACK}, or of this one with another token",
-            f"another RUNPOD_STACK in .env, or `python3 deploy.py runpod terminate {foreign[0]}`",
+            f"another LABELPOD_RUNPOD_STACK in .env, or `python3 deploy.py runpod terminate {foreign[0]}`",
         )
     return sorted(named, key=lambda pod: (pod["createdAt"], pod["id"]))
 
@@ -130,7 +130,7 @@ def rent(
 
 def digest(values: Settings) -> str:
     """What a pod knows of the token: enough to check it, nothing to log in with."""
-    return users_file.digest(values.LABEL_SERVER_TOKEN)
+    return users_file.digest(values.LABEL_SERVER_TOKEN.get_secret_value())
 
 
 def act(client: Client, pod: Pod, action: str) -> Pod:

@@ -4,11 +4,10 @@ import re
 import shutil
 from pathlib import Path
 
-from labelpod import atomic
+from labelpod import files
 from labelpod.errors import DeployError
 from labelpod.runpod import keys, pods
 from labelpod.runpod.client import Client
-from labelpod.users import SECRETS
 
 USER = "labelpod"
 _SSH_PORT = 22
@@ -16,7 +15,7 @@ _HOST_KEY = re.compile(r"labelpod-host-key: (ssh-ed25519 [A-Za-z0-9+/=]+)")
 _LOG_LINES, _LOG_SECONDS = 5000, 5.0
 
 
-def command(client: Client, pod: pods.Pod, folder: Path = SECRETS) -> list[str]:
+def command(client: Client, pod: pods.Pod, folder: Path) -> list[str]:
     """What comes before a command that is to run in a pod; without a command, the pod itself.
 
     Args:
@@ -77,5 +76,5 @@ def _host_check(client: Client, pod: pods.Pod, folder: Path) -> dict[str, object
     if not told:
         return names | {"StrictHostKeyChecking": "accept-new"}
     # The pod makes a new one at every start; the last is the one that counts.
-    atomic.write(file, f"{pod['id']} {told[-1]}\n".encode(), 0o600)
+    files.write(file, f"{pod['id']} {told[-1]}\n".encode(), 0o600)
     return names | {"StrictHostKeyChecking": "yes"}

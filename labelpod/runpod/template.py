@@ -4,10 +4,10 @@ import json
 import re
 from typing import Any
 
-from labelpod import settings
+from labelpod.config import settings
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.runpod.client import Client, RunPodError
-from labelpod.settings import Settings
 
 # In the pod the studies come through the tunnel of `runpod connect`.
 STUDIES = "http://127.0.0.1:8042/dicom-web"
@@ -61,8 +61,11 @@ def wanted(values: Settings, image: str, public: bool = False) -> dict[str, Any]
         "allowedCudaVersions": [],
     }
     text = json.dumps(body)
-    if exposed := [name for name in settings.secret_names() if (value := getattr(values, name)) and value in text]:
-        raise DeployError(f"the value of {exposed[0]} would stand in the template", "take it out of the other settings")
+    secrets = {name: getattr(values, name).get_secret_value() for name in settings.secret_names()}
+    if exposed := [name for name, value in secrets.items() if value and value in text]:
+        raise DeployError(
+            f"the value of LABELPOD_{exposed[0]} would stand in the template", "take it out of the other settings"
+        )
     return body
 
 

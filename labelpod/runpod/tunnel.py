@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
-from labelpod import credentials, ports
+from labelpod import process
+from labelpod.config.settings import LABEL_SERVER_USER, Settings
 from labelpod.console import progress, say, say_command
-from labelpod.docker import last_line
 from labelpod.errors import DeployError
+from labelpod.host import ports
 from labelpod.runpod.pods import NotRunningError
-from labelpod.settings import LABEL_SERVER_USER, Settings
-from labelpod.users import SECRETS
+from labelpod.security import secret_files
 
 _HERE = "127.0.0.1"
 _POD_LABEL_SERVER, _POD_STUDIES = f"{_HERE}:8000", f"{_HERE}:8042"
@@ -37,8 +38,12 @@ class Studies:
     password: str
 
 
-def studies(values: Settings) -> Studies:
+def studies(values: Settings, secrets: Path) -> Studies:
     """The one of the settings: the stack's Orthanc, or another.
+
+    Args:
+        values: the settings.
+        secrets: the folder with the login at the stack's Orthanc.
 
     Raises:
         DeployError: the pod could not talk to it through a tunnel.
@@ -48,16 +53,18 @@ def studies(values: Settings) -> Studies:
         url = urlsplit(values.STUDIES)
         if url.scheme != "http" or url.path.rstrip("/") != "/dicom-web" or not url.hostname:
             raise DeployError(
-                f"STUDIES={values.STUDIES} cannot be reached through the tunnel",
+                f"LABELPOD_STUDIES={values.STUDIES} cannot be reached through the tunnel",
                 "a pod asks for http://HOST:PORT/dicom-web; SSH encrypts it",
             )
-        return Studies(url.hostname, url.port or 80, values.DICOMWEB_USERNAME, values.DICOMWEB_PASSWORD)
+        return Studies(
+            url.hostname, url.port or 80, values.DICOMWEB_USERNAME, values.DICOMWEB_PASSWORD.get_secret_value()
+        )
     if values.tls:
         raise DeployError(
             "the stack's Orthanc speaks HTTPS, and the tunnel takes it plain",
-            "take TLS_CERT and TLS_KEY out of .env and `python3 deploy.py up`; SSH encrypts what goes to the pod",
+            "empty LABELPOD_TLS_CERT and LABELPOD_TLS_KEY in .env and run `python3 deploy.py up`; SSH encrypts the way",
         )
-    file = SECRETS / credentials.DICOMWEB_PASSWORD
+    file = secrets / secret_files.DICOMWEB_PASSWORD
     if not file.exists():
         raise DeployError("this machine's Orthanc has never been started", "python3 deploy.py up")
     return Studies(_HERE, values.ORTHANC_PORT, LABEL_SERVER_USER, file.read_text(encoding="utf-8").strip())
@@ -93,14 +100,9 @@ def lend_login(ssh: list[str], here: Studies) -> None:
     """
     say_command(*ssh, "dicomweb_login")
     login = f"{here.username}\n{here.password}\n"
-    try:
-        result = subprocess.run(
-            [*ssh, "dicomweb_login"], input=login, capture_output=True, text=True, timeout=_LOGIN_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise DeployError(f"ssh: no answer within {_LOGIN_SECONDS} s", "python3 deploy.py runpod logs") from None
+    result = process.run(*ssh, "dicomweb_login", input=login, seconds=_LOGIN_SECONDS)
     if result.returncode != 0:
-        raise DeployError(f"ssh: {last_line(result.stderr)}", "python3 deploy.py runpod logs")
+        raise DeployError(f"ssh: {process.last_line(result.stderr)}", "python3 deploy.py runpod logs")
 
 
 @contextmanager
@@ -118,12 +120,12 @@ def opened(ssh: list[str], here: Studies, port: int | None) -> Iterator[subproce
     words += ["-R", f"{_POD_STUDIES}:{here.host}:{here.port}"]
     words += ["-L", f"{_HERE}:{port}:{_POD_LABEL_SERVER}"] if port else []
     say_command(*words, pod)
-    process = subprocess.Popen([*words, pod], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    connection = subprocess.Popen([*words, pod], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        yield process
+        yield connection
     finally:
-        process.terminate()
-        process.wait()
+        connection.terminate()
+        connection.wait()
 
 
 def keep(find: Callable[[], list[str]], here: Studies, port: int | None, url: str, ready: Callable[[], None]) -> None:
@@ -152,11 +154,11 @@ def keep(find: Callable[[], list[str]], here: Studies, port: int | None, url: st
             say(f"Not connected: {error.message}; trying again")
             time.sleep(_PAUSE_SECONDS)
             continue
-        with opened(ssh, here, port) as process:
-            if _answers(url, process):
+        with opened(ssh, here, port) as connection:
+            if _answers(url, connection):
                 say("Connected again") if told else ready()
                 told = True
-            problem = _end(process)
+            problem = _end(connection)
         # A connection that was cut, or one from elsewhere, holds the pod's side for up to a minute.
         if not told and "forwarding failed" not in problem:
             raise DeployError(f"ssh: {problem}", "python3 deploy.py runpod logs")
@@ -164,15 +166,15 @@ def keep(find: Callable[[], list[str]], here: Studies, port: int | None, url: st
         time.sleep(_PAUSE_SECONDS)
 
 
-def _end(process: subprocess.Popen[str]) -> str:
-    process.wait()
-    return last_line(process.stderr.read() if process.stderr else "")
+def _end(connection: subprocess.Popen[str]) -> str:
+    connection.wait()
+    return process.last_line(connection.stderr.read() if connection.stderr else "")
 
 
-def _answers(url: str, process: subprocess.Popen[str]) -> bool:
+def _answers(url: str, connection: subprocess.Popen[str]) -> bool:
     """Wait for the label server, which loads its models once it sees the studies; False where the tunnel ends."""
     with progress("The label server sees the studies and loads its models"):
-        while process.poll() is None:
+        while connection.poll() is None:
             try:
                 if httpx.get(f"{url}info/", timeout=15).is_success:
                     return True

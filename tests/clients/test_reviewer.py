@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labelpod import phantom
+from labelpod.dicom import phantom
 from tests.conftest import eventually
 from tests.stack.annotator import Annotator
 

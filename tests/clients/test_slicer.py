@@ -5,7 +5,7 @@ import pytest
 import requests
 import SimpleITK as sitk
 
-from labelpod import phantom
+from labelpod.dicom import phantom
 from tests.clients.session import image_of, ras
 from tests.stack.annotator import LABELS, Annotator
 from tests.stack.pacs import masks

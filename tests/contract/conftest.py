@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from labelpod import cli, console
-from labelpod.runpod import keys, pods, ready, record, verbs
-from labelpod.settings import Settings
+from labelpod.commands import runpod as verbs
+from labelpod.config.settings import PREFIX, Settings
+from labelpod.project import Project
+from labelpod.runpod import keys, pods, wait
 from tests.contract.fake_runpod import KEY, FakeRunPod
 from tests.contract.runpod_document import FILE, Document
 
@@ -48,11 +50,9 @@ def runpod(
 ) -> Runpod:
     """Call `deploy.py runpod ...`."""
     for name in Settings.model_fields:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("labelpod.runpod.verbs.ENV_FILE", tmp_path / ".env")
-    monkeypatch.setattr(record, "FILE", tmp_path / "runpod.json")
-    monkeypatch.setattr(keys, "public_key", lambda: "ssh-ed25519 AAAA labelpod")
-    for module, name in ((ready, "_POLL_SECONDS"), (pods, "_POLL_SECONDS")):
+        monkeypatch.delenv(PREFIX + name, raising=False)
+    monkeypatch.setattr(keys, "public_key", lambda _: "ssh-ed25519 AAAA labelpod")
+    for module, name in ((wait, "_POLL_SECONDS"), (pods, "_POLL_SECONDS")):
         monkeypatch.setattr(module, name, 0.01)
     monkeypatch.setattr(pods, "_LISTED_SECONDS", 0.1)
     monkeypatch.setattr(verbs, "_MINUTES", 0.1)
@@ -69,9 +69,9 @@ def runpod(
     def call(*arguments: str, **environment: str) -> Said:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in (given | environment).items():
-                patch.setenv(name, value)
+                patch.setenv(PREFIX + name, value)
             capfd.readouterr()
-            code = cli.main(["runpod", *arguments])
+            code = cli.main(["runpod", *arguments], Project(tmp_path))
             said = capfd.readouterr()
         assert KEY not in said.out + said.err
         return Said(code, said.out, said.err)

@@ -8,13 +8,15 @@ import subprocess
 
 import pytest
 
-from labelpod import settings, stack
-from labelpod.settings import Settings
-from tests.conftest import ROOT
+from labelpod.config import settings
+from labelpod.config.settings import PREFIX, Settings
+from labelpod.docker import stack
+from labelpod.project import Project
+from tests.conftest import ROOT, prefixed
 
 FILES = ("compose.yaml", "compose.gpu.yaml", "compose.tls.yaml", "compose.folder.yaml", "compose.postgres.yaml")
 # ${NAME}, ${NAME:-default}, ${NAME?what to do} and ${NAME:?what to do}; a default may itself be a variable.
-VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::-([^{}]*)|:?\?[^}]*)?\}")
+VARIABLE = re.compile(r"\$\{LABELPOD_([A-Z_]+)(?::-([^{}]*)|:?\?[^}]*)?\}")
 # The stack's own Orthanc, whose URL says whether there is a certificate.
 COMPUTED = "STUDIES"
 SECRET = "hunter2-tr0ub4dor-3"
@@ -48,11 +50,11 @@ def compose(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
     """Run Compose in the project's folder with these settings and no `.env`."""
     if not shutil.which("docker"):
         pytest.skip("docker is not installed")
-    known = {key: value for key, value in os.environ.items() if key not in Settings.model_fields}
+    known = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     return subprocess.run(
         ["docker", "compose", "--env-file", os.devnull, *arguments],
         cwd=ROOT,
-        env=known | values,
+        env=known | prefixed(values),
         capture_output=True,
         text=True,
         check=False,
@@ -150,7 +152,7 @@ def test_every_file_that_is_mounted_starts_its_service_again_when_it_changes():
         binds = {each["source"] for each in service["volumes"] if each["type"] == "bind"} - {
             str(ROOT / "secrets/users")
         }
-        assert {str(path) for path in stack._READ_AT_START[name]} == secrets | binds
+        assert {str(path) for path in stack.files_read_at_start(Project(ROOT))[name]} == secrets | binds
 
 
 def test_users_are_mounted_as_a_folder_so_that_changes_are_seen_at_once(services):

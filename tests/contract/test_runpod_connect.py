@@ -8,11 +8,11 @@ from threading import Thread
 
 import pytest
 
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.runpod import keys, ssh, tunnel
 from labelpod.runpod.client import Client
 from labelpod.runpod.pods import NotRunningError
-from labelpod.settings import Settings
 from tests.conftest import free_port
 from tests.contract.conftest import Runpod
 from tests.contract.fake_runpod import KEY, FakeRunPod
@@ -103,12 +103,12 @@ def test_studies_that_do_not_answer_or_do_not_know_the_login_are_said_before_ssh
 @pytest.mark.parametrize("url", ["https://pacs/dicom-web", "http://pacs:8080/rs", "/images"])
 def test_studies_that_the_pod_would_not_find_are_refused(url: str):
     with pytest.raises(DeployError, match="cannot be reached through the tunnel"):
-        tunnel.studies(Settings(STUDIES=url))
+        tunnel.studies(Settings(STUDIES=url), Path("/absent"))
 
 
 def test_an_orthanc_with_https_is_refused_with_what_to_do():
     with pytest.raises(DeployError, match="HTTPS"):
-        tunnel.studies(Settings(TLS_CERT="cert.pem", TLS_KEY="key.pem"))
+        tunnel.studies(Settings(TLS_CERT="cert.pem", TLS_KEY="key.pem"), Path("/absent"))
 
 
 def test_without_a_pod_or_with_a_stopped_one_it_says_what_to_type(

@@ -4,12 +4,13 @@ import hashlib
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelpod.runpod import pods, ready, record
+from labelpod.runpod import ledger, pods, wait
 from labelpod.runpod.catalog import Wish, candidates
 from tests.contract.conftest import TOKEN, Runpod
 from tests.contract.fake_runpod import FakeRunPod, gpu
@@ -104,7 +105,7 @@ def test_if_all_are_refused_the_last_reason_is_said(fake: FakeRunPod, published:
 def test_a_second_launch_finds_the_pod_and_force_rents_another(fake: FakeRunPod, published: str, runpod: Runpod):
     assert runpod("launch", "--yes").code == 0
     said = runpod("launch", "--yes")
-    assert said.code == 0 and "is there already" in said.err and len(fake.live()) == 1
+    assert said.code == 0 and "already exists" in said.err and len(fake.live()) == 1
     assert runpod("launch", "--yes", "--force").code == 0 and len(fake.live()) == 2
 
 
@@ -143,7 +144,7 @@ def test_an_interrupted_launch_is_gone_on_with(
 
     with monkeypatch.context() as patch:
         patch.setattr(pods, "_only_one", interrupt) if moment == "before the answer" else patch.setattr(
-            ready, "wait", interrupt
+            wait, "wait", interrupt
         )
         assert runpod("launch", "--yes").code == 130
     assert len(fake.live()) == 1
@@ -281,11 +282,14 @@ def test_never_too_small_never_amd_never_too_dear_and_the_cheapest_first(catalog
     assert sorted(each.price for each in found) == sorted(each["price"][cloud] for each in fits)
 
 
-def test_two_launches_side_by_side_leave_one_pod(fake: FakeRunPod, published: str, runpod: Runpod, monkeypatch):
+def test_two_launches_side_by_side_leave_one_pod(
+    fake: FakeRunPod, published: str, runpod: Runpod, monkeypatch, tmp_path: Path
+):
     """In one process, at the same moment: both look, then both order."""
-    from labelpod.runpod import launching
+    from labelpod.config.settings import Settings
+    from labelpod.project import Project
+    from labelpod.runpod import launch
     from labelpod.runpod.client import Client
-    from labelpod.settings import Settings
     from tests.contract.fake_runpod import KEY
 
     values = Settings(LABEL_SERVER_TOKEN=TOKEN, RUNPOD_API_KEY=KEY)
@@ -300,7 +304,7 @@ def test_two_launches_side_by_side_leave_one_pod(fake: FakeRunPod, published: st
 
     def one() -> None:
         with Client(KEY, fake.url) as client:
-            got.append(launching.launch(client, values, Wish(), yes=True)["id"])
+            got.append(launch.launch(client, values, Project(tmp_path), Wish(), yes=True)["id"])
 
     threads = [threading.Thread(target=one) for _ in range(2)]
     for thread in threads:
@@ -310,11 +314,11 @@ def test_two_launches_side_by_side_leave_one_pod(fake: FakeRunPod, published: st
     assert len(fake.live()) == 1 and the_pod(fake)["id"] in got
 
 
-def test_no_pod_is_forgotten_where_several_are_remembered_at_once(runpod: Runpod):
+def test_no_pod_is_forgotten_where_several_are_remembered_at_once(tmp_path: Path):
     """What this machine rented is on the bill by this record."""
     pods_there = [
         {"id": f"pod{number}", "name": "labelpod", "createdAt": "2026-01-01T00:00:00Z"} for number in range(40)
     ]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(record.add, pods_there))
-    assert set(record.read()) == {each["id"] for each in pods_there}
+        list(pool.map(lambda pod: ledger.add(pod, tmp_path / "pods.json"), pods_there))
+    assert set(ledger.read(tmp_path / "pods.json")) == {each["id"] for each in pods_there}

@@ -14,12 +14,14 @@ from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 from python_on_whales import DockerClient
 
-from labelpod import images, render, sbom
-from labelpod.settings import Settings
+from labelpod import render
+from labelpod.config.settings import Settings
+from labelpod.docker import tags
+from labelpod.images import build, sbom
 from tests.conftest import ROOT
 
 LABEL_SERVER = "sbom.label-server.cdx.json"
-TAGS = render.service_tags(Settings())
+TAGS = tags.service_tags(Settings())
 LOCK = ROOT / "images" / "label-server" / "requirements.lock"
 
 
@@ -33,8 +35,8 @@ def files(tmp_path_factory: pytest.TempPathFactory, engine: None):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(render, "ROOT", folder)
         patch.setattr(sbom, "FILES", {tag: folder / path.name for tag, path in sbom.FILES.items()})
-        patch.setattr(images, "RECORD", folder / "images.json")
-        images.RECORD.write_text(json.dumps({render.BASE_TAG: "debian", render.ORTHANC_TAG: "debian"}))
+        patch.setattr(build, "RECORD", folder / "images.json")
+        build.RECORD.write_text(json.dumps({tags.BASE_TAG: "debian", tags.ORTHANC_TAG: "debian"}))
         sbom.write(DockerClient(), Settings())
         return {sbom.FILES[tag].name: sbom.FILES[tag].read_text() for tag in TAGS}
 

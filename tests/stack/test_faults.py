@@ -17,7 +17,7 @@ import pytest
 import requests
 import SimpleITK as sitk
 
-from labelpod import phantom
+from labelpod.dicom import phantom
 from tests.conftest import Clone, eventually
 from tests.stack.annotator import Annotator
 from tests.stack.pacs import Pacs, masks

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from labelpod import phantom
+from labelpod.dicom import phantom
 from tests.conftest import Clone, eventually
 from tests.nodules import balls
 from tests.stack.annotator import Annotator

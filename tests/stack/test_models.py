@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from labelpod.settings import MODELS
+from labelpod.config.settings import MODELS
 from tests.conftest import Clone
 from tests.stack.annotator import Annotator
 

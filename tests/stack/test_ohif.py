@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page, Response, sync_playwright
 
 from docs.screenshot import CHROMIUM, FLAGS
-from labelpod import phantom
+from labelpod.dicom import phantom
 from tests.clients.session import image_of
 from tests.conftest import Clone, eventually
 from tests.stack.annotator import Annotator

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from labelpod.render import LABEL_SERVER_TAG
+from labelpod.docker.tags import LABEL_SERVER_TAG
 from tests.conftest import Clone, eventually, free_port
 from tests.stack.annotator import Annotator
 from tests.stack.conftest import TOKEN

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import requests
 
-from labelpod import phantom
+from labelpod.dicom import phantom
 from tests.conftest import Clone, eventually
 from tests.stack.annotator import Annotator
 from tests.stack.pacs import Pacs

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from labelpod import gpu, machine, sources
+from labelpod.config.settings import Settings
+from labelpod.docker import info
+from labelpod.host import gpu, package_sources
 from labelpod.render import render
-from labelpod.settings import Settings
+from tests.conftest import ROOT
 
 
 class Programs:
@@ -43,7 +45,7 @@ class Programs:
 @pytest.fixture(autouse=True)
 def nothing_is_known_of_the_machine() -> None:
     """A process asks a program once; each test stands for a process of its own."""
-    for question in (sources._output, machine.docker_info, gpu.find):
+    for question in (package_sources._output, info.docker_info, gpu.find):
         question.cache_clear()
 
 
@@ -159,7 +161,7 @@ def start(tmp_path: Path) -> Callable[..., Start]:
     (folder / "python").chmod(0o755)
 
     def run(settings: Settings | None = None, *words: str, **environment: str) -> Start:
-        text = render(settings or Settings())["start_server.sh"]
+        text = render(settings or Settings(), ROOT / "templates")["start_server.sh"]
         assert text.count(":-/workspace}") == 1
         script = tmp_path / "start_server"
         script.write_text(text.replace(":-/workspace}", f":-{workspace}}}"))

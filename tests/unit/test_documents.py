@@ -2,32 +2,41 @@
 
 import os
 import re
-import subprocess
-import sys
 
-from labelpod import settings
+import pytest
+
+from labelpod import cli
+from labelpod.config import settings
+from labelpod.config.settings import PREFIX, Settings
 from tests.conftest import ROOT
 
-README = ROOT / "README.md"
+README, SETTINGS = ROOT / "README.md", ROOT / "docs" / "settings.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 TABLE = re.compile(r"(<!-- settings[^>]*-->\n).*?(<!-- /settings -->)", re.DOTALL)
 
 
-def test_readmes_table_of_settings_is_the_settings_own():
-    text = README.read_text()
+def test_the_table_of_settings_is_the_settings_own():
+    text = SETTINGS.read_text()
     right = TABLE.sub(lambda found: f"{found[1]}\n{settings.table()}\n{found[2]}", text)
     if os.environ.get("UPDATE_GOLDEN"):
-        README.write_text(right)
-    assert README.read_text() == right, "run this test once with UPDATE_GOLDEN=1"
+        SETTINGS.write_text(right)
+    assert SETTINGS.read_text() == right, "run this test once with UPDATE_GOLDEN=1"
 
 
-def test_every_verb_that_readme_names_is_there():
-    for verb in sorted(set(re.findall(r"deploy\.py ([a-z]+)", README.read_text()))):
-        help_text = subprocess.run(
-            [sys.executable, "-m", "labelpod.cli", verb, "--help"], cwd=ROOT, capture_output=True, check=False
-        )
-        assert help_text.returncode == 0, verb
+def test_every_verb_that_a_document_names_is_there(capsys):
+    texts = "".join(document.read_text() for document in DOCUMENTS if document.name != "CHANGELOG.md")
+    for verb in sorted(set(re.findall(r"deploy\.py ([a-z]+)", texts))):
+        assert cli.main([verb, "--help"]) == 0, verb
 
 
-def test_every_picture_and_file_that_readme_links_is_there():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text()):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_everything_that_a_document_links_is_there(document):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_setting_that_a_document_names_is_one():
+    known = {PREFIX + name for name in Settings.model_fields}
+    for document in DOCUMENTS:
+        named = set(re.findall(rf"\b{PREFIX}[A-Z][A-Z_]*[A-Z]\b", document.read_text()))
+        assert named <= known, document.name

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from labelpod import advisories, render, sources
+from labelpod.host import package_sources
+from labelpod.images import advisories
+from labelpod.project import Project
+from tests.conftest import ROOT
 
 BAD = {"name": "requests", "version": "2.19.1", "vulns": [{"id": "PYSEC-2018-28", "fix_versions": ["2.20.0"]}]}
 CLEAN = {"name": "torch", "version": "2.10.0", "vulns": []}
@@ -23,10 +26,9 @@ class Audit:
         self._programs, self._capsys = programs, capsys
         self._report = root / "build" / "advisories.txt"
         self._report.parent.mkdir()
-        monkeypatch.setattr(render, "ROOT", root)
-        monkeypatch.setattr(advisories, "REPORT", self._report)
-        monkeypatch.setattr(advisories, "LOCKS", (root / "image.lock", root / "driver.lock"))
-        monkeypatch.setattr(sources, "ca_bundle", lambda: None)
+        self._project = Project(root)
+        monkeypatch.setattr(Project, "locks", (root / "image.lock", root / "driver.lock"))
+        monkeypatch.setattr(package_sources, "ca_bundle", lambda: None)
         monkeypatch.setattr(sys, "executable", str(programs.folder / "python"))
         self.knows(BAD)
 
@@ -46,7 +48,7 @@ class Audit:
 
     def check(self) -> tuple[str, list[str]]:
         """What was said, and the report."""
-        advisories.check()
+        advisories.check(self._project)
         return self._capsys.readouterr().err.splitlines()[-1], self._report.read_text().splitlines()
 
     def calls(self) -> list[str]:
@@ -132,7 +134,7 @@ def test_a_new_report_replaces_the_old_one(audit):
 
 def test_the_machines_own_authorities_are_trusted(audit, monkeypatch):
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.setattr(sources, "ca_bundle", lambda: Path("/etc/site.crt"))
+    monkeypatch.setattr(package_sources, "ca_bundle", lambda: Path("/etc/site.crt"))
     audit.answers('echo "trusts $REQUESTS_CA_BUNDLE" >&2')
     assert audit.check()[0].startswith(f"{NOT_CHECKED} (trusts /etc/site.crt)")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/own.crt")
@@ -140,5 +142,5 @@ def test_the_machines_own_authorities_are_trusted(audit, monkeypatch):
 
 
 def test_the_locks_are_those_of_the_image_and_of_the_driver():
-    assert [lock.is_file() for lock in advisories.LOCKS] == [True, True]
-    assert "monailabel==" in advisories.LOCKS[0].read_text() and "pip-audit==" in advisories.LOCKS[1].read_text()
+    server, driver = Project(ROOT).locks
+    assert "monailabel==" in server.read_text() and "pip-audit==" in driver.read_text()

@@ -6,9 +6,12 @@ import sys
 
 import pytest
 
-from labelpod import cli, doctor, history, lifecycle, testing, training
+from labelpod import cli, lifecycle, testing
+from labelpod.doctor import examine
+from labelpod.doctor.finding import Finding
 from labelpod.errors import DeployError
-from labelpod.machine import Finding
+from labelpod.host import docker_install
+from labelpod.models import history, training
 from tests.conftest import ROOT
 
 VERBS = (
@@ -34,7 +37,7 @@ WRONG += [["train", "m", "--val-split", share] for share in ("1", "-0.1", "nan",
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch):
     def fail(error: BaseException) -> None:
-        def raise_it(**_: object) -> None:
+        def raise_it(*_: object, **__: object) -> None:
             raise error
 
         monkeypatch.setattr(lifecycle, "build", raise_it)
@@ -44,16 +47,15 @@ def failing(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("verb", [*VERBS, "test"])
 def test_every_verb_explains_itself(verb, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main([*verb.split(), "--help"])
-    assert ended.value.code == 0 and "usage: deploy.py" in capsys.readouterr().out
+    assert cli.main([*verb.split(), "--help"]) == 0
+    words = capsys.readouterr().out
+    assert f"Usage: deploy.py {verb}" in words and f"Example: deploy.py {verb}" in words
 
 
 @pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_usage_exits_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(arguments)
-    assert ended.value.code == 2 and "usage" in capsys.readouterr().err
+    assert cli.main(arguments) == 2
+    assert "Usage: deploy.py" in capsys.readouterr().err
 
 
 def test_an_error_is_two_lines_and_exit_code_1(failing, capsys):
@@ -71,12 +73,12 @@ def test_a_traceback_is_shown_only_when_asked_for(failing, capsys):
 def test_an_interruption_says_that_the_same_command_goes_on(failing, capsys):
     failing(KeyboardInterrupt())
     assert cli.main(["build"]) == 130
-    assert "goes on" in capsys.readouterr().err
+    assert "resumes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("level", "code"), [("ok", 0), ("warning", 0), ("error", 1)])
 def test_doctor_exits_with_1_where_something_must_be_mended(level, code, monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "examine", lambda _: [Finding(level, "disk", "full", "free some")])
+    monkeypatch.setattr(examine, "examine", lambda _: [Finding(level, "disk", "full", "free some")])
     assert cli.main(["doctor", "--json"]) == code
     assert json.loads(capsys.readouterr().out)[0]["level"] == level
 
@@ -91,7 +93,7 @@ def tiers_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tiers that `test` would run; it installs nothing, and runs none."""
     run: list[str] = []
     monkeypatch.setattr(testing, "_install_programs", lambda yes: None)
-    monkeypatch.setattr(testing, "_pytest", lambda tiers, *options: run.extend(tiers) or 0)
+    monkeypatch.setattr(testing, "_pytest", lambda _, tiers, *options: run.extend(tiers) or 0)
     return run
 
 
@@ -100,7 +102,7 @@ def test_an_engine_is_installed_and_started_for_the_tests_that_need_one(
     monkeypatch, tiers_run, tiers: list[str], needed: bool
 ):
     asked: list[bool] = []
-    monkeypatch.setattr(testing.engine, "ensure", asked.append)
+    monkeypatch.setattr(docker_install, "ensure", asked.append)
     assert cli.main(["test", "--yes", *tiers]) == 0
     assert asked == [True] * needed
 
@@ -109,7 +111,7 @@ def test_where_no_engine_can_be_had_the_tests_run_all_the_same_and_it_is_said(mo
     def refuse(yes: bool) -> None:
         raise DeployError("no root", "sudo")
 
-    monkeypatch.setattr(testing.engine, "ensure", refuse)
+    monkeypatch.setattr(docker_install, "ensure", refuse)
     assert cli.main(["test", "--yes"]) == 0
     assert tiers_run == list(testing.TIERS)
     assert "no root: sudo; the tests that need Docker Engine skip" in "".join(capsys.readouterr())
@@ -163,7 +165,7 @@ def test_history_is_shown_and_drawn(monkeypatch, capsys, tmp_path):
 
 
 def test_the_slicer_script_is_said_to_hold_a_token_which_is_not_shown(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("LABEL_SERVER_TOKEN", "t" * 32)
+    monkeypatch.setenv("LABELPOD_LABEL_SERVER_TOKEN", "t" * 32)
     assert cli.main(["slicer", "--output", str(tmp_path / "c.py")]) == 0
     out = capsys.readouterr().out
     assert "token" in out and f"Slicer --python-script {tmp_path / 'c.py'}" in out and "t" * 32 not in out
@@ -173,3 +175,15 @@ def test_the_slicer_script_is_said_to_hold_a_token_which_is_not_shown(monkeypatc
 def test_only_verbs_that_read_dicom_wait_for_its_libraries_to_load():
     code = "import sys, labelpod.cli; sys.exit(bool({'numpy', 'pydicom'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("stauts", "status"), ("studys", "studies"), ("doctr", "doctor")])
+def test_a_mistyped_verb_is_answered_with_the_nearest(typed, meant, capsys):
+    assert cli.main([typed]) == 2
+    assert f"Did you mean '{meant}'" in capsys.readouterr().err
+
+
+def test_without_a_verb_the_verbs_are_shown(capsys):
+    assert cli.main([]) == 2
+    words = capsys.readouterr().err
+    assert all(verb.split()[0] in words for verb in VERBS)

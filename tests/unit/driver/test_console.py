@@ -23,6 +23,13 @@ COMPOSE = "docker compose --file a.yaml --file b.yaml --file c.yaml --file d.yam
 )
 def test_commands_that_change_something_are_shown_and_questions_are_not(command, shown, capsys):
     for verbose in (False, True):
-        console.echo_docker(verbose)
+        console.verbose(verbose)
         logging.getLogger("python_on_whales").info(f"Running command: /usr/bin/{command}")
         assert (capsys.readouterr().err == f"$ {command}\n") is (shown or verbose)
+
+
+@pytest.mark.parametrize("text", ["a[/b]c", "x[bold]y", "[", "[/]", "[link=http://x]"])
+def test_brackets_are_shown_as_they_are(text, capsys):
+    console.out.print(text)
+    console.say(text)
+    assert capsys.readouterr() == (f"{text}\n", f"{text}\n")

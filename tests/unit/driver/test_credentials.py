@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from labelpod import credentials
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
-from labelpod.settings import Settings
+from labelpod.security import secret_files
 from tests import certificates
 
 SECRETS = {"ORTHANC_PASSWORD": "one", "LABEL_SERVER_TOKEN": "t" * 32}
@@ -20,7 +20,7 @@ def write(tmp_path):
     """Write the files for these settings; the folder."""
 
     def run(**values: str) -> Path:
-        credentials.write(Settings(**SECRETS | values), tmp_path / "secrets")
+        secret_files.write(Settings(**SECRETS | values), tmp_path / "secrets")
         return tmp_path / "secrets"
 
     return run

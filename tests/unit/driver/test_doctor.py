@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import doctor
-from labelpod.machine import Finding
-from labelpod.render import LABEL_SERVER_TAG, ORTHANC_TAG
-from labelpod.settings import Settings
+from labelpod.config.settings import PREFIX
+from labelpod.docker.tags import LABEL_SERVER_TAG, ORTHANC_TAG
+from labelpod.doctor import examine
+from labelpod.doctor.finding import Finding
 from tests import certificates
 from tests.conftest import free_port
 
@@ -69,7 +69,7 @@ class Machine:
             "ClientInfo": {"Plugins": [_plugin("compose", "v2.26.1"), _plugin("buildx", "0.13.1+ds1")]},
         }
         for name in list(os.environ):
-            if name in Settings.model_fields or name.startswith("PIP_"):
+            if name.startswith(PREFIX) or name.startswith("PIP_"):
                 monkeypatch.delenv(name)
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
         for name in ("NO_PROXY", "no_proxy"):
@@ -113,7 +113,7 @@ class Machine:
         return asked
 
     def find(self, subject: str) -> Finding:
-        (finding,) = [each for each in doctor.examine(self.env_file) if each.subject == subject]
+        (finding,) = [each for each in examine.examine(self.env_file) if each.subject == subject]
         return finding
 
 
@@ -128,7 +128,7 @@ def machine(tmp_path, web, monkeypatch) -> Machine:
 
 @needs_apt
 def test_a_healthy_machine_gives_no_cause_for_complaint(machine):
-    findings = doctor.examine(machine.env_file)
+    findings = examine.examine(machine.env_file)
     assert [each for each in findings if each.level != "ok" or each.remedy] == []
     assert len(findings) == 13
 
@@ -178,7 +178,7 @@ def test_the_engine_must_be_23_or_newer(machine, version, level):
 def test_compose_must_be_2_20_and_buildx_0_10_or_newer(machine, compose, buildx, levels):
     machine.info["ClientInfo"] = {"Plugins": [_plugin("compose", compose), _plugin("buildx", buildx)]}
     machine.docker()
-    levels_found = {each.subject: each.level for each in doctor.examine(machine.env_file)}
+    levels_found = {each.subject: each.level for each in examine.examine(machine.env_file)}
     assert (levels_found["Docker Compose"], levels_found["Docker Buildx"]) == levels
 
 
@@ -224,7 +224,7 @@ def test_the_root_disk_counts_while_the_engine_is_away(machine):
 
 def test_free_space_is_known_for_a_folder_that_is_not_made_yet(tmp_path):
     here = shutil.disk_usage(tmp_path).free / 2**30
-    assert doctor.free_gib(tmp_path / "not" / "there") == pytest.approx(here, abs=0.5)
+    assert examine.free_gib(tmp_path / "not" / "there") == pytest.approx(here, abs=0.5)
 
 
 @pytest.mark.parametrize(("gigabytes", "level"), [(7.5, "error"), (8.2, "warning"), (16.7, "ok")])
@@ -266,7 +266,7 @@ def test_an_address_that_the_machine_does_not_have_is_an_error(machine):
 @pytest.mark.parametrize("name", ["BIND_ADDRESS", "DICOM_BIND_ADDRESS"])
 def test_the_address_that_is_wrong_is_named(machine, name):
     machine.settings(**{name: "203.0.113.7"})
-    assert machine.find("network").message.startswith(f"{name}=203.0.113.7 ")
+    assert machine.find("network").message.startswith(f"LABELPOD_{name}=203.0.113.7 ")
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_port_is_looked_at_on_the_address_that_it_is_opened_on(machine, listen
 @pytest.mark.parametrize(("address", "warned"), [("127.0.0.1", False), ("127.0.0.2", False), ("0.0.0.0", True)])
 def test_ports_open_to_others_without_encryption_are_a_warning(machine, address, warned):
     machine.settings(BIND_ADDRESS=address)
-    findings = [each for each in doctor.examine(machine.env_file) if each.subject == "network"]
+    findings = [each for each in examine.examine(machine.env_file) if each.subject == "network"]
     assert [each.level for each in findings] == ["warning"] * warned
     assert all("in clear" in each.message and "TLS_CERT" in each.remedy for each in findings)
 
@@ -297,13 +297,13 @@ def test_ports_open_to_others_without_encryption_are_a_warning(machine, address,
 def test_ports_open_to_others_with_encryption_are_in_order(machine, tmp_path):
     certificate, key = certificates.make(tmp_path)
     machine.settings(BIND_ADDRESS="0.0.0.0", TLS_CERT=certificate, TLS_KEY=key)
-    assert [each for each in doctor.examine(machine.env_file) if each.subject == "network"] == []
+    assert [each for each in examine.examine(machine.env_file) if each.subject == "network"] == []
 
 
 def test_a_dicom_port_open_to_others_is_a_warning_because_dicom_knows_no_login(machine):
     machine.settings(DICOM_BIND_ADDRESS="0.0.0.0")
     finding = machine.find("DICOM")
-    assert finding.level == "warning" and "no login" in finding.message and finding.remedy
+    assert finding.level == "warning" and "no authentication" in finding.message and finding.remedy
 
 
 @certificates.needs_openssl
@@ -381,7 +381,7 @@ def test_the_registry_that_is_asked_is_the_one_in_the_images_name(machine, web):
 def test_postgres_is_asked_for_where_it_is_the_database(machine, web):
     machine.docker(images=[LABEL_SERVER_TAG, ORTHANC_TAG])
     machine.settings(IMAGE_SOURCE="registry", ORTHANC_DB="postgres", POSTGRES_IMAGE="127.0.0.1:9/postgres:17")
-    found = [each for each in doctor.examine(machine.env_file) if each.subject == "container registry"]
+    found = [each for each in examine.examine(machine.env_file) if each.subject == "container registry"]
     assert [each.level for each in found if "127.0.0.1:9 not reached" in each.message] == ["error"]
 
 
@@ -420,7 +420,7 @@ def test_package_sources_that_are_away_matter_while_images_must_be_built(machine
 @needs_apt
 def test_what_stands_in_the_way_of_up_is_known_without_package_sources_where_the_images_are(machine, web, listener):
     machine.settings(ORTHANC_PORT=listener)
-    (obstacle,) = doctor.obstacles(machine.env_file)
+    (obstacle,) = examine.obstacles(machine.env_file)
     assert obstacle.subject == f"port {listener}" and web.asked == []
 
 
@@ -428,7 +428,7 @@ def test_what_stands_in_the_way_of_up_is_known_without_package_sources_where_the
 def test_package_sources_that_are_away_stand_in_the_way_of_up_while_images_must_be_built(machine):
     machine.docker(images=[])
     machine.sources(NOWHERE)
-    assert {each.subject for each in doctor.obstacles(machine.env_file)} == {"Debian packages", "Python packages"}
+    assert {each.subject for each in examine.obstacles(machine.env_file)} == {"Debian packages", "Python packages"}
 
 
 def test_the_python_index_that_is_asked_is_the_one_of_pips_configuration(machine, web):
@@ -484,17 +484,17 @@ def test_a_machine_where_nothing_answers_is_examined_within_8_seconds(machine):
         machine.sources(f"http://{host}")
         machine.settings(BASE_IMAGE=f"{host}/debian:12", IMAGE_SOURCE="registry")
         begun = time.monotonic()
-        findings = doctor.examine(machine.env_file)
+        findings = examine.examine(machine.env_file)
     assert time.monotonic() - begun < 8
-    wanting = {each.subject for each in doctor.blocking(findings)}
+    wanting = {each.subject for each in examine.blocking(findings)}
     assert {"Docker engine", "container registry", "Python packages"} <= wanting
 
 
 def test_only_errors_block():
     error, warning = Finding("error", "a", "b", "c"), Finding("warning", "a", "b", "c")
-    assert doctor.blocking([warning, error, Finding("ok", "a", "b")]) == [error]
+    assert examine.blocking([warning, error, Finding("ok", "a", "b")]) == [error]
 
 
 def test_findings_become_json():
-    (each,) = json.loads(json.dumps(doctor.to_json([Finding("warning", "disk", "full", "rm")])))
+    (each,) = json.loads(json.dumps(examine.to_json([Finding("warning", "disk", "full", "rm")])))
     assert each == {"level": "warning", "subject": "disk", "message": "full", "remedy": "rm"}

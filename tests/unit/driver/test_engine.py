@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import console, engine, sources
+from labelpod import console
+from labelpod.docker.info import docker_info
 from labelpod.errors import DeployError
-from labelpod.machine import docker_info
+from labelpod.host import docker_install, os_release
 
 MIRROR = "echo 'Debian|http://mirror.example/debian|bookworm'"
 PLUGINS = ("compose", "buildx")
@@ -25,8 +26,8 @@ class Machine:
         self.state.mkdir()
         monkeypatch.setenv("PATH", str(programs.folder))
         for name in ("_SOURCES", "_PREFERENCES", "_LOG"):
-            monkeypatch.setattr(engine, name, folder / name)
-        monkeypatch.setattr(engine, "_START_SECONDS", 5)
+            monkeypatch.setattr(docker_install, name, folder / name)
+        monkeypatch.setattr(docker_install, "_START_SECONDS", 5)
         self.release({"ID": "debian", "VERSION_CODENAME": "bookworm"})
         self.user(0)
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
@@ -43,7 +44,7 @@ class Machine:
             programs.add(starter, f": > {self.state}/running")
 
     def release(self, values: dict[str, str]) -> None:
-        self._monkeypatch.setattr(sources, "_os_release", lambda: values)
+        self._monkeypatch.setattr(os_release, "of_this_machine", lambda: values)
 
     def user(self, uid: int) -> None:
         self._monkeypatch.setattr(os, "geteuid", lambda: uid)
@@ -65,7 +66,12 @@ class Machine:
     def untouched(self) -> bool:
         changing = [call for call in self.programs.calls("apt-get") if not call.startswith("indextargets")]
         starting = self.programs.calls("dockerd") + self.programs.calls("systemctl")
-        return not changing and not starting and not engine._SOURCES.exists() and not engine._PREFERENCES.exists()
+        return (
+            not changing
+            and not starting
+            and not docker_install._SOURCES.exists()
+            and not docker_install._PREFERENCES.exists()
+        )
 
 
 @pytest.fixture
@@ -75,7 +81,7 @@ def machine(tmp_path, programs, monkeypatch) -> Machine:
 
 def refused(yes: bool = True) -> DeployError:
     with pytest.raises(DeployError) as caught:
-        engine.ensure(yes)
+        docker_install.ensure(yes)
     return caught.value
 
 
@@ -83,7 +89,7 @@ def refused(yes: bool = True) -> DeployError:
 def test_where_an_engine_answers_nothing_is_installed(machine, uid):
     machine.has("running", *PLUGINS)
     machine.user(uid)
-    engine.ensure(yes=True)
+    docker_install.ensure(yes=True)
     assert machine.untouched()
 
 
@@ -94,7 +100,7 @@ def _info(version: str = "26.1.5", **errors: str) -> str:
 
 def test_where_nothing_is_missing_docker_is_asked_once_by_all_who_need_to_know(machine):
     machine.programs.add("docker", f"echo '{_info()}'")
-    engine.ensure(yes=False)
+    docker_install.ensure(yes=False)
     assert docker_info()["ServerVersion"] == "26.1.5"
     assert machine.programs.calls("docker") == ["info --format {{json .}}"] and machine.untouched()
 
@@ -102,13 +108,13 @@ def test_where_nothing_is_missing_docker_is_asked_once_by_all_who_need_to_know(m
 @pytest.mark.parametrize("info", ["", "{}", _info(version=""), _info(compose="broken"), _info(buildx="broken")])
 def test_whatever_may_be_missing_is_looked_at_one_by_one(machine, info):
     machine.programs.add("docker", f"echo '{info}'")
-    engine.ensure(yes=False)
+    docker_install.ensure(yes=False)
     assert "compose version" in machine.programs.calls("docker")
 
 
 def test_once_it_is_installed_docker_is_asked_anew(machine):
     assert "ServerVersion" not in docker_info()
-    engine.ensure(yes=True)
+    docker_install.ensure(yes=True)
     machine.programs.add("docker", f"echo '{_info()}'")
     assert docker_info()["ServerVersion"] == "26.1.5"
 
@@ -117,38 +123,38 @@ def test_an_engine_elsewhere_needs_none_here(machine):
     """DOCKER_HOST, or Docker's client alone with a context."""
     machine.has("running", *PLUGINS)
     (machine.programs.folder / "dockerd").unlink()
-    engine.ensure(yes=False)
+    docker_install.ensure(yes=False)
     assert machine.untouched()
 
 
 def test_on_a_bare_machine_the_engine_is_installed_and_started(machine):
-    engine.ensure(yes=True)
-    assert engine.answers()
+    docker_install.ensure(yes=True)
+    assert docker_install.answers()
     calls = [call.split()[0] for call in machine.programs.calls("apt-get")]
     assert calls == ["indextargets", "update", "install"]
 
 
 def test_an_engine_that_is_installed_but_stopped_is_started_only(machine):
     machine.has(*PLUGINS)
-    engine.ensure(yes=False)
-    assert engine.answers() and machine.installed() == []
+    docker_install.ensure(yes=False)
+    assert docker_install.answers() and machine.installed() == []
 
 
 @pytest.mark.parametrize("missing", PLUGINS)
 def test_a_missing_plugin_is_installed_beside_an_engine_that_answers(machine, missing):
     machine.has("running", *(plugin for plugin in PLUGINS if plugin != missing))
-    engine.ensure(yes=True)
+    docker_install.ensure(yes=True)
     assert f"docker-{missing}" in machine.installed()
 
 
 def test_on_debian_12_the_engine_comes_from_debian_13_and_nothing_else_does(machine):
-    engine.ensure(yes=True)
+    docker_install.ensure(yes=True)
     assert machine.installed() == [
         *("iptables", "runc", "tini"),
         *("docker.io", "containerd", "docker-cli", "docker-compose", "docker-buildx"),
     ]
-    assert "http://mirror.example/debian trixie main" in engine._SOURCES.read_text()
-    everything, engines = engine._PREFERENCES.read_text().split("\n\n")
+    assert "http://mirror.example/debian trixie main" in docker_install._SOURCES.read_text()
+    everything, engines = docker_install._PREFERENCES.read_text().split("\n\n")
     assert everything.endswith("\nPackage: *\nPin: release n=trixie*\nPin-Priority: 50")
     assert engines.splitlines() == [
         "Package: docker.io containerd docker-cli docker-compose docker-buildx",
@@ -166,9 +172,9 @@ def test_on_debian_12_the_engine_comes_from_debian_13_and_nothing_else_does(mach
 )
 def test_on_newer_systems_the_packages_are_their_own(machine, release, compose):
     machine.release(release)
-    engine.ensure(yes=True)
+    docker_install.ensure(yes=True)
     assert {"docker.io", "docker-buildx", compose} <= set(machine.installed())
-    assert not engine._SOURCES.exists() and not engine._PREFERENCES.exists()
+    assert not docker_install._SOURCES.exists() and not docker_install._PREFERENCES.exists()
 
 
 @pytest.mark.parametrize("release", [{"ID": "fedora"}, {"ID": "debian", "VERSION_CODENAME": "bullseye"}, {}])
@@ -200,7 +206,7 @@ def test_on_a_terminal_the_user_is_asked(machine, monkeypatch, answer, installs)
     asked = []
     monkeypatch.setattr(console.err, "input", lambda *text, **_: asked.append(text) or answer)
     if installs:
-        engine.ensure(yes=False)
+        docker_install.ensure(yes=False)
     else:
         refused(yes=False)
         assert machine.untouched()
@@ -213,13 +219,13 @@ def test_a_failing_apt_is_told_in_apts_own_words(machine, step):
     machine.apt(**{step: "echo 'Reading package lists...'; echo 'E: Unable to locate package docker.io' >&2; exit 100"})
     error = refused()
     assert error.message == f"apt-get {step}: E: Unable to locate package docker.io"
-    assert "apt" in error.remedy and not engine.answers()
+    assert "apt" in error.remedy and not docker_install.answers()
 
 
 def test_apt_asks_no_questions_and_is_shown(machine, monkeypatch, capsys):
     monkeypatch.delenv("DEBIAN_FRONTEND", raising=False)
     machine.apt(install='[ "$DEBIAN_FRONTEND" = noninteractive ]')
-    engine.ensure(yes=True)
+    docker_install.ensure(yes=True)
     assert "$ apt-get install -qy" in capsys.readouterr().err
 
 
@@ -237,17 +243,17 @@ def test_an_ordinary_user_does_not_start_the_engine(machine):
 
 def test_an_engine_that_does_not_come_up_is_an_error_after_a_bounded_time(machine, monkeypatch):
     machine.has(*PLUGINS)
-    monkeypatch.setattr(engine, "_START_SECONDS", 0.2)
+    monkeypatch.setattr(docker_install, "_START_SECONDS", 0.2)
     for starter in ("dockerd", "systemctl"):
         machine.programs.add(starter, "exit 1")
     error = refused()
-    assert error.message == "Docker Engine does not answer after 0.2 s" and str(engine._LOG) in error.remedy
+    assert error.message == "Docker Engine does not answer after 0.2 s" and str(docker_install._LOG) in error.remedy
 
 
 @pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs here: it would start the engine")
 def test_without_systemd_the_engine_runs_on_its_own_and_its_words_go_to_a_log(machine):
     machine.has(*PLUGINS)
     machine.programs.add("dockerd", f"echo 'API listen on docker.sock'; : > {machine.state}/running")
-    engine.ensure(yes=False)
-    assert engine._LOG.read_text() == "API listen on docker.sock\n"
+    docker_install.ensure(yes=False)
+    assert docker_install._LOG.read_text() == "API listen on docker.sock\n"
     assert machine.programs.calls("systemctl") == []

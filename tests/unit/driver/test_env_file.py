@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from labelpod import env_file, settings
+from labelpod.config import env_file, settings
 from labelpod.errors import DeployError
+from labelpod_common import atomic_file
 
 # What would be added where it is missing.
-KEPT = f"LABEL_SERVER_TOKEN={'t' * 32}\nORTHANC_USERNAME=ward\n"
+KEPT = f"LABELPOD_LABEL_SERVER_TOKEN={'t' * 32}\nLABELPOD_ORTHANC_USERNAME=ward\n"
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def path(tmp_path, monkeypatch) -> Path:
 
 
 def password(path: Path) -> str:
-    return settings.load(path, {}).ORTHANC_PASSWORD
+    return settings.load(path, {}).ORTHANC_PASSWORD.get_secret_value()
 
 
 def mode(path: Path) -> int:
@@ -33,8 +34,9 @@ def test_the_first_run_makes_it_from_the_example_with_secrets_for_its_owner_alon
     assert mode(path) == 0o600
     values = settings.load(path, {})
     assert len(values.ORTHANC_PASSWORD) >= 32 and len(values.LABEL_SERVER_TOKEN) >= 32
-    made = settings.example().replace("ORTHANC_PASSWORD=", f"ORTHANC_PASSWORD={values.ORTHANC_PASSWORD}")
-    assert path.read_text() == made.replace("LABEL_SERVER_TOKEN=", f"LABEL_SERVER_TOKEN={values.LABEL_SERVER_TOKEN}")
+    made = settings.example().replace("ORTHANC_PASSWORD=", f"ORTHANC_PASSWORD={password(path)}")
+    token = values.LABEL_SERVER_TOKEN.get_secret_value()
+    assert path.read_text() == made.replace("LABEL_SERVER_TOKEN=", f"LABEL_SERVER_TOKEN={token}")
 
 
 def test_a_umask_that_lets_others_read_does_not_matter(path):
@@ -62,25 +64,31 @@ def test_the_second_run_changes_nothing(path):
 @pytest.mark.parametrize("empty", ["", "  ", '""', "''"])
 def test_an_empty_secret_is_filled_in_and_every_other_line_stays(path, empty):
     rest = f"COMPOSE_PROJECT_NAME=ward\n{KEPT}"
-    path.write_text(f"# mine\n\nDEVICE=cpu # no card\nORTHANC_PASSWORD={empty}\n{rest}")
+    path.write_text(f"# mine\n\nLABELPOD_DEVICE=cpu # no card\nLABELPOD_ORTHANC_PASSWORD={empty}\n{rest}")
     path.chmod(0o644)
     assert env_file.ensure(path) is True
     secret = password(path)
-    assert secret and path.read_text() == f"# mine\n\nDEVICE=cpu # no card\nORTHANC_PASSWORD={secret}\n{rest}"
+    assert (
+        secret
+        and path.read_text() == f"# mine\n\nLABELPOD_DEVICE=cpu # no card\nLABELPOD_ORTHANC_PASSWORD={secret}\n{rest}"
+    )
     assert mode(path) == 0o600
 
 
-@pytest.mark.parametrize("text", ["DEVICE=cpu\n", "DEVICE=cpu", "# ORTHANC_PASSWORD=\nDEVICE=cpu\n\n", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["LABELPOD_DEVICE=cpu\n", "LABELPOD_DEVICE=cpu", "# LABELPOD_ORTHANC_PASSWORD=\nLABELPOD_DEVICE=cpu\n\n", ""],
+)
 def test_a_secret_that_is_not_mentioned_is_added_at_the_end(path, text):
     path.write_text(text)
     assert env_file.ensure(path) is True
     assert path.read_text().startswith(text.rstrip())
     assert password(path)
-    added = f"\nORTHANC_PASSWORD={password(path)}\nORTHANC_USERNAME=labelpod\n"
+    added = f"\nLABELPOD_ORTHANC_PASSWORD={password(path)}\nLABELPOD_ORTHANC_USERNAME=labelpod\n"
     assert path.read_text().endswith(added), "plain Compose would not know that there is a .env"
 
 
-@pytest.mark.parametrize("line", ["ORTHANC_PASSWORD=mine", "ORTHANC_PASSWORD='mine'"])
+@pytest.mark.parametrize("line", ["LABELPOD_ORTHANC_PASSWORD=mine", "LABELPOD_ORTHANC_PASSWORD='mine'"])
 def test_a_secret_of_the_users_own_is_kept(path, line):
     path.write_text(f"{line}\n{KEPT}")
     assert env_file.ensure(path) is False
@@ -99,8 +107,8 @@ def refuse(*_: object, **__: object) -> None:
 
 
 # Root may write anywhere, so that a folder without rights would not do.
-@pytest.mark.parametrize("step", ["os.open", "pathlib.Path.replace"])
-@pytest.mark.parametrize("before", [None, "DEVICE=cpu\n"])
+@pytest.mark.parametrize("step", ["tempfile.mkstemp", "pathlib.Path.replace"])
+@pytest.mark.parametrize("before", [None, "LABELPOD_DEVICE=cpu\n"])
 def test_a_folder_that_cannot_be_written_is_an_error_and_changes_nothing(path, monkeypatch, step, before):
     if before:
         path.write_text(before)
@@ -131,3 +139,32 @@ def test_a_file_that_is_not_text_is_an_error_and_stays(path):
     with pytest.raises(DeployError, match="cannot be read"):
         env_file.ensure(path)
     assert path.read_bytes() == b"\x89PNG\xff"
+
+
+def test_names_of_an_older_version_get_the_prefix_and_the_old_file_is_kept(path):
+    before = f"# mine\nDEVICE=cpu # no card\nORTHANC_PASSWORD=mine\nCOMPOSE_PROJECT_NAME=ward\n{KEPT}"
+    path.write_text(before)
+    assert env_file.ensure(path) is True
+    text = path.read_text()
+    assert text == before.replace("DEVICE=", "LABELPOD_DEVICE=").replace("ORTHANC_PASS", "LABELPOD_ORTHANC_PASS")
+    kept = path.with_name(".env.before-prefix")
+    assert (kept.read_text(), mode(kept)) == (before, 0o600)
+    assert env_file.ensure(path) is False and password(path) == "mine"
+
+
+def test_two_writers_at_once_leave_one_whole_file(path):
+    with atomic_file.draft(path, 0o600) as first:
+        first.write(b"first\n")
+        with atomic_file.draft(path, 0o600) as second:
+            second.write(b"second\n")
+        assert path.read_text() == "second\n"
+    assert path.read_text() == "first\n" and [each.name for each in path.parent.iterdir()] == [".env"]
+
+
+def test_one_name_is_put_and_every_other_line_stays(path):
+    path.write_text(f"# mine\nCOMPOSE_FILE=old.yaml\n{KEPT}")
+    env_file.put(path, "COMPOSE_FILE", "compose.yaml:compose.gpu.yaml")
+    assert path.read_text() == f"# mine\n{KEPT}COMPOSE_FILE=compose.yaml:compose.gpu.yaml\n"
+    identity = path.stat().st_ino
+    env_file.put(path, "COMPOSE_FILE", "compose.yaml:compose.gpu.yaml")
+    assert path.stat().st_ino == identity

@@ -7,22 +7,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import fingerprint, images, render, sources
-from labelpod.settings import Settings
+from labelpod import render
+from labelpod.config.settings import Settings
+from labelpod.docker import tags
+from labelpod.host import package_sources
+from labelpod.images import base, build, fingerprint
+from labelpod.project import Project
 from tests.conftest import ROOT
 
 BASE = "sha256:base"
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path) -> Path:
     """A folder with a file of each source, and with others."""
     names = ("build/start_server.sh", "build/label-server.Dockerfile", "labelpod_common/labels.py")
     for name in (*names, "images/label-server/label_server/main.py", "images/orthanc/Dockerfile", "README.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    monkeypatch.setattr(render, "ROOT", tmp_path)
-    monkeypatch.setattr(render, "BUILD", tmp_path / "build")
     return tmp_path
 
 
@@ -71,7 +73,7 @@ def test_what_does_not_go_into_the_image_does_not(project, what):
 
 
 def test_everything_that_the_dockerfile_takes_of_the_project_is_in_the_fingerprint():
-    text = render.render(Settings())["label-server.Dockerfile"].replace("\\\n", " ")
+    text = render.render(Settings(), ROOT / "templates")["label-server.Dockerfile"].replace("\\\n", " ")
     copied = [re.sub(r"--\S+", "", found).split()[:-1] for found in re.findall(r"^COPY (.*)", text, re.MULTILINE)]
     mounts = [
         dict(part.partition("=")[::2] for part in found.split(",")) for found in re.findall(r"--mount=(\S+)", text)
@@ -94,7 +96,7 @@ class Docker:
 
     def __init__(self, **label_server: str) -> None:
         self.built: list[dict[str, str]] = []
-        self._images = {render.BASE_TAG: {}} | ({render.LABEL_SERVER_TAG: label_server} if label_server else {})
+        self._images = {tags.BASE_TAG: {}} | ({tags.LABEL_SERVER_TAG: label_server} if label_server else {})
         self.image = SimpleNamespace(
             exists=lambda tag: tag in self._images,
             inspect=lambda tag: SimpleNamespace(id=BASE, config=SimpleNamespace(labels=self._images[tag])),
@@ -105,14 +107,13 @@ class Docker:
 @pytest.fixture
 def ensure(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, str]]]:
     """Ensure the images; the labels of what was built."""
-    monkeypatch.setattr(render, "write", lambda _: [])
-    monkeypatch.setattr(images, "_ensure_base", lambda *_: None)
-    monkeypatch.setattr(images, "_LOG", project / "build" / "build.log")
+    monkeypatch.setattr(render, "write", lambda *_: [])
+    monkeypatch.setattr(base, "ensure", lambda *_: None)
     asked: list[str] = []
-    monkeypatch.setattr(sources, "_output", lambda *command: asked.append(command[0]) or "")
+    monkeypatch.setattr(package_sources, "_output", lambda *command: asked.append(command[0]) or "")
 
     def run(docker: Docker, **options: bool) -> list[dict[str, str]]:
-        images.ensure(docker, Settings(), **options)
+        build.ensure(docker, Settings(), Project(project), **options)
         assert bool(asked) == bool(docker.built), "pip and apt are asked for a build, and for nothing else"
         return docker.built
 

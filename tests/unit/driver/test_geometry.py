@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelpod import geometry
+from labelpod.dicom import slice_geometry
 
 
 @st.composite
@@ -23,7 +23,7 @@ def stacks(draw):
 
 @given(stacks())
 def test_a_regular_stack_is_accepted_in_any_direction_and_order(stack):
-    assert {each.code for each in geometry.problems(*stack)} <= {"oblique"}
+    assert {each.code for each in slice_geometry.problems(*stack)} <= {"oblique"}
 
 
 @given(stacks(), st.data())
@@ -31,5 +31,5 @@ def test_a_slice_missing_inside_is_noticed_in_any_direction_and_order(stack, dat
     positions, orientations, spacings = stack
     along = np.argsort(positions @ np.cross(orientations[0, :3], orientations[0, 3:]))
     kept = np.delete(along, data.draw(st.integers(1, len(along) - 2)))
-    found = {each.code for each in geometry.problems(positions[kept], orientations[kept], spacings[kept])}
+    found = {each.code for each in slice_geometry.problems(positions[kept], orientations[kept], spacings[kept])}
     assert "missing-slices" in found

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from labelpod import gpu
 from labelpod.errors import DeployError
+from labelpod.host import gpu
 
 SMALL = gpu.Gpu("RTX 3070", 8.0, "550.54")
 TWELVE = gpu.Gpu("RTX A2000", 11.9, "550.54")

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import history
 from labelpod.errors import DeployError
+from labelpod.models import history
 
 RUN = {"run": "20260102_030405", "started": "2026-01-02T03:04:05+00:00", "studies": 12, "epochs": 50, "epoch": 50}
 RUN |= {"loss": [[1, 0.5]], "dice": [[1, 0.7]], "best_dice": 0.7, "published": True, "seconds": 3725.4, "problem": ""}
@@ -58,8 +58,8 @@ def test_the_picture_is_drawn_in_the_label_servers_container(programs, tmp_path,
     history.plot(stack(True), [RUN], tmp_path / "history.png")
     assert (tmp_path / "history.png").read_text() == "picture"
     assert json.loads((tmp_path / "input").read_text()) == [RUN]
-    assert programs.calls("docker")[0].startswith("exec -i server-1 python -c ")
-    assert "$ docker exec -i server-1 python -c" in capsys.readouterr().err
+    assert programs.calls("docker")[0].startswith("exec -i server-1 python -m label_server.models.training_plot")
+    assert "$ docker exec -i server-1 python -m label_server.models.training_plot" in capsys.readouterr().err
 
 
 def test_a_picture_that_cannot_be_drawn_leaves_no_file(programs, tmp_path):

@@ -5,9 +5,9 @@ import ssl
 
 import pytest
 
+from labelpod.clients.label_server import LabelServer, RefusedError
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
-from labelpod.label_server import LabelServer, RefusedError
-from labelpod.settings import Settings
 from tests import certificates
 from tests.conftest import free_port
 

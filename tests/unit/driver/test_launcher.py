@@ -17,7 +17,7 @@ PYTHON = """\
 echo "$*" >> "{root}/calls"
 case "$*" in
   *"-m pip "*) . "{root}/pip";;
-  "-m labelpod.cli "*) echo "driver in $PWD: $*"; exit 7;;
+  "-m labelpod "*) echo "driver in $PWD: $*"; exit 7;;
 esac
 """
 VENV = """\
@@ -89,7 +89,7 @@ def refused(result: subprocess.CompletedProcess[str]) -> tuple[str, str]:
 
 def test_a_first_run_makes_the_venv_installs_the_lock_and_hands_over_to_the_driver(checkout):
     result = checkout.run("status", "--json", "two words")
-    assert result.stdout == f"driver in {checkout.root}: -m labelpod.cli status --json two words\n"
+    assert result.stdout == f"driver in {checkout.root}: -m labelpod status --json two words\n"
     assert result.returncode == 7
     assert "Making .venv" in result.stderr and "requirements.lock" in result.stderr
     assert checkout.installs() == ["requirements.lock"]
@@ -124,6 +124,12 @@ def test_the_tests_packages_are_installed_for_the_tests_only(checkout):
     assert checkout.installs() == ["tests/requirements.lock", "tests/no-deps.lock"]
     checkout.run("test", "unit")
     assert checkout.installs() == []
+
+
+@pytest.mark.parametrize("words", ["test --help", "test -h", "users add test", "studies push test"])
+def test_other_words_install_no_test_packages(checkout, words):
+    checkout.run(*words.split())
+    assert checkout.installs() == ["requirements.lock"]
 
 
 def test_a_failing_pip_gives_its_last_line_and_a_remedy_and_is_called_again(checkout):

@@ -4,16 +4,20 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from labelpod import docker, lifecycle, migration, transfer
-from labelpod import orthanc as orthanc_rest
+from labelpod import lifecycle
+from labelpod.clients import orthanc as orthanc_rest
+from labelpod.clients.orthanc import Connection, Orthanc
+from labelpod.config.settings import Settings
+from labelpod.docker import client
+from labelpod.docker.stack import Stack
 from labelpod.errors import DeployError
-from labelpod.orthanc import Connection, Orthanc
-from labelpod.settings import Settings
-from labelpod.stack import Stack
+from labelpod.project import Project
+from labelpod.studies import copy, migrate
 
 
 class Store(ThreadingHTTPServer):
@@ -108,22 +112,22 @@ def serving(store: Store) -> Iterator[Store]:
 def everything(old: Store, new: Store, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(orthanc_rest, "_PAUSES", (0,))
 
-    def run() -> transfer.Outcome:
+    def run() -> copy.Outcome:
         ends = [Orthanc(f"http://127.0.0.1:{store.server_port}", "labelpod", "secret") for store in (old, new)]
         with Connection(ends[0]) as source, Connection(ends[1]) as target:
-            return transfer.everything(source, target)
+            return copy.everything(source, target)
 
     return run
 
 
 def test_everything_is_sent_and_proved(everything, old, new):
-    assert everything() == transfer.Outcome(studies=1, instances=3, sent=3, lacking={})
+    assert everything() == copy.Outcome(studies=1, instances=3, sent=3, lacking={})
     assert new.instances == old.instances
 
 
 def test_what_is_there_already_is_not_sent_again(everything, new):
     new.instances |= {"a2": "2", "c9": "of its own"}
-    assert everything() == transfer.Outcome(studies=1, instances=3, sent=2, lacking={})
+    assert everything() == copy.Outcome(studies=1, instances=3, sent=2, lacking={})
     assert sorted(new.posted) == ["a1", "b1"]
     assert everything().sent == 0 and len(new.posted) == 2
 
@@ -170,6 +174,10 @@ def test_after_an_interruption_it_goes_on_where_it_was(everything, old, new):
 # --- what stands in the way of `up` ---
 
 
+def stack_of(database: str) -> Stack:
+    return Stack(Project(Path("/absent")), Settings(ORTHANC_DB=database))
+
+
 @pytest.fixture
 def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Docker's volumes, and the file in each; `moved` is the mark that its studies have been taken over."""
@@ -179,13 +187,13 @@ def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         files = there[volumes[0][0]]
         return "" if files == "moved" and "rm -f" not in command[1] else files
 
-    client = SimpleNamespace(
+    engine = SimpleNamespace(
         volume=SimpleNamespace(exists=lambda name: name in there),
         container=SimpleNamespace(exists=lambda _: False),
         run=look,
     )
-    monkeypatch.setattr(docker, "client", lambda *_: client)
-    monkeypatch.setattr(migration.settings, "project", lambda _: "ward")
+    monkeypatch.setattr(client, "client", lambda *_: engine)
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "ward")
     return there
 
 
@@ -201,21 +209,22 @@ def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 )
 def test_where_the_other_database_holds_nothing_up_goes_on(volumes, setting, there):
     volumes |= there
-    migration.guard(Stack(Settings(ORTHANC_DB=setting)))
+    migrate.guard(stack_of(setting))
 
 
 def test_what_was_taken_over_does_not_stop_up_until_the_new_store_is_gone(volumes):
     volumes |= {"ward_orthanc-db": "moved", "ward_orthanc-files": "file"}
-    stack = Stack(Settings(ORTHANC_DB="postgres"))
-    migration.guard(stack)
+    stack = stack_of("postgres")
+    migrate.guard(stack)
     del volumes["ward_orthanc-files"]
     with pytest.raises(DeployError, match="the studies are in SQLite"):
-        migration.guard(stack)
+        migrate.guard(stack)
 
 
-def test_a_migration_with_nothing_to_take_over_starts_and_stops_nothing(volumes, monkeypatch):
-    monkeypatch.setattr(lifecycle, "_ready", lambda *_: Stack(Settings()))
-    assert lifecycle.migrate(yes=True).startswith("Nothing to take over: ORTHANC_DB=sqlite")
+def test_a_migration_with_nothing_to_migrate_starts_and_stops_nothing(volumes, monkeypatch, tmp_path):
+    monkeypatch.setattr(lifecycle, "_ready", lambda *_: stack_of("sqlite"))
+    words = lifecycle.migrate(Project(tmp_path), yes=True)
+    assert words.startswith("Nothing to migrate: LABELPOD_ORTHANC_DB=sqlite")
 
 
 @pytest.mark.parametrize(
@@ -228,6 +237,8 @@ def test_a_migration_with_nothing_to_take_over_starts_and_stops_nothing(volumes,
 def test_studies_that_would_not_be_seen_stop_up(volumes, setting, volume, name, back):
     volumes[volume] = "/var/lib/orthanc/db/0a/1b/0a1b"
     with pytest.raises(DeployError) as caught:
-        migration.guard(Stack(Settings(ORTHANC_DB=setting)))
-    assert caught.value.message == f"the studies are in {name}, and would not be seen with ORTHANC_DB={setting}"
-    assert "studies migrate" in caught.value.remedy and f"ORTHANC_DB={back}" in caught.value.remedy
+        migrate.guard(stack_of(setting))
+    assert (
+        caught.value.message == f"the studies are in {name}, and would not be seen with LABELPOD_ORTHANC_DB={setting}"
+    )
+    assert "studies migrate" in caught.value.remedy and f"LABELPOD_ORTHANC_DB={back}" in caught.value.remedy

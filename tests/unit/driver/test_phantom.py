@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.uid import ExplicitVRLittleEndian
 
-from labelpod import phantom, preflight
+from labelpod.dicom import phantom, preflight
 
 SLICES, SIZE = 48, 128
 

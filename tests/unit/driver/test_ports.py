@@ -1,13 +1,12 @@
 """Who holds a port."""
 
-import errno
 import os
 import socket
-from pathlib import Path
 
+import psutil
 import pytest
 
-from labelpod import ports
+from labelpod.host import ports
 from tests.conftest import free_port
 
 
@@ -30,8 +29,8 @@ def test_a_listener_on_another_address_does_not_hold_the_port(listener):
 
 
 def test_a_program_that_may_not_be_looked_into_is_another_program(listener, monkeypatch):
-    def refuse(_):
-        raise PermissionError(errno.EACCES, "denied")
+    def refuse(_: str) -> list:
+        raise psutil.AccessDenied
 
-    monkeypatch.setattr(Path, "readlink", refuse)
+    monkeypatch.setattr(psutil, "net_connections", refuse)
     assert ports.holder("127.0.0.1", listener) == "another program"

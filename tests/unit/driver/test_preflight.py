@@ -13,7 +13,8 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless, generate_uid
 
-from labelpod import batch, console, geometry, phantom, preflight
+from labelpod import console, parallel
+from labelpod.dicom import phantom, preflight, problem
 from labelpod.errors import DeployError
 
 NO_DICOM, ERROR = ("no DICOM", set()), ("error", set())
@@ -144,7 +145,7 @@ def move(path: Path, *way: float) -> None:
     edit(path, ImagePositionPatient=[f"{value:.4f}" for value in position])
 
 
-def problem(slices: list[Path]) -> geometry.Problem:
+def problem(slices: list[Path]) -> problem.Problem:
     """The one problem of a series."""
     (series,) = preflight.scan([slices[0].parent]).series
     (found,) = series.problems
@@ -396,5 +397,5 @@ def test_an_interruption_ends_the_work_that_is_not_begun():
         time.sleep(0.01)
 
     with pytest.raises(KeyboardInterrupt):
-        batch.parallel(work, range(500), "working", workers=1)
+        parallel.parallel(work, range(500), "working", workers=1)
     assert len(begun) < 250

@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelpod import render, settings
+from labelpod import render as rendering
+from labelpod.config import settings
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
-from labelpod.settings import Settings
+from labelpod.project import Project
+from tests.conftest import prefixed
 from tests.hostile import HOSTILE
 
 ROOT = Path(__file__).resolve().parents[3]
+TEMPLATES = ROOT / "templates"
 GOLDEN = Path(__file__).with_name("golden")
 DOCKERFILE, SCRIPT, ORTHANC = "label-server.Dockerfile", "start_server.sh", "orthanc.json"
 needs_shellcheck = pytest.mark.skipif(
@@ -25,18 +29,18 @@ needs_shellcheck = pytest.mark.skipif(
 TEXTS = [name for name, field in Settings.model_fields.items() if isinstance(field.default, str)]
 
 
+def render(values: Settings, templates: Path = TEMPLATES) -> dict[str, str]:
+    return rendering.render(values, templates)
+
+
 def meaning(text: str) -> str:
-    """A Dockerfile or script without comments, blank lines and the stamp, which stands in a comment."""
+    """A Dockerfile or script without comments and blank lines."""
     return "".join(f"{line}\n" for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
-
-
-def lines_of(text: str, stamp: str) -> list[str]:
-    return text.replace(stamp, "STAMP").splitlines()
 
 
 @pytest.mark.parametrize("name", [DOCKERFILE, SCRIPT])
 def test_the_defaults_give_the_golden_file(name):
-    golden, rendered = GOLDEN / name, meaning(render.render(Settings())[name])
+    golden, rendered = GOLDEN / name, meaning(render(Settings())[name])
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(rendered)
     assert rendered == golden.read_text(), "if this is meant: UPDATE_GOLDEN=1 pytest tests/unit/test_render.py"
@@ -44,41 +48,56 @@ def test_the_defaults_give_the_golden_file(name):
 
 def test_the_same_settings_give_the_same_files_in_another_process():
     program = (
-        "import json; from labelpod import render, settings; print(json.dumps(render.render(settings.Settings())))"
+        "import json, pathlib; from labelpod import render; from labelpod.config.settings import Settings;"
+        "print(json.dumps(render.render(Settings(), pathlib.Path('templates'))))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    assert json.loads(result.stdout) == render.render(Settings())
+    assert json.loads(result.stdout) == render(Settings())
 
 
 def test_a_file_that_would_be_the_same_is_not_touched(tmp_path):
-    folder = tmp_path / "build"
-    assert {path.name for path in render.write(Settings(), folder)} == {DOCKERFILE, SCRIPT, ORTHANC}
+    project = project_with_templates(tmp_path)
+    folder = project.build
+    assert {path.name for path in rendering.write(Settings(), project)} == {DOCKERFILE, SCRIPT, ORTHANC}
     os.utime(folder / SCRIPT, (1, 1))
-    assert render.write(Settings(), folder) == []
+    assert rendering.write(Settings(), project) == []
     assert (folder / SCRIPT).stat().st_mtime == 1
     (folder / SCRIPT).write_text("edited by hand")
-    assert render.write(Settings(), folder) == [folder / SCRIPT]
+    assert rendering.write(Settings(), project) == [folder / SCRIPT]
 
 
-def test_every_generated_file_says_so_and_carries_the_stamp():
-    for text in render.render(Settings()).values():
-        assert "do not edit" in text and render.stamp(Settings()) in text
+def test_every_generated_file_says_so():
+    assert all("do not edit" in text for text in render(Settings()).values())
+
+
+# What each file depends on; a change of anything else rebuilds and restarts nothing.
+USED = {
+    DOCKERFILE: set(),
+    SCRIPT: {"LABELS", "MODELS", "STUDIES", "TLS_CERT"},  # with TLS the stack's Orthanc has another address
+    ORTHANC: {"TLS_CERT", "ORTHANC_EXPLORER"},
+}
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_the_stamp_tells_settings_apart_but_not_secrets(name):
+def test_a_file_changes_with_the_settings_it_uses_and_with_no_other(name):
     default = Settings.model_fields[name].default
-    other = Settings().model_copy(update={name: default + 1 if isinstance(default, int) else f"{default}x"})
-    assert (render.stamp(other) == render.stamp(Settings())) is (name in settings.secret_names())
+    other = {"ORTHANC_EXPLORER": "false"}.get(name, default + 1 if isinstance(default, int) else f"{default}x")
+    before, after = render(Settings()), render(Settings().model_copy(update={name: other}))
+    assert {file for file in before if before[file] != after[file]} == {file for file in USED if name in USED[file]}
+
+
+def project_with_templates(folder: Path) -> Project:
+    (folder / "templates").symlink_to(TEMPLATES)
+    return Project(folder)
 
 
 def test_no_secret_is_in_a_generated_file():
     secrets = {name: f"hunter2-{name}" for name in settings.secret_names()}
-    rendered = render.render(Settings(**secrets))
-    assert rendered == render.render(Settings())
+    rendered = render(Settings(**secrets))
+    assert rendered == render(Settings())
     assert "hunter2" not in str(rendered)
 
 
@@ -90,24 +109,24 @@ def templates(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "unknown", ["{{ nothing }}", "{{ settings.NOTHING }}", "{{ stamp | nothing }}", "{% nothing %}"]
+    "unknown", ["{{ nothing }}", "{{ settings.NOTHING }}", "{{ version | nothing }}", "{% nothing %}"]
 )
 def test_a_template_that_names_something_unknown_is_an_error_with_the_name(templates, unknown):
     with (templates / f"{ORTHANC}.j2").open("a") as file:
         file.write(unknown)
     with pytest.raises(DeployError, match=r"(?i)nothing") as caught:
-        render.render(Settings(), templates)
+        render(Settings(), templates)
     assert "templates/" in caught.value.remedy
 
 
 def test_a_template_that_is_missing_is_an_error_with_its_name(templates):
     (templates / f"{ORTHANC}.j2").unlink()
     with pytest.raises(DeployError, match=ORTHANC):
-        render.render(Settings(), templates)
+        render(Settings(), templates)
 
 
 def test_the_label_list_is_baked_into_the_image_as_its_default():
-    text = render.render(Settings(LABELS="left lobe:1,right lobe:2"))[SCRIPT]
+    text = render(Settings(LABELS="left lobe:1,right lobe:2"))[SCRIPT]
     assert "default_labels='left lobe:1,right lobe:2'\n" in text
 
 
@@ -118,7 +137,7 @@ def test_a_value_that_is_shell_is_refused_and_past_that_is_data_in_start_server(
     made = tmp_path / "made"
     value = "/" + hostile.format(file=made)
     with pytest.raises(DeployError, match=name):
-        settings.load(tmp_path / "absent", {name: value})
+        settings.load(tmp_path / "absent", prefixed({name: value}))
     call = start(Settings().model_copy(update={name: value})).server
     assert (call.environment[name], made.exists()) == (value, False)
     if name == "STUDIES":
@@ -128,14 +147,14 @@ def test_a_value_that_is_shell_is_refused_and_past_that_is_data_in_start_server(
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_script_with_hostile_values_is_still_a_script(hostile):
     update = dict.fromkeys(("LABELS", "MODELS", "STUDIES", "CONF", "BUNDLES"), hostile)
-    text = render.render(Settings().model_copy(update=update))[SCRIPT]
+    text = render(Settings().model_copy(update=update))[SCRIPT]
     result = subprocess.run(["/bin/bash", "-n"], input=text, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_line_break_in_the_name_of_the_base_image_is_refused(tmp_path):
     with pytest.raises(DeployError, match="BASE_IMAGE"):
-        settings.load(tmp_path / "absent", {"BASE_IMAGE": "debian\nRUN touch /pwned"})
+        settings.load(tmp_path / "absent", {"LABELPOD_BASE_IMAGE": "debian\nRUN touch /pwned"})
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -143,8 +162,7 @@ def test_no_setting_brings_a_line_into_the_dockerfile_or_into_orthancs_configura
     harmless = Settings().model_copy(update={name: "x"})
     hostile = Settings().model_copy(update={name: 'x"\nRUN touch /pwned\n", "AuthenticationEnabled": false, "'})
     for file in (DOCKERFILE, ORTHANC):
-        plain = lines_of(render.render(harmless)[file], render.stamp(harmless))
-        assert lines_of(render.render(hostile)[file], render.stamp(hostile)) == plain
+        assert render(hostile)[file].splitlines() == render(harmless)[file].splitlines()
 
 
 @given(st.text())
@@ -153,7 +171,7 @@ def test_the_docker_filter_makes_one_quoted_word_of_anything(tmp_path_factory, t
     folder.mkdir(exist_ok=True)
     for name in (DOCKERFILE, SCRIPT, ORTHANC):
         (folder / f"{name}.j2").write_text("LABEL a={{ settings.BASE_IMAGE | docker }}")
-    rendered = render.render(Settings().model_copy(update={"BASE_IMAGE": text}), folder)[DOCKERFILE]
+    rendered = render(Settings().model_copy(update={"BASE_IMAGE": text}), folder)[DOCKERFILE]
     quoted = rendered.removeprefix("LABEL a=")
     assert len(rendered.splitlines()) == 1 and quoted.isascii()
     assert quoted[0] == quoted[-1] == '"'
@@ -173,8 +191,8 @@ def hadolint() -> str:
 
 
 def test_the_rendered_dockerfile_is_clean_under_hadolint(tmp_path):
-    render.write(Settings(), tmp_path)
-    lint(hadolint(), tmp_path / DOCKERFILE)
+    rendering.write(Settings(), project_with_templates(tmp_path))
+    lint(hadolint(), tmp_path / "build" / DOCKERFILE)
 
 
 def test_orthancs_dockerfile_is_clean_under_hadolint():
@@ -183,12 +201,12 @@ def test_orthancs_dockerfile_is_clean_under_hadolint():
 
 @needs_shellcheck
 def test_the_rendered_start_server_is_clean_under_shellcheck(tmp_path):
-    render.write(Settings(LABELS="left lobe:1,it:2", MODELS="deepedit,sam2"), tmp_path)
-    lint("shellcheck", tmp_path / SCRIPT)
+    rendering.write(Settings(LABELS="left lobe:1,it:2", MODELS="deepedit,sam2"), project_with_templates(tmp_path))
+    lint("shellcheck", tmp_path / "build" / SCRIPT)
 
 
 def orthanc(**values: str) -> dict:
-    return json.loads(render.render(Settings(**values))[ORTHANC])
+    return json.loads(render(Settings(**values))[ORTHANC])
 
 
 def test_orthancs_configuration_is_json_with_authentication_and_without_users():
@@ -215,4 +233,4 @@ def test_orthancs_web_pages_are_a_setting(shown):
 
 
 def test_the_images_default_is_the_stacks_own_orthanc():
-    assert "default_studies=http://orthanc:8042/dicom-web\n" in render.render(Settings())[SCRIPT]
+    assert "default_studies=http://orthanc:8042/dicom-web\n" in render(Settings())[SCRIPT]

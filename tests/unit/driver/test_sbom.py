@@ -10,11 +10,14 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from python_on_whales import DockerClient
 
-from labelpod import advisories, images, lifecycle, render, sbom
+from labelpod import lifecycle
+from labelpod.config.settings import Settings
+from labelpod.docker import tags
 from labelpod.errors import DeployError
-from labelpod.settings import Settings
+from labelpod.images import advisories, build, sbom
+from labelpod.project import Project
 
-LABEL_SERVER, ORTHANC = render.LABEL_SERVER_TAG, render.ORTHANC_TAG
+LABEL_SERVER, ORTHANC = tags.LABEL_SERVER_TAG, tags.ORTHANC_TAG
 OS_RELEASE = 'PRETTY_NAME="Debian"\nID=debian\nVERSION_ID="12"\n'
 DPKG = """\
 installed libstdc++6 12.2.0-14+deb12u1 amd64
@@ -36,17 +39,18 @@ def distribution(name: str, version: str = "1.0", **said: object) -> dict:
 class Docker:
     """The images that there are, and what their programs print."""
 
-    def __init__(self, root: Path, programs) -> None:
-        self.root, self._programs = root, programs
-        self.images = {name: {"Id": f"sha256:{name}"} for name in (*sbom.FILES, render.BASE_TAG)}
-        self.images[images.TRIXIE_TAG] = {"Id": "sha256:trixie"}
+    def __init__(self, project: Project, programs) -> None:
+        self.project, self._programs = project, programs
+        self.files = {tag: sbom.file(project, tag) for tag in (LABEL_SERVER, ORTHANC, tags.POSTGRES_TAG)}
+        self.images = {name: {"Id": f"sha256:{name}"} for name in (*self.files, tags.BASE_TAG)}
+        self.images[tags.TRIXIE_TAG] = {"Id": "sha256:trixie"}
         self.distributions = [distribution("torch", "2.10.0", licence="BSD-3-Clause")]
         self.says = {"os-release": OS_RELEASE, "dpkg-query": DPKG, "copyright": COPYRIGHT}
-        self.record = {render.BASE_TAG: "debian", ORTHANC: "debian, 0123abc", render.POSTGRES_TAG: "debian, 4567def"}
+        self.record = {tags.BASE_TAG: "debian", ORTHANC: "debian, 0123abc", tags.POSTGRES_TAG: "debian, 4567def"}
 
     def write(self) -> dict[str, dict]:
         """Write the files; each by its image's tag."""
-        (self.root / "build" / "images.json").write_text(json.dumps(self.record))
+        self.project.images_record.write_text(json.dumps(self.record))
         says = {**self.says, "/opt/venv/bin/python": json.dumps(self.distributions)}
         cases = [f"*{words}*) cat <<'END'\n{text.strip()}\nEND\n;;" for words, text in says.items() if text is not None]
         for name, image in self.images.items():
@@ -59,8 +63,9 @@ class Docker:
             "docker",
             "\n".join(['case "$*" in', *cases, "*) echo 'Error: No such image: as told' >&2; exit 1;;", "esac"]),
         )
-        sbom.write(DockerClient(client_call=[str(self._programs.folder / "docker")]), Settings(ORTHANC_DB="postgres"))
-        return {tag: json.loads(path.read_text()) for tag, path in sbom.FILES.items()}
+        docker = DockerClient(client_call=[str(self._programs.folder / "docker")])
+        sbom.write(docker, Settings(ORTHANC_DB="postgres"), self.project)
+        return {tag: json.loads(path.read_text()) for tag, path in self.files.items()}
 
     def runs(self) -> list[str]:
         return [call for call in self._programs.calls("docker") if not call.startswith("image inspect")]
@@ -72,13 +77,9 @@ class Docker:
 
 
 @pytest.fixture
-def docker(tmp_path, programs, monkeypatch) -> Docker:
-    build = tmp_path / "build"
-    build.mkdir()
-    monkeypatch.setattr(render, "ROOT", tmp_path)
-    monkeypatch.setattr(images, "RECORD", build / "images.json")
-    monkeypatch.setattr(sbom, "FILES", {tag: build / path.name for tag, path in sbom.FILES.items()})
-    return Docker(tmp_path, programs)
+def docker(tmp_path, programs) -> Docker:
+    (tmp_path / "build").mkdir()
+    return Docker(Project(tmp_path), programs)
 
 
 def packages(bom: dict) -> dict[str, dict]:
@@ -145,8 +146,8 @@ def test_it_is_about_the_image_of_this_name_and_id(docker):
 
 
 def test_a_base_from_a_registry_is_known_by_its_digest(docker):
-    docker.record |= {render.BASE_TAG: "debian:bookworm-slim", ORTHANC: "registry.example/orthanc:1"}
-    docker.images[render.BASE_TAG]["RepoDigests"] = ["labelpod/debian@sha256:local", "debian@sha256:bookworm"]
+    docker.record |= {tags.BASE_TAG: "debian:bookworm-slim", ORTHANC: "registry.example/orthanc:1"}
+    docker.images[tags.BASE_TAG]["RepoDigests"] = ["labelpod/debian@sha256:local", "debian@sha256:bookworm"]
     docker.images[ORTHANC]["RepoDigests"] = ["registry.example/orthanc@sha256:pulled"]
     written = docker.write()
     assert base(written[LABEL_SERVER]) == {"name": "debian:bookworm-slim", "digest": "sha256:bookworm"}
@@ -161,22 +162,22 @@ def test_a_base_from_a_registry_whose_digest_docker_has_forgotten_is_known_by_it
 def test_a_base_made_from_debians_packages_says_so(docker):
     written = docker.write()
     made = {"origin": "made from Debian's packages"}
-    assert base(written[LABEL_SERVER]) == made | {"name": render.BASE_TAG, "id": f"sha256:{render.BASE_TAG}"}
-    assert base(written[ORTHANC]) == made | {"name": images.TRIXIE_TAG, "id": "sha256:trixie"}
+    assert base(written[LABEL_SERVER]) == made | {"name": tags.BASE_TAG, "id": f"sha256:{tags.BASE_TAG}"}
+    assert base(written[ORTHANC]) == made | {"name": tags.TRIXIE_TAG, "id": "sha256:trixie"}
 
 
 def test_a_base_that_was_pruned_is_told_without_its_id(docker):
-    del docker.images[images.TRIXIE_TAG]
-    assert base(docker.write()[ORTHANC]) == {"name": images.TRIXIE_TAG, "origin": "made from Debian's packages"}
+    del docker.images[tags.TRIXIE_TAG]
+    assert base(docker.write()[ORTHANC]) == {"name": tags.TRIXIE_TAG, "origin": "made from Debian's packages"}
 
 
 def test_the_same_image_gives_the_same_text(docker):
     docker.write()
-    first = [path.read_bytes() for path in sbom.FILES.values()]
-    for path in sbom.FILES.values():
+    first = [path.read_bytes() for path in docker.files.values()]
+    for path in docker.files.values():
         path.unlink()
     docker.write()
-    assert [path.read_bytes() for path in sbom.FILES.values()] == first
+    assert [path.read_bytes() for path in docker.files.values()] == first
     assert all(b'"timestamp": "2026-11-24T23:15:38.818938+00:00"' in text for text in first)
 
 
@@ -209,25 +210,25 @@ def test_an_image_without_dpkg_is_one_error_with_a_remedy_and_no_file(docker):
         docker.write()
     assert caught.value.message.endswith("dpkg-query: Error: No such image: as told")
     assert "deploy.py up" in caught.value.remedy
-    assert not any(path.exists() for path in sbom.FILES.values())
+    assert not any(path.exists() for path in docker.files.values())
 
 
 def test_it_is_valid_cyclonedx(docker):
     docker.write()
-    for path in sbom.FILES.values():
+    for path in docker.files.values():
         assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(path.read_text()) is None
 
 
-def test_build_lists_the_packages_and_asks_about_them_once_the_images_are_there(monkeypatch):
+def test_build_lists_the_packages_and_asks_about_them_once_the_images_are_there(monkeypatch, tmp_path):
     done: list[str] = []
     monkeypatch.setattr(lifecycle, "_prepared", lambda *_: Settings())
-    monkeypatch.setattr(lifecycle, "_configured", lambda values, _: values)
+    monkeypatch.setattr(lifecycle, "_configured", lambda _, values, __: values)
     monkeypatch.setattr(
-        images, "ensure", lambda *_, ask_buildkit: done.append("images, by BuildKit" if ask_buildkit else "images")
+        build, "ensure", lambda *_, ask_buildkit: done.append("images, by BuildKit" if ask_buildkit else "images")
     )
     monkeypatch.setattr(sbom, "write", lambda *_: done.append("sbom"))
-    monkeypatch.setattr(advisories, "check", lambda: done.append("advisories"))
-    lifecycle.build(yes=True)
+    monkeypatch.setattr(advisories, "check", lambda _: done.append("advisories"))
+    lifecycle.build(Project(tmp_path), yes=True)
     assert done == ["images, by BuildKit", "sbom", "advisories"]
 
 

@@ -5,10 +5,12 @@ import traceback
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from labelpod import settings
+from labelpod.config import settings
+from labelpod.config.settings import MODELS, PREFIX, Settings
 from labelpod.errors import DeployError
-from labelpod.settings import MODELS, Settings
+from tests.conftest import prefixed
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "hunter2-tr0ub4dor"
@@ -20,7 +22,7 @@ def load(tmp_path):
 
     def read(text: str | bytes = "", **environment: str) -> Settings:
         (tmp_path / ".env").write_bytes(text.encode() if isinstance(text, str) else text)
-        return settings.load(tmp_path / ".env", environment)
+        return settings.load(tmp_path / ".env", prefixed(environment))
 
     return read
 
@@ -45,7 +47,7 @@ def test_the_example_in_the_repository_is_the_one_that_the_settings_give():
 
 def test_the_example_holds_every_setting_once_and_nothing_else():
     keys = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert sorted(keys) == sorted(Settings.model_fields)
+    assert sorted(keys) == sorted(PREFIX + name for name in Settings.model_fields)
 
 
 def test_the_example_is_accepted_as_it_stands_and_changes_nothing():
@@ -54,14 +56,14 @@ def test_the_example_is_accepted_as_it_stands_and_changes_nothing():
 
 def test_the_example_holds_no_working_secret():
     for name in settings.secret_names():
-        assert f"\n{name}=\n" in settings.example()
+        assert f"\n{PREFIX}{name}=\n" in settings.example()
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_says_in_one_line_what_it_is_for(name):
     description = Settings.model_fields[name].description
     assert description and description.endswith(".") and "\n" not in description
-    assert f"| `{name}` |" in settings.table() and description in settings.table()
+    assert f"| `{PREFIX}{name}` |" in settings.table() and description in settings.table()
 
 
 def test_every_setting_that_is_called_a_password_or_token_is_a_secret():
@@ -80,7 +82,7 @@ def test_without_an_env_file_the_defaults_hold(tmp_path):
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(refusal, key, nearest):
     error = refusal(f"{key}=x\n")
     assert error.message == f".env: {key} is not a setting"
-    assert error.remedy == f"did you mean {nearest}?"
+    assert error.remedy == f"did you mean {PREFIX}{nearest}?"
 
 
 def test_a_key_that_resembles_nothing_is_answered_with_the_list(refusal):
@@ -135,8 +137,8 @@ def test_an_env_file_that_is_a_folder_is_refused(tmp_path):
 
 def test_an_unknown_model_is_refused_with_the_models_there_are(refusal):
     error = refusal("MODELS=deepgrow_2d,deepgro_3d\n")
-    assert error.message == f"MODELS: there is no model 'deepgro_3d'; there are: {', '.join(MODELS)}"
-    assert error.remedy == "correct MODELS in .env or in the environment"
+    assert error.message == f"LABELPOD_MODELS: there is no model 'deepgro_3d'; there are: {', '.join(MODELS)}"
+    assert error.remedy == "correct LABELPOD_MODELS in .env or in the environment"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_an_unknown_model_is_refused_with_the_models_there_are(refusal):
 )
 def test_a_wrong_value_is_refused_with_its_name_and_the_reason(refusal, key, value, reason):
     for error in (refusal(f"{key}={value}\n"), refusal(**{key: value})):
-        assert error.message.startswith(f"{key}: ") and reason in error.message
+        assert error.message.startswith(f"{PREFIX}{key}: ") and reason in error.message
         assert key in error.remedy
 
 
@@ -201,15 +203,15 @@ def test_names_of_images_as_registries_have_them_are_accepted(load, image):
     assert loaded == Settings(BASE_IMAGE=image)
 
 
-TEXTS = [name for name, field in Settings.model_fields.items() if isinstance(field.default, str)]
+TEXTS = [name for name, field in Settings.model_fields.items() if isinstance(field.default, str | SecretStr)]
 
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("hostile", ["'", '"', "`id`", "$(id)", "${HOME}", "\\", "\n", "\r", "\x00", "\x1b[2J"])
 def test_nothing_that_a_shell_compose_or_a_dockerfile_would_act_on_is_accepted(refusal, name, hostile):
-    default = Settings.model_fields[name].default or "a=b"
+    default = (Settings().model_dump()[name] if name not in settings.secret_names() else "") or "a=b"
     for value in (default + hostile, f"{default},{hostile}b"):
-        assert refusal(**{name: value}).message.startswith(f"{name}: ")
+        assert refusal(**{name: value}).message.startswith(f"{PREFIX}{name}: ")
 
 
 @pytest.mark.parametrize("name", settings.secret_names())
@@ -272,4 +274,25 @@ def test_settings_are_not_changed_once_they_are_read():
 )
 def test_the_project_is_named_as_compose_names_it(tmp_path, text, environment, project):
     (tmp_path / ".env").write_text(text)
-    assert settings.project(tmp_path / ".env", environment) == project
+    assert settings.compose_project(tmp_path / ".env", environment) == project
+
+
+def test_a_general_name_in_the_shell_changes_nothing(tmp_path):
+    shell = {"APP": "firefox", "DEVICE": "cuda", "MODELS": "gpt", "LABELS": "x=", "STUDIES": "mine", "CONF": "/etc"}
+    assert settings.load(tmp_path / "absent", shell) == Settings()
+
+
+@pytest.mark.parametrize("text", ["DEVICE=cpu\n", "LABELPOD_DEVICE=cpu\n", "DEVICE=gpu\nLABELPOD_DEVICE=cpu\n"])
+def test_an_env_file_of_an_older_version_is_read(load, text):
+    assert load(text) == Settings(DEVICE="cpu")
+
+
+def test_the_certificate_lies_beside_the_file_that_names_it(load, tmp_path):
+    loaded = load("TLS_CERT=tls/cert.pem\nTLS_KEY=/etc/key.pem\n")
+    assert (str(tmp_path / "tls/cert.pem"), "/etc/key.pem") == (loaded.TLS_CERT, loaded.TLS_KEY)
+
+
+@pytest.mark.parametrize("name", settings.secret_names())
+def test_no_secret_is_shown_where_the_settings_are_printed(name):
+    values = Settings(**{name: f"{SECRET}-{'x' * 20}"})
+    assert SECRET not in f"{values!r}{values}"

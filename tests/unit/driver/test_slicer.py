@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from labelpod import render, slicer
+from labelpod import slicer
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
-from labelpod.settings import Settings
+from labelpod.project import Project
+from tests import conftest
 
+PROJECT = Project(conftest.ROOT)
 TOKEN = "t" * 32
 URL = f"http://127.0.0.1:8000/{TOKEN}/"
 HOSTILE = [
@@ -58,7 +61,7 @@ class Slicer:
         return self.installable
 
     def run(self, url: str = URL) -> None:
-        exec(compile(slicer.script(url), "connect.py", "exec"), {"__name__": "__main__"})
+        exec(compile(slicer.script(url, PROJECT), "connect.py", "exec"), {"__name__": "__main__"})
 
 
 def test_slicer_is_set_up_and_connected(monkeypatch):
@@ -123,12 +126,12 @@ def test_whatever_the_url_is_it_stays_a_text(text, monkeypatch):
     app = Slicer(monkeypatch)
     app.run(f"http://{text}")
     assert app.stored["MONAILabel/serverUrl"] == f"http://{text}"
-    assert slicer.script(text).count("\n") == slicer.script("").count("\n")
-    assert slicer.script(text).isascii()  # Slicer may read it in the encoding of its machine
+    assert slicer.script(text, PROJECT).count("\n") == slicer.script("", PROJECT).count("\n")
+    assert slicer.script(text, PROJECT).isascii()  # Slicer may read it in the encoding of its machine
 
 
 def test_the_keys_are_those_of_the_module_itself(monkeypatch):
-    module = render.ROOT / ".venv/monailabel/plugins/slicer/MONAILabel/MONAILabel.py"
+    module = conftest.ROOT / ".venv/monailabel/plugins/slicer/MONAILabel/MONAILabel.py"
     if not module.exists():
         pytest.skip("the module is not installed: it comes with the packages of the tests")
     app, text = Slicer(monkeypatch), module.read_text()
@@ -142,11 +145,11 @@ def test_the_keys_are_those_of_the_module_itself(monkeypatch):
 def test_the_file_is_for_its_owner_alone(tmp_path):
     path = tmp_path / "connect.py"
     path.touch(0o644)
-    slicer.write(Settings(LABEL_SERVER_TOKEN=TOKEN), path)
+    slicer.write(Settings(LABEL_SERVER_TOKEN=TOKEN), PROJECT, path)
     assert path.stat().st_mode & 0o777 == 0o600 and repr(URL) in path.read_text()
 
 
 def test_before_there_is_a_token_there_is_no_script(tmp_path):
     with pytest.raises(DeployError) as raised:
-        slicer.write(Settings(), tmp_path / "connect.py")
+        slicer.write(Settings(), PROJECT, tmp_path / "connect.py")
     assert "deploy.py up" in raised.value.remedy and not list(tmp_path.iterdir())

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from labelpod import render, sources
-from labelpod.settings import Settings
+from labelpod import render
+from labelpod.config.settings import Settings
+from labelpod.host import os_release, package_sources
 
 ROOT = Path(__file__).resolve().parents[3]
 LOGIN = "https://reader:hunter2@packages.example"
@@ -25,16 +26,20 @@ class Machine:
         self.secrets = folder / "secrets"
         self.secrets.mkdir()
         self._folder, self._programs, self._monkeypatch = folder, programs, monkeypatch
-        for name in ("SSL_CERT_FILE", *sources._PROXIES, *(name for name in os.environ if name.startswith("PIP_"))):
+        for name in (
+            "SSL_CERT_FILE",
+            *package_sources._PROXIES,
+            *(name for name in os.environ if name.startswith("PIP_")),
+        ):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("PATH", str(programs.folder))
-        monkeypatch.setattr(sources, "CA_BUNDLE", folder / "absent.crt")
+        monkeypatch.setattr(package_sources, "CA_BUNDLE", folder / "absent.crt")
         self.release(DEBIAN)
         self.pip("")
         self.apt()
 
     def release(self, values: dict[str, str]) -> None:
-        self._monkeypatch.setattr(sources, "_os_release", lambda: values)
+        self._monkeypatch.setattr(os_release, "of_this_machine", lambda: values)
 
     def pip(self, listed: str) -> None:
         """What `pip config list` says."""
@@ -51,7 +56,7 @@ class Machine:
             (self._programs.folder / name).unlink()
 
     def written(self, codename: str = "bookworm") -> dict[str, str]:
-        return {name: path.read_text() for name, path in sources.write_secrets(self.secrets, codename).items()}
+        return {name: path.read_text() for name, path in package_sources.write_secrets(self.secrets, codename).items()}
 
 
 @pytest.fixture
@@ -106,7 +111,7 @@ def test_the_real_pip_is_understood(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://env.example")
-    found = sources._pip_settings()
+    found = package_sources._pip_settings()
     assert found["index-url"] == f"{LOGIN}/simple"
     assert found["extra-index-url"] == "https://env.example"
     assert found["find-links"].split() == ["https://wheels.example", f"{tmp_path}/wheels"]
@@ -114,12 +119,12 @@ def test_the_real_pip_is_understood(tmp_path, monkeypatch):
 
 def test_folders_of_this_machine_are_named_as_left_out(machine):
     machine.pip(PIP.replace("'https://a.example", "'file:///srv/index https://a.example"))
-    assert sources.left_out() == ["file:///srv/index", "/srv/wheels"]
+    assert package_sources.left_out() == ["file:///srv/index", "/srv/wheels"]
 
 
 def test_nothing_is_left_out_where_everything_is_on_the_network(machine):
     machine.pip(f"global.index-url='{LOGIN}/simple'")
-    assert sources.left_out() == []
+    assert package_sources.left_out() == []
 
 
 @pytest.mark.parametrize("origin", ["pip's cert", "SSL_CERT_FILE", "the system's"])
@@ -131,7 +136,7 @@ def test_the_machines_certificate_authorities_are_handed_over(machine, tmp_path,
     elif origin == "SSL_CERT_FILE":
         monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     else:
-        monkeypatch.setattr(sources, "CA_BUNDLE", bundle)
+        monkeypatch.setattr(package_sources, "CA_BUNDLE", bundle)
     written = machine.written()
     assert written["ca_bundle"] == "a certificate"
     assert written["apt_conf"] == 'Acquire::https::CaInfo "/run/apt/ca.crt";\n'
@@ -139,7 +144,7 @@ def test_the_machines_certificate_authorities_are_handed_over(machine, tmp_path,
 
 def test_a_bundle_that_is_named_but_absent_is_passed_over(machine, tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.crt"))
-    assert sources.ca_bundle() is None and "ca_bundle" not in machine.written()
+    assert package_sources.ca_bundle() is None and "ca_bundle" not in machine.written()
 
 
 APT = """\
@@ -207,7 +212,7 @@ def test_a_machine_without_apt_has_nothing_of_apt_to_hand_over(machine):
 def test_pip_and_apt_are_asked_once_however_many_images_are_built(machine, programs):
     for codename in ("trixie", "bookworm", "bookworm"):
         machine.written(codename)
-        sources.left_out()
+        package_sources.left_out()
     assert programs.calls("python") == ["-m pip config list"]
     assert len(programs.calls("apt-config")) == len(programs.calls("apt-get")) == 1
 
@@ -231,13 +236,13 @@ def test_a_failing_pip_or_apt_means_defaults(machine, programs):
 )
 def test_the_distribution_is_known_by_os_release(machine, release, codename, distribution):
     machine.release(release)
-    assert (sources.debian_codename(), sources.distribution()) == (codename, distribution)
+    assert (package_sources.debian_codename(), package_sources.distribution()) == (codename, distribution)
 
 
 def test_proxies_of_the_environment_reach_a_build(machine, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "")
-    assert sources.build_arguments() == {"HTTPS_PROXY": "http://proxy.example:3128"}
+    assert package_sources.build_arguments() == {"HTTPS_PROXY": "http://proxy.example:3128"}
 
 
 def test_a_login_of_a_private_index_ends_up_in_secrets_only(machine):
@@ -245,17 +250,17 @@ def test_a_login_of_a_private_index_ends_up_in_secrets_only(machine):
     machine.apt(APT)
     written = machine.written()
     assert {name for name, text in written.items() if "hunter2" in text} == {"uv_config", "pip_config", "apt_conf"}
-    assert "hunter2" not in str(sources.build_arguments()) + str(sources.left_out())
-    assert "hunter2" not in str(render.render(Settings()))
+    assert "hunter2" not in str(package_sources.build_arguments()) + str(package_sources.left_out())
+    assert "hunter2" not in str(render.render(Settings(), ROOT / "templates"))
     assert {path.name for path in machine.secrets.iterdir()} == {"uv_config", "pip_config", "apt_conf"}
 
 
 def test_every_secret_that_is_written_is_mounted_by_the_builds_and_no_other(machine, tmp_path, monkeypatch):
     (tmp_path / "ca.crt").write_text("a certificate")
-    monkeypatch.setattr(sources, "CA_BUNDLE", tmp_path / "ca.crt")
+    monkeypatch.setattr(package_sources, "CA_BUNDLE", tmp_path / "ca.crt")
     machine.apt(APT, TARGETS)
     written = set(machine.written())
-    dockerfile = render.render(Settings())["label-server.Dockerfile"]
+    dockerfile = render.render(Settings(), ROOT / "templates")["label-server.Dockerfile"]
     mounted = {part.split(",")[0] for part in dockerfile.split("--mount=type=secret,id=")[1:]}
     assert mounted == written
     orthanc = (ROOT / "images" / "orthanc" / "Dockerfile").read_text()
@@ -273,6 +278,6 @@ INDEXES += [".".join(("registry", "npmjs", "org")), ".".join(("security", "debia
 def test_no_file_of_the_project_names_a_package_index():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [ROOT / name for name in listed.split("\0") if name and not name.endswith(".lock")]
-    assert ROOT / "labelpod" / "sources.py" in files
+    assert ROOT / "labelpod" / "host" / "package_sources.py" in files
     texts = {path.relative_to(ROOT): path.read_text(errors="replace") for path in files if path.is_file()}
     assert [(str(path), host) for path, text in texts.items() for host in INDEXES if host in text] == []

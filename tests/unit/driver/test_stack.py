@@ -8,11 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import docker, stack
+from labelpod.clients.label_server import LabelServer
+from labelpod.config.settings import Settings
+from labelpod.docker import client, stack
+from labelpod.docker.stack import Stack
 from labelpod.errors import DeployError
-from labelpod.label_server import LabelServer
-from labelpod.settings import Settings
-from labelpod.stack import Stack
+from labelpod.project import Project
+
+
+def stack_of(gpu: bool = False, **values: str) -> Stack:
+    return Stack(Project(Path("/absent")), Settings(**values), gpu)
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def calls(monkeypatch) -> list:
         stop=lambda services: noted.append(("stop", sorted(services))),
         up=lambda services, **_: noted.append(("up", services)),
     )
-    monkeypatch.setattr(docker, "client", lambda *_: SimpleNamespace(compose=compose))
+    monkeypatch.setattr(client, "client", lambda *_: SimpleNamespace(compose=compose))
     monkeypatch.setattr(Stack, "containers", lambda _: {"orthanc": container, "label-server": container})
     return noted
 
@@ -45,46 +50,47 @@ def file(tmp_path, monkeypatch) -> dict[str, Path]:
         path.touch()
         os.utime(path, (900, 900))
     absent = tmp_path / "absent"
-    monkeypatch.setattr(stack, "_READ_AT_START", {name: (absent, path) for name, path in files.items()})
+    read = {name: (absent, path) for name, path in files.items()}
+    monkeypatch.setattr(stack, "files_read_at_start", lambda _: read)
     return files
 
 
 def test_services_whose_files_are_older_than_they_are_go_on(calls, file):
-    Stack(Settings()).up()
+    stack_of().up()
     assert calls == [("up", None)]
 
 
 @pytest.mark.parametrize("name", ["orthanc", "label-server"])
 def test_a_service_that_started_before_its_file_was_written_starts_again(calls, file, name):
     os.utime(file[name], (1100, 1100))
-    Stack(Settings()).up()
+    stack_of().up()
     assert calls == [("stop", [name]), ("up", None)]
 
 
 def test_some_services_can_be_started_alone(calls, file):
-    Stack(Settings()).up("orthanc")
+    stack_of().up("orthanc")
     assert calls == [("up", ["orthanc"])]
 
 
 def test_a_service_that_once_crashed_and_is_healthy_again_is_left_alone(calls, file):
-    Stack(Settings()).containers()["orthanc"].restart_count = 1
-    Stack(Settings()).up()
+    stack_of().containers()["orthanc"].restart_count = 1
+    stack_of().up()
     assert calls == [("up", None)]
 
 
 def test_a_service_that_ends_again_and_again_is_stopped(calls, file, monkeypatch):
     monkeypatch.setattr(stack, "last_word", lambda _: "no memory")
-    container = Stack(Settings()).containers()["orthanc"]
+    container = stack_of().containers()["orthanc"]
     container.restart_count, container.state.health.status = 1, "starting"
     monkeypatch.setattr(Stack, "_stop", lambda _, service: calls.append(("stopped", service)))
     with pytest.raises(DeployError, match="orthanc does not start: no memory"):
-        Stack(Settings()).up()
+        stack_of().up()
     assert calls == [("up", None), ("stopped", "orthanc")]
 
 
 def starting(monkeypatch, *names: str) -> list[str]:
     """Docker has not seen these to be healthy; the list notes how often it is asked for the containers."""
-    before, asked = Stack(Settings()).containers(), []
+    before, asked = stack_of().containers(), []
     containers = {name: deepcopy(container) for name, container in before.items()}
     for name in names:
         containers[name].state.health.status = "starting"
@@ -96,7 +102,7 @@ def test_a_label_server_that_answers_is_ready_before_docker_looks_again(calls, f
     asked = starting(monkeypatch, "label-server")
     answers = iter([False, False, True])
     monkeypatch.setattr(LabelServer, "answers", lambda _: next(answers))
-    Stack(Settings()).up()
+    stack_of().up()
     assert list(answers) == []
     assert len(asked) == 2, "once before the start and once after it, not at each look"
 
@@ -106,20 +112,20 @@ def test_an_answer_of_the_label_server_says_nothing_of_orthanc(calls, file, monk
     monkeypatch.setattr(LabelServer, "answers", lambda _: True)
     monkeypatch.setattr(stack, "_LOAD_SECONDS", -1000)
     with pytest.raises(DeployError, match="orthanc not healthy"):
-        Stack(Settings()).up()
+        stack_of().up()
 
 
 def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, monkeypatch):
     database = SimpleNamespace(stop=lambda: calls.append("stopped"), remove=lambda: calls.append("removed"))
-    before = Stack(Settings()).containers()
+    before = stack_of().containers()
     monkeypatch.setattr(Stack, "containers", lambda _: before | {"postgres": database})
-    Stack(Settings()).up()
+    stack_of().up()
     assert calls == [("up", None), "stopped", "removed"]
 
 
 def test_postgres_is_a_service_where_the_setting_says_so():
-    assert "postgres" in Stack(Settings(ORTHANC_DB="postgres")).services
-    assert "postgres" not in Stack(Settings()).services
+    assert "postgres" in stack_of(ORTHANC_DB="postgres").services
+    assert "postgres" not in stack_of().services
 
 
 def test_the_containers_are_those_of_the_project_and_not_what_compose_runs_once(monkeypatch):
@@ -140,21 +146,21 @@ def test_the_containers_are_those_of_the_project_and_not_what_compose_runs_once(
 
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "ours")
     engine = SimpleNamespace(container=SimpleNamespace(list=listed))
-    monkeypatch.setattr(docker, "client", lambda *_: engine)
-    assert {name: each.name for name, each in Stack(Settings()).containers().items()} == {"orthanc": "service"}
+    monkeypatch.setattr(client, "client", lambda *_: engine)
+    assert {name: each.name for name, each in stack_of().containers().items()} == {"orthanc": "service"}
 
 
 def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
     asked = []
 
-    def client(files: list[Path], *_: object) -> SimpleNamespace:
+    def made(files: list[Path], *_: object) -> SimpleNamespace:
         names = [path.name for path in files]
         return SimpleNamespace(
             compose=SimpleNamespace(down=lambda **options: asked.append((names, options["volumes"])))
         )
 
-    monkeypatch.setattr(docker, "client", client)
-    Stack(Settings()).down(volumes=True)
+    monkeypatch.setattr(client, "client", made)
+    stack_of().down(volumes=True)
     assert asked == [(["compose.yaml", "compose.postgres.yaml"], True), (["compose.yaml"], True)]
 
 
@@ -173,9 +179,8 @@ def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
         ),
     ],
 )
-def test_the_settings_choose_the_overlays(monkeypatch, values, gpu, overlays):
-    monkeypatch.setattr(docker, "client", lambda files, *_: [path.name for path in files])
-    assert Stack(Settings(**values), gpu).compose == ["compose.yaml", *overlays]
+def test_the_settings_choose_the_overlays(values, gpu, overlays):
+    assert stack_of(gpu, **values).compose_files == ["compose.yaml", *overlays]
 
 
 @pytest.mark.parametrize("state", ["running", "exited", "paused", "restarting", None])
@@ -183,9 +188,21 @@ def test_a_command_runs_in_the_label_server_or_in_a_container_of_its_own(monkeyp
     container = SimpleNamespace(name="server-1", state=SimpleNamespace(status=state))
     monkeypatch.setattr(Stack, "containers", lambda _: {"label-server": container} if state else {})
     compose = SimpleNamespace(docker_compose_cmd=["docker", "compose", "--file", Path("compose.yaml")])
-    monkeypatch.setattr(docker, "client", lambda *_: SimpleNamespace(compose=compose))
-    words = " ".join(Stack(Settings()).inside())
+    monkeypatch.setattr(client, "client", lambda *_: SimpleNamespace(compose=compose))
+    words = " ".join(stack_of().exec_prefix())
     if state == "running":
         assert words == "docker exec -i server-1"
     else:
         assert words == "docker compose --file compose.yaml run --rm -T --no-deps label-server"
+
+
+def test_the_users_own_changes_come_last(tmp_path):
+    (tmp_path / "compose.override.yaml").touch()
+    values = Settings(ORTHANC_DB="postgres")
+    expected = ["compose.yaml", "compose.gpu.yaml", "compose.postgres.yaml", "compose.override.yaml"]
+    assert Stack(Project(tmp_path), values, use_gpu=True).compose_files == expected
+
+
+def test_every_file_that_is_written_for_a_service_is_read_at_its_start():
+    read = {path.name for paths in stack.files_read_at_start(Project(Path("/p"))).values() for path in paths}
+    assert {"orthanc.json", "access.lua", "orthanc_users.json", "dicomweb_password", "tls_cert.pem"} <= read

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import addresses, status, tls
-from labelpod.settings import Settings
+from labelpod import status
+from labelpod.config import addresses
+from labelpod.config.settings import Settings
+from labelpod.security import certificate
 
 TOKEN = "t" * 32
 INFO = {"device": "CPU", "labels": ["one"], "models": {}, "datastore": {"total": 2, "completed": 1}}
@@ -90,7 +92,7 @@ def test_the_database_is_told_where_it_is_a_service(collect):
 
 
 def test_with_a_certificate_every_url_is_https(collect, monkeypatch):
-    monkeypatch.setattr(tls, "trust", lambda _: True)
+    monkeypatch.setattr(certificate, "trust", lambda _: True)
     state = collect(TLS_CERT="cert.pem", TLS_KEY="key.pem")
     for url in (state["label_server"]["url"], state["ohif"]["url"], state["orthanc"]["url"]):
         assert url.startswith("https://127.0.0.1:")

@@ -12,10 +12,12 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from labelpod import console, phantom, studies
-from labelpod import orthanc as orthanc_rest
+from labelpod import console
+from labelpod.clients import orthanc as orthanc_rest
+from labelpod.clients.orthanc import Orthanc
+from labelpod.dicom import phantom
 from labelpod.errors import DeployError
-from labelpod.orthanc import Orthanc
+from labelpod.studies import push
 
 LOGIN = "Basic " + base64.b64encode(b"labelpod:secret").decode()
 STUDY_TAGS = ("StudyInstanceUID", "PatientID", "StudyDate", "StudyDescription")
@@ -173,35 +175,35 @@ def edit(path: Path, **values) -> None:
 
 
 def test_everything_arrives_byte_for_byte(server, orthanc, folder):
-    outcome = studies.push([folder], orthanc, "CT")
+    outcome = push.push([folder], orthanc, "CT")
     assert (outcome.sent, outcome.already, outcome.errors, outcome.ok) == (20, 0, [], True)
     assert sorted(server.files.values()) == sorted(path.read_bytes() for path in folder.iterdir())
 
 
 def test_what_is_there_is_not_sent_again(server, orthanc, folder):
-    studies.push([folder], orthanc, "CT")
+    push.push([folder], orthanc, "CT")
     server.posted.clear()
-    outcome = studies.push([folder], orthanc, "CT")
+    outcome = push.push([folder], orthanc, "CT")
     assert (outcome.sent, outcome.already, outcome.ok) == (0, 20, True)
     assert server.posted == []
 
 
 def test_orthanc_is_asked_once_for_each_series_what_it_has(server, orthanc, folder):
-    studies.push([folder], orthanc, "CT")
+    push.push([folder], orthanc, "CT")
     assert server.requests.count("POST /tools/find") == 1
 
 
 def test_a_push_that_was_cut_short_goes_on_with_the_rest(server, orthanc, folder):
     for path in sorted(folder.iterdir())[:7]:
         server.store(path.read_bytes())
-    outcome = studies.push([folder], orthanc, "CT")
+    outcome = push.push([folder], orthanc, "CT")
     assert (outcome.sent, outcome.already) == (13, 7)
     assert len(server.posted) == 13
 
 
 def test_a_refused_series_is_not_sent_and_a_good_one_is(server, orthanc, folder, tmp_path):
     phantom.write(tmp_path / "gap", slices=10, size=16)[4].unlink()
-    outcome = studies.push([folder, tmp_path / "gap"], orthanc, "CT")
+    outcome = push.push([folder, tmp_path / "gap"], orthanc, "CT")
     assert outcome.sent == len(server.files) == 20
     assert not outcome.ok
     assert [problem.code for problem in outcome.refused[0].problems] == ["missing-slices"]
@@ -209,20 +211,20 @@ def test_a_refused_series_is_not_sent_and_a_good_one_is(server, orthanc, folder,
 
 def test_force_sends_a_refused_series_and_names_its_problems(server, orthanc, folder):
     sorted(folder.iterdir())[4].unlink()
-    outcome = studies.push([folder], orthanc, "CT", force=True)
+    outcome = push.push([folder], orthanc, "CT", force=True)
     assert (outcome.sent, outcome.refused, outcome.ok) == (19, [], True)
     assert outcome.doubtful[0].problems[0].code == "missing-slices"
 
 
 def test_a_series_of_another_modality_is_refused(server, orthanc, folder):
-    outcome = studies.push([folder], orthanc, "MR")
+    outcome = push.push([folder], orthanc, "MR")
     assert not outcome.ok and outcome.refused and server.posted == []
 
 
 def test_a_warning_does_not_keep_a_series_back(server, orthanc, folder):
     for path in folder.iterdir():
         edit(path, LossyImageCompression="01")
-    outcome = studies.push([folder], orthanc, "CT")
+    outcome = push.push([folder], orthanc, "CT")
     assert outcome.ok and outcome.sent == 20
     assert outcome.doubtful[0].problems[0].code == "lossy"
 
@@ -232,7 +234,7 @@ def test_a_file_that_orthanc_refuses_does_not_stop_the_others(server, orthanc, f
     dataset = pydicom.dcmread(bad)
     del dataset.SeriesInstanceUID
     dataset.save_as(bad)
-    outcome = studies.push([folder], orthanc, "CT", force=True)
+    outcome = push.push([folder], orthanc, "CT", force=True)
     (error,) = outcome.errors
     assert (outcome.sent, error.path, error.message) == (19, bad, "Orthanc refuses it: Inexistent tag")
     assert not outcome.ok
@@ -242,15 +244,15 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(server, orthanc, fo
     edit(folder / "0020.dcm", NumberOfFrames=1)
     broken = folder / "0020.dcm"
     broken.write_bytes(broken.read_bytes()[:600])
-    outcome = studies.push([folder], orthanc, "CT", force=True)
+    outcome = push.push([folder], orthanc, "CT", force=True)
     assert (outcome.sent, [each.path for each in outcome.errors]) == (19, [broken])
 
 
 def test_other_content_under_a_known_uid_is_an_error(server, orthanc, folder):
-    studies.push([folder], orthanc, "CT")
+    push.push([folder], orthanc, "CT")
     before = dict(server.files)
     edit(folder / "0007.dcm", ImageComments="changed")
-    outcome = studies.push([folder], orthanc, "CT")
+    outcome = push.push([folder], orthanc, "CT")
     (error,) = outcome.errors
     assert error.path.name == "0007.dcm" and "other content" in error.message
     assert (outcome.already, outcome.ok, server.files) == (19, False, before)
@@ -259,7 +261,7 @@ def test_other_content_under_a_known_uid_is_an_error(server, orthanc, folder):
 def test_of_two_files_with_one_uid_the_second_is_an_error(server, orthanc, folder):
     shutil.copy(folder / "0007.dcm", folder / "again.dcm")
     edit(folder / "again.dcm", ImageComments="changed")
-    outcome = studies.push([folder], orthanc, "CT", force=True)
+    outcome = push.push([folder], orthanc, "CT", force=True)
     (error,) = outcome.errors
     assert outcome.sent == 20 and "other content" in error.message
 
@@ -268,19 +270,19 @@ def test_what_somebody_else_sends_meanwhile_is_there_already(server, orthanc, fo
     for path in folder.iterdir():
         server.store(path.read_bytes())
     monkeypatch.setattr(server, "find", lambda _: [])
-    outcome = studies.push([folder], orthanc, "CT")
+    outcome = push.push([folder], orthanc, "CT")
     assert (outcome.already, outcome.ok) == (20, True)
 
 
 def test_connections_that_break_are_tried_again(server, orthanc, folder):
     server.drops = 3
-    outcome = studies.push([folder], orthanc, "CT")
+    outcome = push.push([folder], orthanc, "CT")
     assert (outcome.sent, outcome.ok) == (20, True)
 
 
 def test_a_file_that_always_breaks_the_connection_does_not_stop_the_others(server, orthanc, folder):
     server.drops_always = (folder / "0007.dcm").read_bytes()
-    outcome = studies.push([folder], orthanc, "CT")
+    outcome = push.push([folder], orthanc, "CT")
     (error,) = outcome.errors
     assert outcome.sent == 19 and error.path.name == "0007.dcm" and "connection" in error.message
 
@@ -288,32 +290,32 @@ def test_a_file_that_always_breaks_the_connection_does_not_stop_the_others(serve
 def test_an_orthanc_that_goes_away_ends_the_push_and_the_next_one_goes_on(server, orthanc, folder):
     server.dies_after = 8
     with pytest.raises(DeployError, match="does not answer"):
-        studies.push([folder], orthanc, "CT")
+        push.push([folder], orthanc, "CT")
     assert len(server.files) == 8
 
 
 def test_few_connections_are_opened_and_kept(server, orthanc, folder):
-    studies.push([folder], orthanc, "CT")
+    push.push([folder], orthanc, "CT")
     assert server.connections <= 4
 
 
 def test_a_wrong_password_is_noticed_before_any_file_is_read(server):
     orthanc = Orthanc(server.url, "labelpod", "wrong")
     with pytest.raises(DeployError, match="does not accept the login of user labelpod") as caught:
-        studies.push([Path("nowhere")], orthanc, "CT")
+        push.push([Path("nowhere")], orthanc, "CT")
     assert "ORTHANC_PASSWORD" in caught.value.remedy
 
 
 def test_an_orthanc_that_is_not_there_is_an_error_with_a_remedy(monkeypatch):
     monkeypatch.setattr(orthanc_rest, "_PAUSES", (0,))
     with pytest.raises(DeployError, match=r"does not answer at http://127\.0\.0\.1:9") as caught:
-        studies.list_studies(Orthanc("http://127.0.0.1:9", "labelpod", "secret"))
+        push.list_studies(Orthanc("http://127.0.0.1:9", "labelpod", "secret"))
     assert "deploy.py up" in caught.value.remedy
 
 
 def test_another_web_server_is_not_taken_for_orthanc(web):
     with pytest.raises(DeployError, match="is not Orthanc"):
-        studies.list_studies(Orthanc(web.url, "labelpod", "secret"))
+        push.list_studies(Orthanc(web.url, "labelpod", "secret"))
 
 
 def test_the_machines_proxy_is_not_used(server, orthanc, folder, monkeypatch):
@@ -321,7 +323,7 @@ def test_the_machines_proxy_is_not_used(server, orthanc, folder, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    assert studies.push([folder], orthanc, "CT").ok
+    assert push.push([folder], orthanc, "CT").ok
 
 
 def test_the_password_is_not_shown(orthanc):
@@ -345,27 +347,27 @@ def stored(server, folder) -> FakeOrthanc:
 
 
 def test_studies_are_listed_with_their_series(stored, orthanc):
-    first, second = studies.list_studies(orthanc)
+    first, second = push.list_studies(orthanc)
     assert (first.patient_id, first.uid, first.labelled) == ("A", "1.2.4", False)
     assert (second.patient_id, second.date, second.labelled) == ("SYNTHETIC-PHANTOM", "20200101", True)
     assert {(each.modality, each.instances) for each in second.series} == {("CT", 20), ("SEG", 1)}
 
 
 def test_the_list_takes_one_question(stored, orthanc):
-    studies.list_studies(orthanc)
+    push.list_studies(orthanc)
     assert stored.requests == ["GET /system", "POST /tools/find"]
 
 
 def test_an_empty_orthanc_has_no_studies(server, orthanc):
-    assert studies.list_studies(orthanc) == []
-    assert studies.studies_table([]).plain == "0 studies, 0 labelled"
+    assert push.list_studies(orthanc) == []
+    assert push.studies_table([]).plain == "0 studies, 0 labelled"
 
 
 def test_the_list_is_shown_and_becomes_json(stored, orthanc):
-    found = studies.list_studies(orthanc)
-    text = studies.studies_table(found).plain
+    found = push.list_studies(orthanc)
+    text = push.studies_table(found).plain
     assert "20 instances  SYNTHETIC chest CT phantom" in text and text.endswith("2 studies, 1 labelled")
-    first, second = json.loads(json.dumps(studies.studies_json(found)))
+    first, second = json.loads(json.dumps(push.studies_json(found)))
     assert (first["labelled"], second["labelled"]) == (False, True)
     assert first["series"][0] == {"uid": "1.2.5", "modality": "CT", "description": "Label", "instances": 1}
 
@@ -374,15 +376,15 @@ def test_the_outcome_is_shown_and_becomes_json(server, orthanc, folder, tmp_path
     phantom.write(tmp_path / "gap", slices=10, size=16)[4].unlink()
     (folder / "notes.txt").write_text("not DICOM")
     server.store((folder / "0001.dcm").read_bytes())
-    outcome = studies.push([folder, tmp_path / "gap"], orthanc, "CT")
+    outcome = push.push([folder, tmp_path / "gap"], orthanc, "CT")
     with console.out.capture() as capture:
-        console.out.print(studies.outcome_table(outcome))
+        console.out.print(push.outcome_table(outcome))
     lines = capture.get().splitlines()
     assert lines[0].startswith("refused") and "missing-slices" in lines[1]
     assert lines[-1] == (
         "19 instances sent, 1 there already; 1 series refused, --force sends them all the same; "
         "1 file skipped: not DICOM"
     )
-    found = json.loads(json.dumps(studies.outcome_json(outcome)))
+    found = json.loads(json.dumps(push.outcome_json(outcome)))
     assert (found["ok"], found["sent"], found["already"], found["skipped"]) == (False, 19, 1, 1)
     assert found["refused"][0]["problems"][0]["code"] == "missing-slices"

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from labelpod import tls
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
-from labelpod.settings import Settings
+from labelpod.security import certificate as tls
 from tests import certificates
 
 pytestmark = certificates.needs_openssl
@@ -39,18 +39,12 @@ def test_a_good_pair_tells_when_it_expires(tmp_path):
     assert abs(expires - datetime.now(UTC) - timedelta(days=90)) < timedelta(minutes=5)
 
 
-def test_a_path_is_meant_from_the_projects_folder(tmp_path, monkeypatch):
-    certificates.make(tmp_path)
-    monkeypatch.setattr(tls, "ROOT", tmp_path)
-    assert tls.check(settings(Path("own.pem"), Path("own.key")))
-
-
 def test_a_file_that_is_not_there_is_named(tmp_path, refused):
     certificate, key = certificates.make(tmp_path)
-    assert refused(tmp_path / "absent.pem", key) == f"TLS_CERT: {tmp_path}/absent.pem cannot be read: " + (
+    assert refused(tmp_path / "absent.pem", key) == f"LABELPOD_TLS_CERT: {tmp_path}/absent.pem cannot be read: " + (
         "No such file or directory"
     )
-    assert refused(certificate, tmp_path / "absent.key").startswith("TLS_KEY: ")
+    assert refused(certificate, tmp_path / "absent.key").startswith("LABELPOD_TLS_KEY: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x30\x82\x01\xff", b"-----BEGIN NONSENSE-----"])
@@ -66,7 +60,7 @@ def test_what_looks_like_pem_and_is_broken_is_refused(tmp_path, refused, which):
     files = dict(zip(("certificate", "key"), certificates.make(tmp_path), strict=True))
     lines = files[which].read_text().splitlines()
     files[which].write_text("\n".join([lines[0], "AAAA", lines[-1]]))
-    assert refused(**files).startswith("TLS_CERT: ")
+    assert refused(**files).startswith("LABELPOD_TLS_CERT: ")
 
 
 def test_two_files_that_do_not_belong_together_are_refused(tmp_path, refused):
@@ -77,7 +71,7 @@ def test_two_files_that_do_not_belong_together_are_refused(tmp_path, refused):
 
 def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_a_password(tmp_path, refused):
     certificate, key = certificates.make(tmp_path)
-    assert refused(certificate, certificates.encrypt(key)).startswith("TLS_KEY: the key is encrypted")
+    assert refused(certificate, certificates.encrypt(key)).startswith("LABELPOD_TLS_KEY: the key is encrypted")
 
 
 @pytest.mark.parametrize(("first", "last", "says"), [(-9, -1, "expired"), (1, 9, "not yet valid")])

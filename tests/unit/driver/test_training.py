@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from labelpod import training
+from labelpod.clients.label_server import RefusedError
 from labelpod.errors import DeployError
-from labelpod.label_server import RefusedError
-from labelpod.training import Training
+from labelpod.models import training
+from labelpod.models.training import Training
 
 OLD = {"run": "1", "loss": [[1, 0.9]], "dice": [[1, 0.1]]}
 FIRST = {"run": "2", "epochs": 2, "epoch": 0, "iteration": 3, "iterations": 4, "last_loss": 0.8, "loss": [], "dice": []}

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from labelpod import cli, settings, users
+from labelpod import cli
 from labelpod.errors import DeployError
+from labelpod.project import Project
+from labelpod.security import users
 
 
 def entries(folder: Path) -> dict[str, dict]:
@@ -126,13 +128,10 @@ def test_a_file_that_cannot_be_understood_is_said_and_stays(tmp_path, content):
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
     """Run `deploy.py users ...` with a secrets folder of its own; what it printed."""
-    for name in ("add", "known", "revoke"):
-        function = getattr(users, name)
-        monkeypatch.setattr(users, name, lambda *words, function=function: function(*words, folder=tmp_path))
-    monkeypatch.setattr(settings, "load", lambda _: settings.Settings(LABEL_SERVER_PORT=8123))
+    monkeypatch.setenv("LABELPOD_LABEL_SERVER_PORT", "8123")
 
     def run(*arguments: str) -> str:
-        assert cli.main(["users", *arguments]) == 0
+        assert cli.main(["users", *arguments], Project(tmp_path)) == 0
         return capsys.readouterr().out
 
     return run

@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 
 from label_server.datastore import ct_to_nifti
-from labelpod import phantom
+from labelpod.dicom import phantom
 
 Change = Callable[[Dataset, int], None]
 SLICES, SIZE = 7, 24

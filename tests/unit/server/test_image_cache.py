@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from label_server.datastore.image_cache import ImageFiles, keep
-from labelpod import phantom
+from labelpod.dicom import phantom
 from tests.conftest import ROOT
 
 KILOBYTE = 2**10

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from label_server.models import pretrained
-from labelpod.settings import MODELS
+from labelpod.config.settings import MODELS
 
 BODY = b"weights" * 300_000  # more than one piece
 SCRIPT = Path(pretrained.__file__)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from labelpod.settings import Settings
+from labelpod.config.settings import Settings
 from tests.hostile import HOSTILE
 
 

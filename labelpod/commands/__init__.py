@@ -1,0 +1,1 @@
+"""The verbs of deploy.py: their options, and what they call."""

@@ -1,0 +1,41 @@
+"""Options and arguments that several verbs share, and how a verb shows its result."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from labelpod import console
+from labelpod.project import Project
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders of any depth.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Go on showing new lines.")]
+
+
+def group(words: str) -> typer.Typer:
+    """A verb that has actions."""
+    return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
+
+
+def project(context: typer.Context) -> Project:
+    """The folder that this command works on."""
+    found: Project = context.obj
+    return found
+
+
+def show(as_json: bool, data: Any, text: Callable[[], Any]) -> None:
+    """Print JSON for programs, or a table for people."""
+    if as_json:
+        print(json.dumps(data, indent=2))
+    else:
+        console.out.print(text())
+
+
+def ended(ok: bool) -> None:
+    """End with exit code 1 unless all went well."""
+    if not ok:
+        raise typer.Exit(1)

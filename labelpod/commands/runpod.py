@@ -1,0 +1,247 @@
+"""`runpod`: the same label server on a rented GPU."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labelpod import console
+from labelpod.commands.options import AsJson, Follow, Yes, group, project
+from labelpod.config import addresses, settings
+from labelpod.config.settings import Settings
+from labelpod.docker.stack import Stack
+from labelpod.errors import DeployError
+from labelpod.project import Project
+from labelpod.runpod import catalog, cost, pods, push, reap, ssh, template, tunnel, wait
+from labelpod.runpod import launch as launching
+from labelpod.runpod import status as overview
+from labelpod.runpod.client import Client
+
+app = group("Rent a GPU at RunPod, and run the label server on it.")
+_MINUTES = 20.0
+Minutes = Annotated[
+    float | None, typer.Option(metavar="N", help=f"How long to wait; default: {_MINUTES:g}.", show_default=False)
+]
+
+
+def exec_prefix(place: Project) -> list[str]:
+    """Command prefix that runs a program in the stack's pod."""
+    values = _values(place)
+    with _api(values) as client:
+        return ssh.command(client, pods.running(client, values), place.secrets)
+
+
+@app.command("publish", epilog="Example: deploy.py runpod publish")
+def publish(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the requests instead of sending them.")] = False,
+    image: Annotated[
+        str | None, typer.Option(metavar="NAME@sha256:...", help="An image that has been pushed already.")
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="Let everybody use the template.")] = False,
+) -> None:
+    """Push the image and create or change the template."""
+    place = project(context)
+    values = _values(place)
+    with _api(values, dry_run) as client:
+        template.find(client, values.RUNPOD_STACK)  # before the long push: is the key good?
+        image = image or _pushed(place, values, dry_run)
+        said = template.publish(client, template.wanted(values, image, public))
+    console.out.print(f"Template {values.RUNPOD_STACK} {said}; image {image}")
+
+
+@app.command("launch", epilog="Example: deploy.py runpod launch --max-price 0.40 --volume nodules")
+def launch(
+    context: typer.Context,
+    max_price: Annotated[float | None, typer.Option(metavar="USD", help="An hour.")] = None,
+    min_vram: Annotated[int, typer.Option(metavar="GB", help="Memory of the GPU.")] = catalog.MIN_VRAM,
+    gpu: Annotated[str, typer.Option(metavar="PATTERN", help="Part of the GPU's name, for example 4090.")] = "",
+    data_center: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="For example EU-RO-1; may be repeated.")
+    ] = None,
+    community: Annotated[
+        bool, typer.Option("--community", help="Cheaper hosts of others; not for patients' images.")
+    ] = False,
+    volume: Annotated[str, typer.Option(metavar="NAME", help="Network volume that keeps models and labels.")] = "",
+    create_volume: Annotated[int, typer.Option(metavar="GB", help="Create the volume; it is billed.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Rent another pod even if one exists.")] = False,
+    yes: Yes = False,
+    minutes: Minutes = None,
+) -> None:
+    """Rent the cheapest GPU that fits, and wait until the label server answers."""
+    place = project(context)
+    values = _values(place)
+    centers = tuple(center.upper() for center in data_center or ())
+    wish = catalog.Wish(max_price, min_vram, gpu, community, centers)
+    with _api(values) as client:
+        pod = launching.launch(client, values, place, wish, volume, create_volume, another=force, yes=yes)
+        _await(client, values, pod, minutes)
+
+
+@app.command("status", epilog="Example: deploy.py runpod status --json")
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show the template, the pod, and what it costs."""
+    values = _values(project(context))
+    with _api(values) as client:
+        state = overview.collect(client, values)
+    console.out.print(json.dumps(state, indent=2) if as_json else overview.text(state))
+
+
+@app.command("cost", epilog="Example: deploy.py runpod cost")
+def show_cost(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show what was billed, by day."""
+    place = project(context)
+    values = _values(place)
+    with _api(values) as client:
+        found = cost.bill(client, values, place)
+    console.out.print(json.dumps(asdict(found), indent=2) if as_json else cost.table(found))
+
+
+@app.command("connect", epilog="Example: deploy.py runpod connect")
+def connect(
+    context: typer.Context,
+    port: Annotated[
+        int | None, typer.Option(metavar="N", help="Of this machine; default: LABELPOD_LABEL_SERVER_PORT if free.")
+    ] = None,
+    direct: Annotated[
+        bool, typer.Option("--direct", help="Let 3D Slicer use RunPod's proxy instead; it has a limit of 100 s.")
+    ] = False,
+) -> None:
+    """Open the tunnel: 3D Slicer to the pod, the pod to the studies on this machine."""
+    place = project(context)
+    values = _values(place)
+    here = tunnel.studies(values, place.secrets)
+    tunnel.check(here)
+    with _api(values) as client:
+        pod = pods.running(client, values)
+        local = None if direct else tunnel.free_port(port or values.LABEL_SERVER_PORT)
+        base = f"http://127.0.0.1:{local}/" if local else pods.url(pod, values)
+        url = addresses.with_token(base, values.LABEL_SERVER_TOKEN.get_secret_value())
+
+        def ready() -> None:
+            console.out.print(f"{url}\nThis is the server for 3D Slicer, with your token.")
+            if direct:
+                console.say("RunPod's proxy ends what takes longer than 100 s, and large uploads.")
+            console.say(
+                "Ctrl-C ends the connection; the pod keeps running, and costs, until `runpod stop` or until it is idle."
+            )
+
+        tunnel.keep(lambda: ssh.command(client, pods.running(client, values), place.secrets), here, local, url, ready)
+
+
+@app.command("url", epilog="Example: deploy.py runpod url")
+def url(context: typer.Context) -> None:
+    """Show the label server's URL through RunPod's proxy, with the token."""
+    values = _values(project(context))
+    with _api(values) as client:
+        base = pods.url(pods.the_pod(client, values), values)
+    console.out.print(addresses.with_token(base, values.LABEL_SERVER_TOKEN.get_secret_value()))
+
+
+@app.command("logs", epilog="Example: deploy.py runpod logs --system")
+def logs(
+    context: typer.Context,
+    system: Annotated[bool, typer.Option("--system", help="The host's: pulling, starting.")] = False,
+    follow: Follow = False,
+) -> None:
+    """Show the pod's logs."""
+    values = _values(project(context))
+    source, patience = "system" if system else "container", None if follow else 5.0
+    with _api(values) as client:
+        pod = pods.the_pod(client, values)
+        for line in client.get_pod_logs(pod["id"], source, 500, patience):
+            console.out.print(line)
+
+
+@app.command("stop", epilog="Example: deploy.py runpod stop")
+def stop(context: typer.Context) -> None:
+    """Stop the pod: its GPU is given back, its address is kept."""
+    values = _values(project(context))
+    with _api(values) as client:
+        pod = pods.act(client, pods.the_pod(client, values), "stop")
+    kept = "its volume keeps models and labels" if pods.keeps_its_data(pod) else "what was trained on it is gone"
+    console.out.print(f"Pod {pod['id']} is {pod['status']}; {kept}")
+
+
+@app.command("resume", epilog="Example: deploy.py runpod resume")
+def resume(context: typer.Context, minutes: Minutes = None) -> None:
+    """Start the stopped pod; on another host if its own is full."""
+    place = project(context)
+    values = _values(place)
+
+    def relaunch(pod: pods.Pod) -> pods.Pod:
+        wish = catalog.Wish(community=False)
+        volume: str = pod["mounts"]["network"][0]["volumeId"]
+        return launching.launch(client, values, place, wish, volume, yes=True)
+
+    with _api(values) as client:
+        _await(client, values, launching.resume(client, values, relaunch), minutes)
+
+
+@app.command("terminate", epilog="Example: deploy.py runpod terminate")
+def terminate(
+    context: typer.Context,
+    pod_id: Annotated[str | None, typer.Argument(metavar="POD", help="Default: the stack's one pod.")] = None,
+    yes: Yes = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if what was trained on it is lost with it.")] = False,
+) -> None:
+    """End the pod for good; a network volume stays."""
+    values = _values(project(context))
+    with _api(values) as client:
+        pod = client.get_pod(pod_id) if pod_id else pods.the_pod(client, values)
+        if not (pods.keeps_its_data(pod) or force):
+            raise DeployError(
+                f"pod {pod['id']} has no volume: the models that were trained on it would be lost",
+                "`python3 deploy.py runpod terminate --force` ends it anyway",
+            )
+        if not console.confirmed(f"End pod {pod['id']} ({pod['name']})? A volume stays.", yes):
+            raise DeployError("nothing was ended", "--yes ends it without asking")
+        pods.terminate(client, pod["id"])
+    console.out.print(f"Pod {pod['id']} is ended")
+
+
+@app.command("reap", epilog="Example: deploy.py runpod reap")
+def reap_pods(context: typer.Context) -> None:
+    """Stop pods of this stack that run longer than LABELPOD_MAX_HOURS; for cron."""
+    values = _values(project(context))
+    with _api(values) as client:
+        for line in reap.reap(client, values):
+            console.out.print(line)
+
+
+@contextmanager
+def _api(values: Settings, dry_run: bool = False) -> Iterator[Client]:
+    key = values.RUNPOD_API_KEY.get_secret_value()
+    if not key and values.RUNPOD_API_KEY_FILE:
+        try:
+            key = Path(values.RUNPOD_API_KEY_FILE).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DeployError(f"LABELPOD_RUNPOD_API_KEY_FILE cannot be read: {error}", "name a file of yours") from None
+    if not key:
+        raise DeployError(
+            "there is no API key of RunPod's", "set LABELPOD_RUNPOD_API_KEY in .env, or LABELPOD_RUNPOD_API_KEY_FILE"
+        )
+    with Client(key, values.RUNPOD_API_URL, console.out.print if dry_run else None) as client:
+        yield client
+
+
+def _values(place: Project) -> Settings:
+    values = settings.load(place.env_file)
+    if not values.LABEL_SERVER_TOKEN:
+        raise DeployError("LABELPOD_LABEL_SERVER_TOKEN is not set", "`python3 deploy.py up` makes one")
+    return values
+
+
+def _pushed(place: Project, values: Settings, dry_run: bool) -> str:
+    if dry_run:
+        return f"{values.RUNPOD_IMAGE or 'LABELPOD_RUNPOD_IMAGE'}@sha256:{'0' * 64}"
+    return push.push(Stack(place, values).docker, values.RUNPOD_IMAGE)
+
+
+def _await(client: Client, values: Settings, pod: pods.Pod, minutes: float | None) -> None:
+    wait.wait(client, values, pod["id"], minutes or _MINUTES, wait.lets_in(values))
+    console.out.print(f"Pod {pod['id']} is ready; next: python3 deploy.py runpod connect")

@@ -1,0 +1,1 @@
+"""Settings: .env, its file, and the addresses that follow from it."""

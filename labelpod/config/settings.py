@@ -1,0 +1,424 @@
+"""The only reader of `.env` and of the environment: typed, validated, unknown keys refused.
+
+Each setting is one field below; its description is the line that `.env.example` shows above it and that the table of
+docs/settings.md quotes. In `.env` and in the environment its name follows PREFIX, so that a variable which another
+program uses changes nothing here. The environment wins over `.env`, as it does in Docker Compose.
+"""
+
+import difflib
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from dotenv.parser import parse_stream
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from labelpod.errors import DeployError
+from labelpod_common import labels
+from labelpod_common.model_names import MODELS
+
+PREFIX = "LABELPOD_"
+# What Docker, Compose and BuildKit read themselves from `.env`.
+FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "BUILDX_")
+# The label server's login at the stack's Orthanc; images/orthanc/access.lua says what it may do.
+LABEL_SERVER_USER = "label-server"
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f'\"\\$`]*")
+
+
+def _labels(text: str) -> str:
+    labels.parse(text)
+    return _plain(text)
+
+
+def _models(text: str) -> str:
+    names = [name.strip() for name in _plain(text).split(",") if name.strip()]
+    if not names:
+        raise ValueError("no model is named")
+    for name in names:
+        if name not in MODELS:
+            raise ValueError(f"there is no model {name!r}; there are: {', '.join(MODELS)}")
+    return ",".join(names)
+
+
+def _image(name: str) -> str:
+    if not _IMAGE.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of an image")
+    return name
+
+
+def _plain(text: str) -> str:
+    if not _PLAIN.fullmatch(text):
+        raise ValueError("quotes, backslashes, $, ` and line breaks are not allowed")
+    return text
+
+
+def _conf(text: str) -> str:
+    for pair in _plain(text).split():
+        if not re.fullmatch(r"[a-z0-9_]+=\S*", pair):
+            raise ValueError(f"{pair!r} is not a pair key=value")
+    return text
+
+
+def _token(secret: SecretStr) -> SecretStr:
+    # It is the first part of a URL's path.
+    if secret and not re.fullmatch(r"[A-Za-z0-9_-]{20,}", secret.get_secret_value()):
+        raise ValueError("at least 20 letters, digits, _ or - are needed, and nothing else is allowed")
+    return secret
+
+
+def _plain_secret(secret: SecretStr) -> SecretStr:
+    _plain(secret.get_secret_value())
+    return secret
+
+
+def _orthanc_user(text: str) -> str:
+    if text == LABEL_SERVER_USER:
+        raise ValueError(f"{text!r} is the label server's own login at Orthanc")
+    return _names(text)
+
+
+def _names(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.,-]*", text):
+        raise ValueError("only names with letters, digits, _ . and -, separated by commas, are allowed")
+    return text
+
+
+def _studies(text: str) -> str:
+    if text and not text.startswith(("http://", "https://", "/")):
+        raise ValueError("it must be a DICOMweb URL (http://, https://) or a folder's full path")
+    # The URL is baked into the image and shown; a login in it would be as well.
+    if re.match(r"https?://[^/]*@", text):
+        raise ValueError(
+            "the login belongs in LABELPOD_DICOMWEB_USERNAME and LABELPOD_DICOMWEB_PASSWORD, not in the URL"
+        )
+    return _plain(text)
+
+
+def _stack_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", text):
+        raise ValueError("small letters, digits and -, 40 at most, no - first")
+    return text
+
+
+def _repository(text: str) -> str:
+    if text and "@" in text:
+        raise ValueError("a name without a digest; `runpod publish` finds the digest")
+    if text.endswith(":latest"):
+        raise ValueError("latest says nothing about what is in it; leave the tag out")
+    return text and _image(text)
+
+
+def _digits(value: object) -> object:
+    # Compose reads the same text, and knows neither 8_000 nor 80.0.
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+# Shown as ** wherever it is printed.
+Secret = Annotated[SecretStr, AfterValidator(_plain_secret)]
+_NONE = SecretStr("")
+Port = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65535)]
+Seconds = Annotated[int, BeforeValidator(_digits), Field(le=3600)]
+Count = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65536)]
+Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]b?$")]
+
+
+class Settings(BaseModel):
+    """Every setting. Names are the keys of `.env`; `group` is the heading it stands under there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    APP: Literal["radiology", "monaibundle", "pathology"] = Field(
+        "radiology",
+        description="MONAI Label app: radiology carries our labels, the others are upstream's.",
+        json_schema_extra={"group": "Labels and models"},
+    )
+    LABELS: Annotated[str, AfterValidator(_labels)] = Field(
+        labels.DEFAULT,
+        description="What can be painted: name:class,... A name is a segment, a class is what it is.",
+    )
+    MODELS: Annotated[str, AfterValidator(_models)] = Field(
+        "deepgrow_2d,deepgrow_3d",
+        description=f"Models to serve: {', '.join(MODELS)}.",
+    )
+    BUNDLES: Annotated[str, AfterValidator(_names)] = Field(
+        "",
+        description="MONAI bundles to serve as well, for example lung_nodule_ct_detection.",
+    )
+    CONF: Annotated[str, AfterValidator(_conf)] = Field(
+        "",
+        description="Further --conf pairs for MONAI Label: key=value key=value.",
+    )
+    WEIGHTS_WAIT: Annotated[Seconds, Field(ge=0)] = Field(
+        60,
+        description="Seconds that the first start may spend on fetching pretrained weights; 0: do not.",
+    )
+    STUDIES: Annotated[str, AfterValidator(_studies)] = Field(
+        "",
+        description="Where the images are: a DICOMweb URL or a folder; empty: the stack's Orthanc.",
+        json_schema_extra={"group": "Studies"},
+    )
+    STUDIES_MODALITY: Annotated[str, AfterValidator(_names)] = Field(
+        "CT",
+        description="Only series of this DICOM modality are offered.",
+    )
+    STUDIES_WAIT: Annotated[Seconds, Field(ge=1)] = Field(
+        60,
+        description="Seconds that the label server waits at start for the DICOMweb server to let it in.",
+    )
+    ORTHANC_DB: Literal["sqlite", "postgres"] = Field(
+        "sqlite",
+        description="Database of the stack's Orthanc; postgres stays quick beyond some ten thousand instances.",
+    )
+    DICOMWEB_USERNAME: Plain = Field(
+        "",
+        description="Login for a DICOMweb server of your own; the stack's Orthanc needs none here.",
+    )
+    DICOMWEB_PASSWORD: Secret = Field(_NONE, description="Its password.")
+    BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
+        "127.0.0.1",
+        description="Address of the label server's and Orthanc's web ports; 0.0.0.0 lets the network in.",
+        json_schema_extra={"group": "Network"},
+    )
+    LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
+    ORTHANC_PORT: Port = Field(8042, description="Port of Orthanc's web page, REST and DICOMweb.")
+    DICOM_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
+        "127.0.0.1",
+        description="Address of Orthanc's DICOM port, which knows no login: for a network of scanners alone.",
+    )
+    DICOM_PORT: Port = Field(4242, description="Port of Orthanc's DICOM service (C-STORE).")
+    MLFLOW_PORT: Port = Field(5000, description="Port of MLflow's pages (profile mlflow), on this machine alone.")
+    TLS_CERT: Plain = Field(
+        "",
+        description="File with the certificate chain (PEM) for HTTPS; empty: plain HTTP.",
+    )
+    TLS_KEY: Plain = Field("", description="File with its private key (PEM, not encrypted).")
+    ORTHANC_EXPLORER: Literal["true", "false"] = Field("true", description="Whether Orthanc shows its web pages.")
+    LABEL_SERVER_TOKEN: Annotated[SecretStr, AfterValidator(_token)] = Field(
+        _NONE,
+        description="Access token of the label server's user admin; `deploy.py up` makes one.",
+        json_schema_extra={"group": "Secrets"},
+    )
+    ORTHANC_USERNAME: Annotated[str, AfterValidator(_orthanc_user)] = Field(
+        "labelpod",
+        description="Login of the stack's Orthanc, for people and programs.",
+    )
+    ORTHANC_PASSWORD: Secret = Field(_NONE, description="Its password; `deploy.py up` makes one.")
+    MAX_BODY_MB: Count = Field(
+        2048,
+        description="Longest request that the label server takes, in MB: an uploaded volume or label.",
+        json_schema_extra={"group": "Limits"},
+    )
+    MAX_HEADER_KB: Annotated[Count, Field(le=64)] = Field(32, description="Longest head of a request, in KB.")
+    MAX_REQUESTS_PER_USER: Count = Field(16, description="Requests that one user may have running at once.")
+    SLOW_CLIENT_SECONDS: Annotated[Seconds, Field(ge=1)] = Field(
+        20,
+        description="Seconds that a client may be silent in the middle of a request.",
+    )
+    INFER_QUEUE: Count = Field(8, description="Inferences that may wait for the GPU or CPU.")
+    CACHE_MAX_GB: Count = Field(
+        50, description="Images that the label server keeps on disk, in GB. Labels are always kept."
+    )
+    SAMPLE_LEASE: Count = Field(30, description="Minutes for which next sample gives an image to one annotator alone.")
+    LABEL_SERVER_MEMORY: Memory = Field("16g", description="Memory that the label server may take.")
+    ORTHANC_MEMORY: Memory = Field("4g", description="Memory that Orthanc may take.")
+    POSTGRES_MEMORY: Memory = Field(
+        "1g", description="Memory that PostgreSQL may take, where LABELPOD_ORTHANC_DB=postgres."
+    )
+    IMAGE_SOURCE: Literal["auto", "registry", "debian"] = Field(
+        "auto",
+        description="Base images from a registry, from Debian packages, or whichever answers.",
+        json_schema_extra={"group": "Images"},
+    )
+    BASE_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+        "debian:bookworm-slim",
+        description="Base of the label server's image in a registry; Debian 12.",
+    )
+    ORTHANC_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+        "orthancteam/orthanc:26.8.1",
+        description="Orthanc's image in a registry.",
+    )
+    POSTGRES_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+        "postgres:17.6",
+        description="PostgreSQL's image in a registry, for LABELPOD_ORTHANC_DB=postgres; version 17.",
+    )
+    DEVICE: Literal["auto", "cpu", "gpu"] = Field(
+        "auto",
+        description="auto takes an NVIDIA GPU of 12 GB or more where there is one.",
+        json_schema_extra={"group": "Hardware"},
+    )
+    SHM_SIZE: Memory = Field(
+        "2gb",
+        description="Shared memory of the label server, for training's data loaders.",
+    )
+
+    RUNPOD_STACK: Annotated[str, AfterValidator(_stack_name)] = Field(
+        "labelpod",
+        description="Name of this stack at RunPod: of its template, and what its pods' names begin with.",
+        json_schema_extra={"group": "RunPod"},
+    )
+    RUNPOD_API_KEY: Secret = Field(
+        _NONE, description="API key, from RunPod's console; or LABELPOD_RUNPOD_API_KEY_FILE."
+    )
+    RUNPOD_API_KEY_FILE: Plain = Field("", description="File that holds the API key.")
+    RUNPOD_IMAGE: Annotated[str, AfterValidator(_repository)] = Field(
+        "",
+        description="Where `runpod publish` pushes the image: REGISTRY/YOU/labelpod[:TAG].",
+    )
+    RUNPOD_REGISTRY: Plain = Field("", description="Id of RunPod's login at that registry; empty: the image is public.")
+    RUNPOD_API_URL: Plain = Field("https://api.runpod.io", description="RunPod's API.")
+    RUNPOD_PROXY_URL: Plain = Field(
+        "https://{pod}-8000.proxy.runpod.net/", description="The label server of a pod, behind RunPod's proxy."
+    )
+    IDLE_STOP_MINUTES: Annotated[Seconds, Field(ge=0)] = Field(
+        60,
+        description="Minutes without work after which a pod stops itself; 0: never. Not on your own machine.",
+    )
+    MAX_HOURS: Annotated[Seconds, Field(ge=0)] = Field(
+        12, description="Hours after which a pod stops itself, and `runpod reap` stops it; 0: never."
+    )
+
+    @property
+    def tls(self) -> bool:
+        """Whether the ports speak HTTPS."""
+        return bool(self.TLS_CERT)
+
+    @property
+    def postgres(self) -> bool:
+        """Whether Orthanc's database is PostgreSQL."""
+        return self.ORTHANC_DB == "postgres"
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """What the ports' URLs begin with."""
+        return "https" if self.tls else "http"
+
+    @property
+    def own_dicomweb(self) -> str:
+        """The stack's Orthanc, as the label server reaches it."""
+        return f"{self.scheme}://orthanc:8042/dicom-web"
+
+
+def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read `.env` (absent: defaults) under the environment.
+
+    Raises:
+        DeployError: an unknown key, with the nearest known one, or a bad value, with the reason.
+
+    """
+    values = _by_name(env_file)
+    values |= {name: environ[PREFIX + name] for name in Settings.model_fields if environ.get(PREFIX + name)}
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, reason = f"{PREFIX}{first['loc'][0]}", str(first["msg"]).removeprefix("Value error, ")
+        raise DeployError(f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment") from None
+    _agree(settings, env_file.name)
+    # Relative to the file that names them, wherever the user stands.
+    files = {name: str(env_file.parent / path) for name in ("TLS_CERT", "TLS_KEY") if (path := getattr(settings, name))}
+    return settings.model_copy(update=files)
+
+
+def _by_name(env_file: Path) -> dict[str, str]:
+    """The settings of `.env` that are not empty: there an empty value means "not set", as in Compose's ${NAME:-}."""
+    values: dict[str, str] = {}
+    for key, value in _read(env_file).items():
+        name = key.removeprefix(PREFIX)
+        if name in Settings.model_fields:
+            # Names without the prefix are those of an older version; `up` renames them.
+            if key.startswith(PREFIX) or name not in values:
+                values[name] = value
+        elif not key.startswith(FOREIGN_PREFIXES):
+            raise DeployError(f"{env_file.name}: {key} is not a setting", _nearest(name))
+    return {name: value for name, value in values.items() if value}
+
+
+def _agree(settings: Settings, file: str) -> None:
+    """Refuse settings that contradict each other."""
+    if bool(settings.TLS_CERT) != bool(settings.TLS_KEY):
+        there, missing = ("TLS_CERT", "TLS_KEY") if settings.TLS_CERT else ("TLS_KEY", "TLS_CERT")
+        raise DeployError(
+            f"{PREFIX}{there} is set and {PREFIX}{missing} is not; HTTPS needs both",
+            f"set {PREFIX}{missing} in {file}, or neither",
+        )
+    if settings.tls and settings.STUDIES.startswith("http://orthanc:"):
+        raise DeployError(
+            f"{PREFIX}STUDIES: with {PREFIX}TLS_CERT the stack's Orthanc speaks HTTPS only",
+            f"leave {PREFIX}STUDIES in {file} empty",
+        )
+
+
+def compose_project(env_file: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """Compose's name of the project, which names containers and volumes; Compose's own rule, compose.yaml's name."""
+    return environ.get("COMPOSE_PROJECT_NAME") or _read(env_file).get("COMPOSE_PROJECT_NAME") or "labelpod"
+
+
+def _read(env_file: Path) -> dict[str, str]:
+    if not env_file.exists():
+        return {}
+    try:
+        text = env_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeployError(f"{env_file.name} cannot be read: {error}", "make it a text file") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#") and not re.match(r"[A-Za-z_]\w*=", stripped):
+            raise _malformed(env_file, number)
+    values = {}
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:  # a quote that is not closed: dotenv would leave the setting out
+            raise _malformed(env_file, binding.original.line)
+        if binding.key:
+            values[binding.key] = binding.value or ""
+    return values
+
+
+def _malformed(env_file: Path, number: int) -> DeployError:
+    # Without the line itself, which may hold a password.
+    return DeployError(f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it")
+
+
+def _nearest(key: str) -> str:
+    near = difflib.get_close_matches(key.upper(), Settings.model_fields, n=1, cutoff=0.5)
+    return f"did you mean {PREFIX}{near[0]}?" if near else "see .env.example for the settings there are"
+
+
+def example() -> str:
+    """The text of `.env.example`: every setting with its default, grouped, one line of why each."""
+    lines = ["# Settings of labelpod. `deploy.py up` copies this file to .env and fills in the secrets."]
+    for name, field in Settings.model_fields.items():
+        extra: dict[str, Any] = field.json_schema_extra or {}  # type: ignore[assignment]
+        if "group" in extra:
+            lines += ["", f"# --- {extra['group']} ---"]
+        lines.append(f"# {field.description}")
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        if choices:
+            lines.append(f"# One of: {', '.join(choices)}")
+        lines.append(f"{PREFIX}{name}={_shown(field.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def table() -> str:
+    """The table of docs/settings.md, in Markdown."""
+    rows = ["| setting | default | what it does |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = f"`{shown}`" if (shown := _shown(field.default)) else ""
+        rows.append(f"| `{PREFIX}{name}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _shown(default: object) -> str:
+    """A default as people write it; secrets have none."""
+    return "" if isinstance(default, SecretStr) else str(default)
+
+
+def secret_names() -> tuple[str, ...]:
+    """Names of the settings whose values must never be shown."""
+    return tuple(name for name, field in Settings.model_fields.items() if isinstance(field.default, SecretStr))

@@ -1,0 +1,1 @@
+"""DICOM files: what is in them, whether a label server would read them right, and synthetic ones."""

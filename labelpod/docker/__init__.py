@@ -1,0 +1,1 @@
+"""Docker Engine and the stack that runs on it."""

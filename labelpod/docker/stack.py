@@ -1,0 +1,227 @@
+"""The running stack: Orthanc, its database and the label server, through Docker Compose."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from python_on_whales import Container, DockerClient
+from python_on_whales.exceptions import DockerException
+
+from labelpod.clients.label_server import LabelServer
+from labelpod.config import settings
+from labelpod.config.settings import Settings
+from labelpod.console import progress
+from labelpod.docker import client
+from labelpod.docker.client import explained
+from labelpod.errors import DeployError
+from labelpod.process import last_line
+from labelpod.project import Project
+from labelpod.security import secret_files
+
+POSTGRES = "postgres"
+LABEL_SERVER = "label-server"
+ORTHANC = "orthanc"
+SERVICES = (ORTHANC, LABEL_SERVER, POSTGRES)
+# The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
+_LOAD_SECONDS = 240
+_POLL_SECONDS = 0.2
+
+
+def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
+    """What each container reads when it starts, whether it is there or not; Compose sees no change in a file."""
+    secrets = project.secrets
+    return {
+        ORTHANC: (
+            project.build / "orthanc.json",
+            project.images / "orthanc" / "access.lua",
+            secrets / secret_files.ORTHANC_USERS,
+            secrets / secret_files.ORTHANC_POSTGRES,
+            secrets / secret_files.TLS_BOTH,
+        ),
+        LABEL_SERVER: (
+            secrets / secret_files.DICOMWEB_PASSWORD,
+            secrets / secret_files.TLS_CERT,
+            secrets / secret_files.TLS_KEY,
+        ),
+        POSTGRES: (secrets / secret_files.POSTGRES_PASSWORD,),
+    }
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One set of containers; which one is said by Compose's project name.
+
+    Args:
+        project: the folder that it is run from.
+        values: the settings.
+        use_gpu: whether the label server gets the NVIDIA GPUs.
+
+    """
+
+    project: Project
+    values: Settings
+    use_gpu: bool = False
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Those that run with these settings."""
+        return SERVICES if self.values.postgres else SERVICES[:2]
+
+    def with_database(self, name: str) -> "Stack":
+        """The same stack with the other database of Orthanc's, or with this one."""
+        return replace(self, values=self.values.model_copy(update={"ORTHANC_DB": name}))
+
+    @classmethod
+    def load(cls, project: Project) -> "Stack":
+        """The stack of a folder, by its settings."""
+        return cls(project, settings.load(project.env_file))
+
+    @property
+    def name(self) -> str:
+        """Compose's name of it, which containers and volumes begin with."""
+        return settings.compose_project(self.project.env_file)
+
+    @property
+    def compose_files(self) -> list[str]:
+        """Names of the Compose files that these settings take; the user's own changes come last."""
+        names = ["compose.yaml"]
+        if self.use_gpu:
+            names.append("compose.gpu.yaml")
+        if self.values.postgres:
+            names.append("compose.postgres.yaml")
+        if self.values.tls:
+            names.append("compose.tls.yaml")
+        if self.values.STUDIES.startswith("/"):
+            names.append("compose.folder.yaml")
+        return [*names, *(name for name in ("compose.override.yaml",) if (self.project.root / name).exists())]
+
+    @cached_property
+    def docker(self) -> DockerClient:
+        """Docker with this stack's files."""
+        return self._client()
+
+    def _client(self, *profiles: str) -> DockerClient:
+        paths = [self.project.root / name for name in self.compose_files]
+        return client.client(paths, self.project.env_file, self.name, profiles)
+
+    def up(self, *services: str) -> None:
+        """Start what does not run, replace what has changed, and wait until all services are healthy, or these.
+
+        Raises:
+            DeployError: a service ended, or was not healthy in time; with its own last word.
+
+        """
+        with explained("python3 deploy.py doctor"):
+            if outdated := self._outdated():  # Compose starts them again, in the right order
+                self.docker.compose.stop(outdated)
+            self.docker.compose.up(list(services) or None, detach=True, quiet=True)
+            containers = self.containers()
+            self._end_unused_database(containers)
+            self._wait({name: containers[name] for name in services or self.services})
+
+    def down(self, volumes: bool) -> None:
+        """Stop and remove the containers; with `volumes` everything they stored, too."""
+        with explained("docker ps shows what still runs"):
+            # Compose would leave a service with a profile running, and with it network and volume in use.
+            # The database that the setting does not name has volumes, too, and Compose deletes what is used alone.
+            for database in (POSTGRES, "sqlite") if volumes else (POSTGRES,):
+                self.with_database(database)._client("*").compose.down(volumes=volumes, timeout=15)
+
+    def containers(self) -> dict[str, Container]:
+        """Containers by service; those that are stopped, too, but not what `docker compose run` has made."""
+        # By Compose's labels: `docker compose ps` takes five times as long.
+        project = f"com.docker.compose.project={self.name}"
+        with explained("python3 deploy.py doctor"):
+            found = [
+                (each.config.labels or {}, each)
+                for each in self.docker.container.list(all=True, filters=[("label", project)])
+            ]
+        return {
+            labels["com.docker.compose.service"]: container
+            for labels, container in found
+            if labels.get("com.docker.compose.oneoff") != "True"
+        }
+
+    def exec_prefix(self) -> list[str]:
+        """Command prefix that runs a program in the label server's container, or in a new one if it is stopped."""
+        container = self.containers().get(LABEL_SERVER)
+        if container and container.state.status == "running":
+            return ["docker", "exec", "-i", container.name]
+        compose = [str(word) for word in self.docker.compose.docker_compose_cmd]
+        return [*compose, "run", "--rm", "-T", "--no-deps", LABEL_SERVER]
+
+    def logs(self, service: str | None, follow: bool) -> Iterator[str]:
+        """Lines of the services' logs."""
+        if service and service not in self.services:
+            raise DeployError(f"there is no service {service!r}", f"one of: {', '.join(self.services)}")
+        with explained("python3 deploy.py status"):
+            lines = self.docker.compose.logs(
+                [service] if service else [], follow=follow, stream=True, no_log_prefix=bool(service)
+            )
+            for _, line in lines:
+                yield line.decode(errors="replace")
+
+    def _outdated(self) -> list[str]:
+        """The running services that started before a file of theirs was written."""
+        read = files_read_at_start(self.project)
+        started = {
+            name: container.state.started_at.timestamp()
+            for name, container in self.containers().items()
+            if name in read and container.state.running and container.state.started_at
+        }
+        return [name for name in started if any(_written(file) > started[name] for file in read[name])]
+
+    def _end_unused_database(self, containers: dict[str, Container]) -> None:
+        """PostgreSQL does not run on where the setting names it no more; its data stay."""
+        container = None if self.values.postgres else containers.get(POSTGRES)
+        if container:
+            container.stop()
+            container.remove()
+
+    def _wait(self, containers: dict[str, Container]) -> None:
+        """Wait until all containers are healthy."""
+        limit = _LOAD_SECONDS + self.values.WEIGHTS_WAIT + self.values.STUDIES_WAIT
+        deadline = time.monotonic() + limit
+        with progress(f"Waiting for {' and '.join(containers)}") as bar, LabelServer(self.values, 1) as server:
+            while waiting := [name for name in containers if not self._healthy(name, containers[name], server)]:
+                bar.update(bar.task_ids[0], description=f"Waiting for {' and '.join(waiting)}")
+                if time.monotonic() > deadline:
+                    raise DeployError(
+                        f"{' and '.join(waiting)} not healthy after {limit} s", f"python3 deploy.py logs {waiting[0]}"
+                    )
+                time.sleep(_POLL_SECONDS)
+
+    def _healthy(self, service: str, container: Container, server: LabelServer) -> bool:
+        state = container.state
+        if state.status == "running" and state.health and state.health.status == "healthy":
+            return True
+        # A service that ends is started again by its restart policy, and would fail again for the same reason.
+        if state.status in ("exited", "dead", "restarting") or (container.restart_count or 0) > 0:
+            self._stop(service)
+            raise DeployError(
+                f"{service} does not start: {last_word(container)}",
+                f"fix that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {service}",
+            )
+        # In a container's start period Docker looks every five seconds, and more often from Engine 25 on alone.
+        return service == LABEL_SERVER and server.answers()
+
+    def _stop(self, service: str) -> None:
+        """Keep a failing service from being started over and over; its log stays."""
+        with explained("docker ps"):
+            self.docker.compose.stop([service], timeout=15)
+
+
+def _written(file: Path) -> float:
+    return file.stat().st_mtime if file.exists() else 0
+
+
+def last_word(container: Container) -> str:
+    """What the service said of its end: start_server's own line where there is one."""
+    try:
+        lines = str(container.logs(tail=50)).splitlines()
+    except DockerException:
+        return "no error message"
+    own = [line for line in lines if line.startswith("start_server: ")]
+    return own[-1].removeprefix("start_server: ") if own else last_line("\n".join(lines))

@@ -1,0 +1,37 @@
+"""What a look at the machine found, and what several looks need to know."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from labelpod.config.settings import Settings
+from labelpod.docker.tags import service_tags
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; an error stops `up`. The remedy is a command or an edit, "" if ok."""
+
+    level: Literal["ok", "warning", "error"]
+    subject: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The settings, the stack's name, `docker info`, and the images that Docker has."""
+
+    settings: Settings
+    project: str
+    info: dict[str, Any]
+    images: frozenset[str]
+
+    @property
+    def answers(self) -> bool:
+        """Whether Docker answers."""
+        return bool(self.info.get("ServerVersion"))
+
+    @property
+    def lacking(self) -> Literal["warning", "error"]:
+        """How bad it is that images cannot be made."""
+        return "warning" if set(service_tags(self.settings)) <= self.images else "error"

@@ -1,0 +1,80 @@
+"""Writes a file whole or not at all."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+from labelpod.console import say
+from labelpod.errors import DeployError
+from labelpod_common import atomic_file
+
+
+def write(path: Path, content: bytes, mode: int) -> bool:
+    """Put a file in place with these rights; one that is like that already is not touched.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        DeployError: it cannot be; what was there before stays.
+
+    """
+    with _explained(path, "written"):
+        if path.exists() and path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
+            return False
+    with draft(path, mode) as file:
+        file.write(content)
+    return True
+
+
+@contextmanager
+def draft(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """A file to write to, which is put in place with these rights if all goes well, and is removed otherwise.
+
+    Raises:
+        DeployError: it cannot be written; what was there before stays.
+
+    """
+    with _explained(path, "written"), atomic_file.draft(path, mode) as file:
+        yield file
+
+
+def folder(path: Path, mode: int) -> None:
+    """Make a folder with these rights, or give them to the one that is there."""
+    with _explained(path, "made"):
+        path.mkdir(exist_ok=True)
+        path.chmod(mode)
+
+
+@contextmanager
+def locked(lock: Path) -> Iterator[None]:
+    """Hold an exclusive lock on this file; others who ask for it wait. The file is left in place, empty.
+
+    Raises:
+        DeployError: it cannot be written.
+
+    """
+    held = FileLock(lock)
+    with _explained(lock, "written"):
+        try:
+            held.acquire(timeout=0.5)
+        except Timeout:
+            say(f"Another deploy.py is at work here (it holds {lock.name}); waiting for it")
+            held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def _explained(path: Path, done: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        remedy = "make room on the disk" if error.errno == errno.ENOSPC else "make the folder writable"
+        raise DeployError(f"{path} cannot be {done}: {error.strerror}", remedy) from None

@@ -1,0 +1,1 @@
+"""The machine: packages, GPUs, ports, Docker Engine."""

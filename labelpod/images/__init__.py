@@ -1,0 +1,1 @@
+"""The container images: how they are made and what is in them."""

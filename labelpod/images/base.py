@@ -1,0 +1,115 @@
+"""Gets or makes the base images: from a registry, or from Debian's packages."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from python_on_whales import DockerClient
+from python_on_whales.exceptions import DockerException
+
+from labelpod import files, process
+from labelpod.config.settings import Settings
+from labelpod.console import progress, say
+from labelpod.docker.client import explained
+from labelpod.docker.tags import BASE_TAG, ORTHANC_TAG, POSTGRES_TAG, TRIXIE_TAG
+from labelpod.errors import DeployError
+from labelpod.host import apt, package_sources
+from labelpod.images import buildkit
+from labelpod.project import Project
+
+# What is made of packages in a Debian of its own: its folder, and the files that the image depends on.
+_RECIPES = {ORTHANC_TAG: ("orthanc", ("Dockerfile", "tls.c")), POSTGRES_TAG: ("postgres", ("Dockerfile", "start"))}
+
+
+def ensure(docker: DockerClient, settings: Settings, project: Project) -> None:
+    """The label server's base, Orthanc and, if it is used, PostgreSQL are there and up to date.
+
+    Raises:
+        DeployError: neither a registry nor Debian's packages could be used, or a build failed.
+
+    """
+    names = {BASE_TAG: settings.BASE_IMAGE, ORTHANC_TAG: settings.ORTHANC_IMAGE}
+    if settings.postgres:
+        names[POSTGRES_TAG] = settings.POSTGRES_IMAGE
+    for tag, name in names.items():
+        _ensure(docker, settings.IMAGE_SOURCE, project, tag, name)
+
+
+def sources(project: Project) -> dict[str, str]:
+    """What each base image came from, by its tag; what a broken record says is made again."""
+    try:
+        return dict(json.loads(project.images_record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _ensure(docker: DockerClient, source: str, project: Project, tag: str, name: str) -> None:
+    """One image under its local tag, from where IMAGE_SOURCE says."""
+    record, debian = sources(project), _debian(project, tag)
+    accepted = {"registry": [name], "debian": [debian], "auto": [name, debian]}[source]
+    if docker.image.exists(tag) and record.get(tag) in accepted:
+        return
+    came_from = _make(docker, source, project, tag, name)
+    files.write(project.images_record, json.dumps(record | {tag: came_from}, indent=2).encode(), 0o644)
+
+
+def _make(docker: DockerClient, source: str, project: Project, tag: str, name: str) -> str:
+    if source != "debian":
+        problem = _pull(docker, tag, name)
+        if not problem:
+            say(f"{tag}: {name} from its registry")
+            return name
+        if source == "registry":
+            raise DeployError(
+                f"{name} cannot be pulled: {problem}", "check the registry, or set LABELPOD_IMAGE_SOURCE=debian in .env"
+            )
+        say(f"{tag}: {name} cannot be pulled ({problem}); made from Debian's packages instead")
+    if tag in _RECIPES:
+        _bootstrap(docker, "trixie", TRIXIE_TAG)
+        buildkit.build(docker, project, tag, project.images / _RECIPES[tag][0] / "Dockerfile", "trixie")
+    else:
+        _bootstrap(docker, "bookworm", tag)
+    return _debian(project, tag)
+
+
+def _debian(project: Project, tag: str) -> str:
+    """What the record says of an image from Debian's packages; another recipe makes another image."""
+    if tag not in _RECIPES:
+        return "debian"
+    folder, names = _RECIPES[tag]
+    recipe = b"".join((project.images / folder / name).read_bytes() for name in names)
+    return f"debian, {hashlib.sha256(recipe).hexdigest()[:12]}"
+
+
+def _pull(docker: DockerClient, tag: str, name: str) -> str:
+    """Pull and tag; returns what went wrong, "" if nothing."""
+    try:
+        with progress(f"Pulling {name}"):
+            docker.image.pull(name, quiet=True)
+        docker.image.tag(name, tag)
+    except DockerException as error:
+        return process.last_line(error.stderr or "")
+    return ""
+
+
+def _bootstrap(docker: DockerClient, codename: str, tag: str) -> None:
+    """A minimal Debian, from the machine's own package sources."""
+    if docker.image.exists(tag):
+        return
+    if not shutil.which("mmdebstrap"):
+        if not apt.usable():
+            raise DeployError("mmdebstrap is not installed", "sudo apt-get install mmdebstrap")
+        apt.install("mmdebstrap")
+    with tempfile.TemporaryDirectory() as folder, progress(f"Making {tag} from Debian's packages"):
+        archive = Path(folder, f"{codename}.tar")
+        command = ["mmdebstrap", "--variant=apt", "--include=ca-certificates", codename, str(archive)]
+        result = process.run(*command, *package_sources.debian_sources(codename))
+        if result.returncode != 0:
+            raise DeployError(
+                f"mmdebstrap {codename}: {process.last_line(result.stderr)}",
+                "check apt's package sources with `apt-get update`, or set LABELPOD_IMAGE_SOURCE=registry in .env",
+            )
+        with explained("free disk space, see `deploy.py doctor`"):
+            docker.image.import_(archive, tag)

@@ -1,0 +1,1 @@
+"""Models of the label server, and their trainings."""

@@ -1,0 +1,80 @@
+"""The folder that a stack is run from, and what lies where in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Project:
+    """One checkout: its settings, secrets, generated files and records.
+
+    Args:
+        root: its folder.
+
+    """
+
+    root: Path
+
+    @classmethod
+    def of_this_checkout(cls) -> "Project":
+        """The folder that this very program is part of."""
+        return cls(Path(__file__).resolve().parents[1])
+
+    @property
+    def env_file(self) -> Path:
+        """The settings, `.env`."""
+        return self.root / ".env"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever changes the stack."""
+        return self.root / ".lock"
+
+    @property
+    def secrets(self) -> Path:
+        """What the containers read their logins, users and certificate from."""
+        return self.root / "secrets"
+
+    @property
+    def templates(self) -> Path:
+        """What the generated files are rendered from."""
+        return self.root / "templates"
+
+    @property
+    def build(self) -> Path:
+        """Generated files, and records of what was built."""
+        return self.root / "build"
+
+    @property
+    def images(self) -> Path:
+        """The sources of the images."""
+        return self.root / "images"
+
+    @property
+    def images_record(self) -> Path:
+        """What each base image came from."""
+        return self.build / "images.json"
+
+    @property
+    def build_log(self) -> Path:
+        """What the last build said."""
+        return self.build / "build.log"
+
+    @property
+    def advisories_report(self) -> Path:
+        """The known vulnerabilities of the locked packages."""
+        return self.build / "advisories.txt"
+
+    @property
+    def locks(self) -> tuple[Path, Path]:
+        """The locked packages of the label server and of the driver."""
+        return self.images / "label-server" / "requirements.lock", self.root / "requirements.lock"
+
+    @property
+    def pods_record(self) -> Path:
+        """The pods that were rented from here."""
+        return self.root / ".runpod.json"
+
+    def shown(self, path: Path) -> str:
+        """A path as the user knows it: within the folder, without the folder."""
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)

@@ -1,0 +1,121 @@
+"""Waiting for a pod. RunPod's RUNNING says nothing: it is ready when the label server answers to the token."""
+
+import re
+import time
+from collections.abc import Callable
+
+import httpx
+
+from labelpod.config.settings import Settings
+from labelpod.console import progress
+from labelpod.errors import DeployError
+from labelpod.runpod import pods
+from labelpod.runpod.client import Client
+
+_POLL_SECONDS = 10
+_LOG_SECONDS = 5
+# What a host's log says -> what it means. Waiting does not help with any of it, and the pod costs meanwhile.
+_HOPELESS = {
+    r"toomanyrequests": (
+        "the registry allows no more pulls",
+        "set LABELPOD_RUNPOD_REGISTRY to a login, or another registry",
+    ),
+    r"manifest unknown|not found: manifest": ("the image is not in the registry", "python3 deploy.py runpod publish"),
+    r"unauthorized|pull access denied|denied: ": (
+        "the image cannot be pulled without a login",
+        "make it public, or set LABELPOD_RUNPOD_REGISTRY to the credential of RunPod's",
+    ),
+    r"no space left": ("the host's disk is full", "`python3 deploy.py runpod launch` again, on another host"),
+    r"unsatisfied condition: cuda|requirement error": (
+        "the host's driver is too old for the image",
+        "`python3 deploy.py runpod launch` again, on another host",
+    ),
+    r"cannot be mapped to a host ID": ("the host cannot unpack the image", "build the image anew, then publish"),
+}
+_ENDED = {"EXITED", "ERROR", "TERMINATED"}
+_MOST_RESTARTS = 3
+
+
+class NotReadyError(DeployError):
+    """The pod did not become ready; it is still there, and costs."""
+
+
+def wait(client: Client, values: Settings, pod_id: str, minutes: float, answers: Callable[[str], bool]) -> pods.Pod:
+    """Wait until the label server in a pod answers.
+
+    Args:
+        client: the API.
+        values: the settings.
+        pod_id: the pod.
+        minutes: how long at most.
+        answers: whether the label server at a URL lets us in.
+
+    Returns:
+        The pod.
+
+    Raises:
+        NotReadyError: it ended, cannot start, or took too long; the pod is kept.
+
+    """
+    deadline = time.monotonic() + minutes * 60
+    restarts, uptime = 0, 0.0
+    with progress(f"Pod {pod_id} starts") as bar:
+        while True:
+            pod = client.get_pod(pod_id)
+            if pod["status"] in _ENDED:
+                raise _not_ready(pod, f"it is {pod['status']}: {_said(client, pod_id) or 'it does not say why'}")
+            runtime = pod.get("runtime") or {}
+            if runtime and answers(pods.url(pod, values)):
+                return pod
+            restarts += runtime.get("uptime", uptime) < uptime
+            uptime = runtime.get("uptime", uptime)
+            if restarts >= _MOST_RESTARTS:
+                raise _not_ready(pod, "it starts over and over; `python3 deploy.py runpod logs` says why")
+            said = _said(client, pod_id)
+            for pattern, (meaning, remedy) in _HOPELESS.items():
+                if re.search(pattern, said):
+                    raise _not_ready(pod, meaning, remedy)
+            bar.update(bar.task_ids[0], description=f"Pod {pod_id} starts: {said or pod['status']}")
+            if time.monotonic() > deadline:
+                raise _not_ready(pod, f"no answer after {minutes:g} minutes")
+            time.sleep(_POLL_SECONDS)
+
+
+def lets_in(values: Settings) -> Callable[[str], bool]:
+    """Asks a label server with the token; "I wait for the studies" is an answer, too."""
+    client = httpx.Client(headers=_login(values), timeout=15)
+
+    def answers(url: str) -> bool:
+        try:
+            answer = client.get(f"{url.rstrip('/')}/info/")
+        except httpx.HTTPError:
+            return False
+        waits = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and "Retry-After" in answer.headers
+        return answer.headers.get("content-type", "").startswith("application/json") and (answer.is_success or waits)
+
+    return answers
+
+
+def stops_at(values: Settings, pod: pods.Pod) -> str | None:
+    """When the pod will stop itself, if nobody works with it until then; None where it does not say."""
+    try:
+        answer = httpx.get(f"{pods.url(pod, values).rstrip('/')}/info/", headers=_login(values), timeout=15)
+        told: str | None = answer.json().get("stops_at")
+        return told
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return None
+
+
+def _login(values: Settings) -> dict[str, str]:
+    return {"Authorization": f"Bearer {values.LABEL_SERVER_TOKEN.get_secret_value()}"}
+
+
+def _not_ready(pod: pods.Pod, problem: str, remedy: str = "") -> NotReadyError:
+    end = f"`python3 deploy.py runpod terminate {pod['id']}` ends it; it costs ${pod['cost']:.2f} an hour until then"
+    return NotReadyError(f"pod {pod['id']} is not ready: {problem}", f"{remedy}; {end}" if remedy else end)
+
+
+def _said(client: Client, pod_id: str) -> str:
+    """What the host said last."""
+    lines = list(client.get_pod_logs(pod_id, "system", 20, _LOG_SECONDS))
+    return lines[-1] if lines else ""

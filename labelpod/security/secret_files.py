@@ -1,0 +1,82 @@
+"""The files in `secrets/`, which the containers read their logins, users and certificate from.
+
+The folder is for its owner alone. What is in it others can read, because the containers' users are others.
+"""
+
+import json
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from labelpod import files
+from labelpod.config.settings import LABEL_SERVER_USER, Settings
+from labelpod.security import certificate, users
+
+ORTHANC_USERS = "orthanc_users.json"
+DICOMWEB_PASSWORD = "dicomweb_password"  # noqa: S105, a file's name
+# They stay when the setting changes: what PostgreSQL has stored is still behind that password.
+ORTHANC_POSTGRES, POSTGRES_PASSWORD = "orthanc_postgres.json", "postgres_password"
+TLS_FILES = TLS_CERT, TLS_KEY, TLS_BOTH = "tls_cert.pem", "tls_key.pem", "tls_both.pem"
+
+
+def write(values: Settings, folder: Path) -> None:
+    """Bring the files up to date with the settings; those that are so already are not touched.
+
+    Raises:
+        DeployError: the certificate is no good, or the folder cannot be written.
+
+    """
+    files.folder(folder, 0o700)
+    texts = {**_logins(values, folder), **_certificate(values), **_database(values, folder)}
+    for name in set(TLS_FILES) - set(texts):
+        (folder / name).unlink(missing_ok=True)
+    users.follow_admin(values.LABEL_SERVER_TOKEN.get_secret_value(), folder)
+    for name, text in texts.items():
+        files.write(folder / name, text.encode(), 0o644)
+
+
+def _logins(values: Settings, folder: Path) -> dict[str, str]:
+    own = _own_password(folder / "label_server_password", 0o600)
+    logins = {values.ORTHANC_USERNAME: values.ORTHANC_PASSWORD.get_secret_value(), LABEL_SERVER_USER: own}
+    # Nobody else's server is shown the login at our Orthanc.
+    ours = urlsplit(values.STUDIES or values.own_dicomweb).hostname == urlsplit(values.own_dicomweb).hostname
+    return {
+        ORTHANC_USERS: json.dumps({"RegisteredUsers": logins}, indent=2),
+        DICOMWEB_PASSWORD: values.DICOMWEB_PASSWORD.get_secret_value() or (own if ours else ""),
+    }
+
+
+def _database(values: Settings, folder: Path) -> dict[str, str]:
+    """Orthanc's login at PostgreSQL, in Orthanc's own words: it reads every JSON file of its folder."""
+    if not values.postgres:
+        return {}
+    login = {
+        "EnableIndex": True,
+        "EnableStorage": False,  # the images stay files
+        "Host": "postgres",
+        "Port": 5432,
+        "Database": "orthanc",
+        "Username": "orthanc",
+        "Password": _own_password(folder / POSTGRES_PASSWORD, 0o644),
+        # A lock could outlive an Orthanc that was killed, and keep the next one out.
+        "Lock": False,
+        # Debian's plugin knows no transactions but serializable ones: of several that write, some are refused with 503.
+        "IndexConnectionsCount": 1,
+    }
+    return {ORTHANC_POSTGRES: json.dumps({"PostgreSQL": login}, indent=2)}
+
+
+def _own_password(file: Path, mode: int) -> str:
+    """Of one service at another: made once, and known to nobody else."""
+    if not file.exists():
+        files.write(file, secrets.token_urlsafe(24).encode(), mode)
+    return file.read_text(encoding="utf-8")
+
+
+def _certificate(values: Settings) -> dict[str, str]:
+    if not values.tls:
+        return {}
+    certificate.check(values)
+    chain, key = certificate.read(values)
+    # Orthanc wants both in one file.
+    return dict(zip(TLS_FILES, (chain, key, f"{key.rstrip()}\n{chain}"), strict=True))

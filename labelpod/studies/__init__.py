@@ -1,0 +1,1 @@
+"""Studies in Orthanc: push, list, copy, migrate."""

@@ -1,0 +1,77 @@
+"""Sends instances from one Orthanc to another, and proves that they are there."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import httpx
+
+from labelpod.clients.orthanc import Connection, RefusedError
+from labelpod.parallel import parallel
+from labelpod.text import counted
+
+_ABSENT, _OTHER = "it is not there", "its content is another there"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Numbers of studies, of instances and of those sent just now; what lacks, by Orthanc's id, with the reason."""
+
+    studies: int
+    instances: int
+    sent: int
+    lacking: dict[str, str]
+
+
+def everything(old: Connection, new: Connection) -> Outcome:
+    """Send what the new one has not, then ask both for everything once more."""
+    found = old.find("Series", ["Parent"])
+    series = [each["ID"] for each in found]
+    before = _compare(old, new, series, "Comparing")
+    absent = [instance for instance, problem in before.items() if problem == _ABSENT]
+    what = f"Taking over {counted(len(absent), 'instance')} of {len(before)}"
+    refusals = dict(zip(absent, parallel(partial(_send, old, new), absent, what), strict=True))
+    after = _compare(old, new, series, "Verifying") if absent else before
+    return Outcome(
+        studies=len({each["ParentStudy"] for each in found}),
+        instances=len(after),
+        sent=list(refusals.values()).count(""),
+        lacking={instance: refusals.get(instance) or problem for instance, problem in after.items() if problem},
+    )
+
+
+def _compare(old: Connection, new: Connection, series: list[str], what: str) -> dict[str, str]:
+    """What is wrong with each instance in the new one, "" where its content is the same."""
+    known = {each["ID"] for each in new.find("Series", [])}
+
+    def compare(one: str) -> dict[str, str]:
+        there = _digests(new, one) if one in known else {}
+        return {
+            instance: _ABSENT if instance not in there else "" if there[instance] == digest else _OTHER
+            for instance, digest in _digests(old, one).items()
+        }
+
+    results = parallel(compare, series, f"{what} {counted(len(series), 'series')}")
+    return {instance: problem for each in results for instance, problem in each.items()}
+
+
+def _digests(connection: Connection, series: str) -> dict[str, str]:
+    """MD5 of each instance of a series. Both name a series and an instance alike: by a hash of its UIDs."""
+    return {
+        instance["ID"]: attachment["UncompressedMD5"]
+        for instance in connection.find("Instance", ["Attachments"], ParentSeries=series)
+        for attachment in instance["Attachments"]
+        if attachment["ContentType"] == 1  # the DICOM file itself
+    }
+
+
+def _send(old: Connection, new: Connection, instance: str) -> str:
+    """Why an instance could not be taken over, "" if it was."""
+    try:
+        new.ask("POST", "/instances", content=old.file(instance))
+    except RefusedError as error:
+        return error.message
+    except httpx.TransportError as error:
+        old.greet()  # where either is gone, the others need not be tried
+        new.greet()
+        return f"the connection breaks ({type(error).__name__})"
+    return ""

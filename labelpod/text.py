@@ -1,0 +1,8 @@
+"""Words for people."""
+
+_PLURALS = {"series": "series", "study": "studies"}
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 study`, `2 studies`, `0 files`."""
+    return f"{number} {noun if number == 1 else _PLURALS.get(noun, f'{noun}s')}"

@@ -1,0 +1,75 @@
+"""What `up` writes before it starts anything, and who waits for whom."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from labelpod import lifecycle
+from labelpod.config.settings import Settings
+from labelpod.docker.stack import Stack
+from labelpod.host import gpu
+from labelpod.images import build
+from labelpod.project import Project
+from labelpod.studies import migrate
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A folder on a machine where everything is in order, with a GPU, and where nothing is really started."""
+    monkeypatch.setattr(lifecycle.docker_install, "ensure", lambda _: None)
+    monkeypatch.setattr(lifecycle.examine, "obstacles", lambda _: [])
+    monkeypatch.setattr(lifecycle, "docker_info", lambda: {"Runtimes": {"nvidia": {}}})
+    monkeypatch.setattr(gpu, "find", lambda: [gpu.Gpu("RTX", 24.0, "570.1")])
+    monkeypatch.setattr(build, "ensure", lambda *_, **__: None)
+    monkeypatch.setattr(migrate, "guard", lambda _: None)
+    monkeypatch.setattr(Stack, "up", lambda _: None)
+    monkeypatch.setattr(Stack, "docker", None)
+    return Project(tmp_path)
+
+
+def compose_file(project: Project) -> str | None:
+    return dotenv_values(project.env_file).get("COMPOSE_FILE")
+
+
+@pytest.mark.parametrize(
+    ("text", "device", "files"),
+    [
+        ("", None, "compose.yaml:compose.gpu.yaml"),
+        ("", "cpu", "compose.yaml"),
+        ("LABELPOD_ORTHANC_DB=postgres\n", "cpu", "compose.yaml:compose.postgres.yaml"),
+        ("ORTHANC_DB=postgres\nCOMPOSE_FILE=compose.yaml\n", "cpu", "compose.yaml:compose.postgres.yaml"),
+        ("LABELPOD_STUDIES=/srv\n", "cpu", "compose.yaml:compose.folder.yaml"),
+    ],
+)
+def test_plain_compose_is_told_the_same_files(project, text, device, files):
+    project.env_file.write_text(text)
+    stack = lifecycle.up(project, device, yes=True)
+    assert compose_file(project) == files == ":".join(stack.compose_files)
+
+
+def test_the_users_own_compose_file_is_among_them(project):
+    (project.root / "compose.override.yaml").touch()
+    lifecycle.up(project, "cpu", yes=True)
+    assert compose_file(project) == "compose.yaml:compose.override.yaml"
+
+
+def test_up_at_once_takes_turns(project, monkeypatch):
+    running, most = 0, 0
+
+    def start(_: Stack) -> None:
+        nonlocal running, most
+        running, most = running + 1, max(most, running + 1)
+        time.sleep(0.05)
+        running -= 1
+
+    monkeypatch.setattr(Stack, "up", start)
+    threads = [threading.Thread(target=lifecycle.up, args=(project, "cpu", True)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert most == 1
+    assert len(Settings.model_fields) > 40 and "LABELPOD_ORTHANC_PASSWORD=" in project.env_file.read_text()
