@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 
 from bench.stand import Side, Stand
 from labelpod.dicom import phantom
-from tests.stack.pacs import Pacs
+from tests.support.pacs import Pacs
 
 _CONNECTIONS = 4
 

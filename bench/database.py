@@ -10,7 +10,7 @@ from bench.report import Row
 from bench.sizes import Sizes
 from bench.stand import Stand, pacs_of, running, timed
 from labelpod.dicom import phantom
-from tests.stack.pacs import Pacs
+from tests.support.pacs import Pacs
 
 _SQLITE = {"ORTHANC_DB": "sqlite", "COMPOSE_FILE": "compose.yaml"}
 _POSTGRES = {"ORTHANC_DB": "postgres", "COMPOSE_FILE": "compose.yaml:compose.postgres.yaml"}

@@ -13,7 +13,7 @@ from bench.sizes import UPSTREAM_TAG, Sizes
 from bench.stand import Stand, timed
 from bench.starting import relabelled
 from labelpod.host import package_sources
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 _PIECE = 2**20
 _WHY = "three quarters are torch, triton and CUDA's libraries; what of them a GPU could spare was not tried on one"

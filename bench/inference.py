@@ -14,14 +14,7 @@ from bench.stand import Side, Stand, timed
 from labelpod.dicom import phantom
 
 # The same weights for both: neither has any of its own here.
-_WEIGHTS = """
-import torch
-from monai.networks.nets import BasicUNet
-torch.manual_seed(1)
-for dimensions in (2, 3):
-    network = BasicUNet(dimensions, 3, 1, features=(32, 64, 128, 256, 512, 32))
-    torch.save(network.state_dict(), f"/workspace/FOLDER/model/pretrained_deepgrow_{dimensions}d.pt")
-"""
+_WEIGHTS = Path(__file__).with_name("make_weights.py")
 _NETWORK = {"deepgrow_2d": "", "deepgrow_3d": "; nearly all of it is the network's work, the same for both"}
 _FOLDERS = {"label-server": "radiology", "upstream": "upstream"}
 
@@ -33,7 +26,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     stand.pacs.store(folder / "clicks")
     nodule = phantom.nodules(sizes.slices, sizes.size)[0].ijk
     for side in stand.sides:
-        stand.clone.run_in(side.name, "python", "-c", _WEIGHTS.replace("FOLDER", _FOLDERS[side.name]))
+        stand.clone.run_program(side.name, _WEIGHTS, _FOLDERS[side.name])
         side.restart()
         side.annotator.image(str(side.annotator.next_sample()))
         time.sleep(sizes.looking)

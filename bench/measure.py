@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import database, image, inference, lists, pushing, report, samples, starting
 from bench.sizes import SMOKE, Sizes
 from bench.stand import stand
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 PARTS = {
     "starting": starting,

@@ -11,9 +11,11 @@ from typing import Any
 
 import requests
 
-from tests.conftest import ROOT, Clone, free_port
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.paths import ROOT
+from tests.support.ports import held_port
 
 _TOKEN = "throw-away-token-of-32-letters-0"
 _PASSWORD = "throw-away"
@@ -116,7 +118,7 @@ def pacs_of(clone: Clone) -> Pacs:
 @contextmanager
 def stand() -> Iterator[Stand]:
     """Both servers, started."""
-    port = str(free_port())
+    port = str(held_port())
     settings = {
         "LABEL_SERVER_TOKEN": _TOKEN,
         "UPSTREAM_PORT": port,

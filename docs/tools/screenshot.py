@@ -16,8 +16,8 @@ from labelpod.dicom import phantom
 from labelpod.docker.stack import Stack
 from labelpod.project import Project
 from labelpod.studies import push
-from tests.nodules import balls
-from tests.stack.annotator import Annotator
+from tests.support.annotator import Annotator
+from tests.support.nodules import balls
 
 PICTURE = Path(__file__).resolve().parents[1] / "ohif.png"
 CHROMIUM = "/usr/bin/chromium"

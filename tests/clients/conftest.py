@@ -9,8 +9,9 @@ import requests
 
 from tests.clients import session
 from tests.clients.session import Slicer
-from tests.conftest import Clone, eventually
-from tests.stack.pacs import Pacs
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="session")

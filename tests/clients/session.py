@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 VENV = ROOT / ".venv-slicer"
 LOCK = Path(__file__).with_name("slicer.lock")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from labelpod.dicom import phantom
-from tests.conftest import eventually
-from tests.stack.annotator import Annotator
+from tests.support.annotator import Annotator
+from tests.support.waiting import eventually
 
 VERDICTS = {
     "flagged": {"level": "hard", "comment": "The rim of nodule2 is missing; größer."},

@@ -7,8 +7,8 @@ import SimpleITK as sitk
 
 from labelpod.dicom import phantom
 from tests.clients.session import image_of, ras
-from tests.stack.annotator import LABELS, Annotator
-from tests.stack.pacs import masks
+from tests.support.annotator import LABELS, Annotator
+from tests.support.pacs import masks
 
 # A voxel inside the nodule of chest-ct-mini: column, row, slice.
 NODULE = [181, 285, 25]

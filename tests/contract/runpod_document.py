@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from tests.conftest import DATA
+from tests.support.paths import DATA
 
 FILE = DATA / "runpod" / "openapi-v2.json"
 

@@ -12,7 +12,8 @@ from labelpod.config import settings
 from labelpod.config.settings import PREFIX, Settings
 from labelpod.docker import stack
 from labelpod.project import Project
-from tests.conftest import ROOT, prefixed
+from tests.support.clone import prefixed
+from tests.support.paths import ROOT
 
 FILES = ("compose.yaml", "compose.gpu.yaml", "compose.tls.yaml", "compose.folder.yaml", "compose.postgres.yaml")
 # ${NAME}, ${NAME:-default}, ${NAME?what to do} and ${NAME:?what to do}; a default may itself be a variable.

@@ -13,9 +13,9 @@ from labelpod.errors import DeployError
 from labelpod.runpod import keys, ssh, tunnel
 from labelpod.runpod.client import Client
 from labelpod.runpod.pods import NotRunningError
-from tests.conftest import free_port
 from tests.contract.conftest import Runpod
 from tests.contract.fake_runpod import KEY, FakeRunPod
+from tests.support.ports import held_port
 
 
 @pytest.fixture
@@ -174,9 +174,9 @@ def test_a_tunnel_that_breaks_comes_back_until_the_pod_is_gone(
 
 def test_the_first_connection_waits_for_one_that_was_cut(program: Path):
     (program.parent / "word").write_text("Error: remote port forwarding failed for listen port 8042")
-    assert kept(program, free_port(), 2) == 0
+    assert kept(program, held_port(), 2) == 0
 
 
 def test_a_first_connection_that_fails_is_an_error(program: Path):
     with pytest.raises(DeployError, match="Connection reset by peer"):
-        kept(program, free_port(), 2)
+        kept(program, held_port(), 2)

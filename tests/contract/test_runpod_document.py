@@ -6,9 +6,9 @@ import json
 import pytest
 
 from labelpod.runpod.client import Client
-from tests.conftest import DATA
 from tests.contract.runpod_contract import OPERATIONS
 from tests.contract.runpod_document import Document
+from tests.support.paths import DATA
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import Clone
+from tests.support.clone import Clone
 
 
 @pytest.fixture(scope="session")

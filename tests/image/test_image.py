@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Clone
 from tests.image.container import IMAGE, docker, run
+from tests.support.clone import Clone
 
 
 @pytest.fixture(scope="session")
@@ -105,17 +105,10 @@ def test_it_serves_our_app_whatever_the_labels(clone):
     assert "The image serves our app: ['zebra7', 'quagga']" in run("python", "-m", "label_server.selfcheck")
 
 
-UPSTREAM_APP = """
-import sys
-sys.path.insert(0, "/opt/venv/monailabel/sample-apps/radiology")
-exec(open("/opt/venv/monailabel/sample-apps/radiology/main.py").read())
-"""
-
-
-def test_a_build_would_fail_where_the_image_does_not_serve_our_app(clone, tmp_path: Path):
+def test_a_build_would_fail_where_the_image_does_not_serve_our_app(clone):
     """The build's own check, with upstream's app where ours should be."""
-    (tmp_path / "main.py").write_text(UPSTREAM_APP)
-    mount = f"{tmp_path / 'main.py'}:/opt/labelpod/label_server/main.py:ro"
+    program = Path(__file__).with_name("programs") / "upstream_app.py"
+    mount = f"{program}:/opt/labelpod/label_server/main.py:ro"
     result = subprocess.run(
         ["docker", "run", "--rm", "--network", "none", "-v", mount, IMAGE, "python", "-m", "label_server.selfcheck"],
         capture_output=True,

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Clone
 from tests.image.container import run
+from tests.support.clone import Clone
+from tests.support.paths import ROOT
 
 FOLDER = ROOT / "images" / "label-server"
 READS_AND_WRITES = """

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from tests import registry as registries
-from tests.conftest import Clone
+from tests.support import registry as registries
+from tests.support.clone import Clone
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 from python_on_whales import DockerClient
 
-from labelpod import render
 from labelpod.config.settings import Settings
 from labelpod.docker import tags
-from labelpod.images import build, sbom
-from tests.conftest import ROOT
+from labelpod.images import sbom
+from labelpod.project import Project
+from tests.support.paths import ROOT
 
 LABEL_SERVER = "sbom.label-server.cdx.json"
 TAGS = tags.service_tags(Settings())
@@ -32,13 +32,11 @@ def files(tmp_path_factory: pytest.TempPathFactory, engine: None):
         if subprocess.run(["docker", "image", "inspect", tag], capture_output=True, check=False).returncode != 0:
             pytest.skip(f"there is no {tag}: `python3 deploy.py build` makes it")
     folder = tmp_path_factory.mktemp("sbom")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render, "ROOT", folder)
-        patch.setattr(sbom, "FILES", {tag: folder / path.name for tag, path in sbom.FILES.items()})
-        patch.setattr(build, "RECORD", folder / "images.json")
-        build.RECORD.write_text(json.dumps({tags.BASE_TAG: "debian", tags.ORTHANC_TAG: "debian"}))
-        sbom.write(DockerClient(), Settings())
-        return {sbom.FILES[tag].name: sbom.FILES[tag].read_text() for tag in TAGS}
+    project = Project(folder)
+    project.build.mkdir()
+    project.images_record.write_text(json.dumps({tags.BASE_TAG: "debian", tags.ORTHANC_TAG: "debian"}))
+    sbom.write(DockerClient(), Settings(), project)
+    return {sbom.file(project, tag).name: sbom.file(project, tag).read_text() for tag in TAGS}
 
 
 def versions(text: str, kind: str) -> dict[str, str]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.waiting import eventually
 
 TOKEN = "throw-away-token-of-32-letters-0"
 
@@ -70,7 +71,7 @@ def docker_cleanup() -> list[str]:
 def environment(clone: Clone) -> Iterator[None]:
     """pytest-docker calls Compose with this process's environment."""
     with pytest.MonkeyPatch.context() as patch:
-        for key, value in clone.environment.items():
+        for key, value in clone.variables().items():
             patch.setenv(key, value)
         yield
 

@@ -23,9 +23,10 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.waiting import eventually
 
 SERVER = "label-server"
 REFUSED = {400, 401, 403, 404, 405, 413, 422, 429, 431}

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Clone, eventually
+from tests.support.clone import Clone
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_wrong_usage_exits_with_2(untouched: Clone):
 
 
 def test_a_build_that_is_interrupted_goes_on_at_the_next_start(untouched: Clone):
-    environment = untouched.environment | {"LABELS": "interrupted:1"}
+    environment = untouched.variables(LABELS="interrupted:1")
     build = subprocess.Popen(
         [sys.executable, "deploy.py", "build", "--yes"], cwd=untouched.root, env=environment, stderr=subprocess.PIPE
     )

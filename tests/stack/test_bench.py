@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.measure import PARTS
 from bench.report import Row, row, table
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 def test_every_part_of_the_benchmark_runs_and_is_reported(engine: None, tmp_path: Path):

@@ -18,16 +18,14 @@ import requests
 import SimpleITK as sitk
 
 from labelpod.dicom import phantom
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs, masks
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs, masks
+from tests.support.waiting import eventually
 
 SERVER = "label-server"
-KILL_AT_FIRST_SLICE = """
-touch /tmp/now
-until [ $SECONDS -gt 30 ] || [ -n "$(find /workspace/cache -name '*.dcm' -newer /tmp/now -print -quit)" ]; do :; done
-pkill -9 -f 'python -m monailabel.main'
-"""
+
+KILL_AT_FIRST_SLICE = Path(__file__).with_name("programs") / "kill_at_first_slice"
 
 
 def paint(annotator: Annotator, ct: str, **boxes: int) -> tuple[sitk.Image, np.ndarray]:
@@ -109,7 +107,9 @@ def test_a_killed_download_is_not_taken_for_a_whole_series(
     phantom.write(tmp_path, slices=300, size=256)
     pacs.store(tmp_path)
     noticed()
-    killer = threading.Thread(target=stack.compose, args=("exec", "-T", SERVER, "bash", "-c", KILL_AT_FIRST_SLICE))
+    killer = threading.Thread(
+        target=stack.compose, args=("exec", "-T", SERVER, "bash", "-c", KILL_AT_FIRST_SLICE.read_text())
+    )
     killer.start()
     time.sleep(2)
     with suppress(OSError, http.client.HTTPException):  # its connection ends with the server

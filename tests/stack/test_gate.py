@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import requests
 
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs
+from tests.stack.test_models import MAKE_WEIGHTS
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.waiting import eventually
 
 SERVER = "label-server"
 NODULE = [181, 285, 25]
@@ -281,20 +283,11 @@ def _connection(base: str, sent: bytes) -> socket.socket:
 
 # --- models ---
 
-MAKE = """
-import torch
-from monai.networks.nets import BasicUNet
-features = (32, 64, 128, 256, 512, 32)
-for name, channels in (("fitting", 3), ("other", 1)):
-    network = BasicUNet(spatial_dims=2, in_channels=channels, out_channels=1, features=features)
-    torch.save(network.state_dict(), f"/workspace/{name}.pt")
-"""
-
 
 def test_weights_replace_a_model_only_if_they_fit_and_the_old_ones_are_kept(
     running: Clone, base: str, token: str, tmp_path: Path
 ):
-    running.run_in(SERVER, "python", "-c", MAKE)
+    running.run_program(SERVER, MAKE_WEIGHTS, "fitting=3", "other=1")
     for name in ("fitting.pt", "other.pt"):
         assert running.compose("cp", f"{SERVER}:/workspace/{name}", str(tmp_path / name)).returncode == 0
 

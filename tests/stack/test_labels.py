@@ -13,9 +13,10 @@ import requests
 import SimpleITK as sitk
 
 from labelpod.dicom import phantom
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs, masks
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs, masks
+from tests.support.waiting import eventually
 
 SERVER = "label-server"
 NAMES = ("nodule1", "nodule2", "nodule3")

@@ -12,10 +12,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from labelpod.dicom import phantom
-from tests.conftest import Clone, eventually
-from tests.nodules import balls
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.nodules import balls
+from tests.support.pacs import Pacs
+from tests.support.waiting import eventually
 
 SHAPE = (48, 256)  # slices, rows and columns
 NODULES = phantom.nodules(*SHAPE)

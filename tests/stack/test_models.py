@@ -15,28 +15,15 @@ import pytest
 import zstandard
 
 from labelpod.config.settings import MODELS
-from tests.conftest import Clone
-from tests.stack.annotator import Annotator
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
 
 SERVER = "label-server"
 FOLDER = "/workspace/radiology/model"
 POINT = [181, 285, 25]
-MAKE = """
-import torch
-from monai.networks.nets import BasicUNet
-for name in ("a", "b"):
-    torch.manual_seed(ord(name))
-    network = BasicUNet(spatial_dims=2, in_channels=3, out_channels=1, features=(32, 64, 128, 256, 512, 32))
-    torch.save(network.state_dict(), f"/workspace/{name}.pt")
-"""
-ALL = """
-import sys
-from app import archive, model_files, networks
-for model in model_files.served().values():
-    print("network:", model.name, len(networks.make(model).labels or ()), file=sys.stderr)
-sys.argv[1:] = ["import"]
-sys.exit(archive.main())
-"""
+
+PROGRAMS = Path(__file__).with_name("programs")
+MAKE_WEIGHTS = PROGRAMS / "make_weights.py"
 
 
 class Code:
@@ -78,7 +65,7 @@ def started(stack: Clone) -> str:
 @pytest.fixture(scope="module")
 def weights(running: Clone) -> Iterator[None]:
     """Weights a and b of one network."""
-    running.run_in(SERVER, "python", "-c", MAKE)
+    running.run_program(SERVER, MAKE_WEIGHTS, "a=3", "b=3")
     yield
     shell(running, f"rm -rf /workspace/*.pt {FOLDER}/deepgrow_2d.pt* {FOLDER}/imported.json")
 
@@ -215,12 +202,13 @@ def test_every_network_is_known_and_other_labels_and_code_are_refused(stack: Clo
     first = entry(manifest["models"][0], "segmentation", b"x") | {"labels": {"a": 1, "b": 2, "c": 3}}
     both = manifest | {"models": [first, entry(manifest["models"][0], "deepgrow_3d", code)]}
     bad = packed(tmp_path / "bad.tar.zst", both, segmentation=b"x", deepgrow_3d=code)
-    settings = ("-e", f"MODELS={','.join(MODELS)}", "-e", "CONF=labels=a,b")
+    settings = ("-v", f"{PROGRAMS}:/programs:ro", "-e", f"MODELS={','.join(MODELS)}", "-e", "CONF=labels=a,b")
+    command = ("start_server", "python", "/programs/import_into_all.py")
     shell(stack, f"touch {FOLDER}/pretrained_segmentation.pt")  # upstream removes it where the labels are others
     result = subprocess.run(
-        ["docker", "compose", "run", "--rm", "-T", "--no-deps", *settings, SERVER, "start_server", "python", "-c", ALL],
+        ["docker", "compose", "run", "--rm", "-T", "--no-deps", *settings, SERVER, *command],
         cwd=stack.root,
-        env=stack.environment,
+        env=stack.variables(),
         input=zstandard.decompress(bad.read_bytes(), 2**20),
         capture_output=True,
         check=False,

@@ -14,12 +14,13 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page, Response, sync_playwright
 
-from docs.screenshot import CHROMIUM, FLAGS
+from docs.tools.screenshot import CHROMIUM, FLAGS
 from labelpod.dicom import phantom
 from tests.clients.session import image_of
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs, masks
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs, masks
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt-get install it")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from tests.conftest import Clone
-from tests.stack.pacs import Pacs
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
 
 Ask = Callable[..., int]
 STORE = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=part'}

@@ -12,10 +12,12 @@ import pytest
 import requests
 
 from labelpod.docker.tags import LABEL_SERVER_TAG
-from tests.conftest import Clone, eventually, free_port
-from tests.stack.annotator import Annotator
 from tests.stack.conftest import TOKEN
 from tests.stack.pod_host import POD_KEY, docker, need_ssh
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.ports import held_port
+from tests.support.waiting import eventually
 
 HOOKS = ("pre_start.sh", "post_start.sh")
 
@@ -152,7 +154,7 @@ def test_nothing_else_is_forwarded_to_the_pod(pod: Rented, forwarding: tuple[str
 
 
 def test_nothing_else_is_reached_through_the_pod(pod: Rented, running: Clone):
-    port = free_port()
+    port = held_port()
     with pod.tunnel("-L", f"127.0.0.1:{port}:172.17.0.1:{running.environment['ORTHANC_PORT']}"):
         time.sleep(2)
         with pytest.raises(requests.ConnectionError):

@@ -13,9 +13,10 @@ import requests
 import SimpleITK as sitk
 
 from labelpod.dicom import phantom
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.waiting import eventually
 
 SLICES = 40
 POSTGRES = {"ORTHANC_DB": "postgres"}
@@ -54,7 +55,7 @@ def refusal(site: Clone, before: dict[str, bytes]) -> subprocess.CompletedProces
 def interrupted(site: Clone, refusal: subprocess.CompletedProcess[str]) -> None:
     """A migration that was killed while its own Orthanc was running."""
     command = ["python3", "deploy.py", "studies", "migrate", "--yes"]
-    with subprocess.Popen(command, cwd=site.root, env=site.environment, stderr=subprocess.DEVNULL) as work:
+    with subprocess.Popen(command, cwd=site.root, env=site.variables(), stderr=subprocess.DEVNULL) as work:
         eventually(lambda: running(source(site)), 60, "the old store's Orthanc runs")
         work.kill()
     assert running(source(site))

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests import registry as registries
-from tests.conftest import Clone, eventually
 from tests.contract.fake_runpod import KEY
 from tests.contract.runpod_document import FILE, Document
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs
 from tests.stack.pod_host import PodHost, docker, need_ssh
-from tests.stack.test_models import MAKE
+from tests.stack.test_models import MAKE_WEIGHTS
+from tests.support import registry as registries
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.waiting import eventually
 
 POINT = [181, 285, 25]
 FOLDER = "/workspace/radiology/model"
@@ -55,7 +56,7 @@ def connected(clone: Clone, *options: str) -> Iterator[str]:
     """`runpod connect` until the context ends; the URL that it prints."""
     command = [sys.executable, "-u", "deploy.py", "runpod", "connect", *options]
     process = subprocess.Popen(
-        command, cwd=clone.root, env=clone.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=clone.root, env=clone.variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         url = process.stdout.readline().strip()
@@ -87,7 +88,7 @@ def test_from_the_template_to_the_last_bill(
         assert len(pacs.segmentations(ct)) == annotator.completed() == 1
         (state,) = json.loads(rented.done("runpod", "status", "--json"))["pods"]
         assert datetime.fromisoformat(state["stops_at"]) > datetime.now(UTC) + timedelta(hours=11)
-        host.run_in(pod["id"], "start_server", "python", "-c", MAKE)
+        host.run_in(pod["id"], "start_server", "python", "-c", MAKE_WEIGHTS.read_text(), "a=3")
         host.run_in(pod["id"], "mv", "/workspace/a.pt", f"{FOLDER}/deepgrow_2d.pt")
         archive = tmp_path / "nodules.tar.zst"
         rented.done("models", "export", "--pod", "deepgrow_2d", str(archive))

@@ -11,9 +11,10 @@ import pytest
 import requests
 import SimpleITK as sitk
 
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.waiting import eventually
 
 SERVER = "label-server"
 MODELS = (

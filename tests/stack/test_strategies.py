@@ -9,9 +9,10 @@ import pytest
 import requests
 
 from labelpod.dicom import phantom
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.waiting import eventually
 
 # The model knows spleens; how sure it is does not depend on what it knows.
 UNCERTAINTY = "segmentation_spleen_epistemic"

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import requests
 
-from tests.certificates import needs_openssl
-from tests.conftest import Clone, eventually
 from tests.stack import chain as authority
-from tests.stack.annotator import Annotator
 from tests.stack.chain import Chain
+from tests.support.annotator import Annotator
+from tests.support.certificates import needs_openssl
+from tests.support.clone import Clone
+from tests.support.waiting import eventually
 
 pytestmark = needs_openssl
 

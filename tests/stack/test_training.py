@@ -9,10 +9,12 @@ import pytest
 import requests
 
 from labelpod.dicom import phantom
-from tests.conftest import Clone, eventually, free_port
-from tests.stack.annotator import Annotator
 from tests.stack.conftest import answers
-from tests.stack.pacs import Pacs
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs
+from tests.support.ports import held_port
+from tests.support.waiting import eventually
 
 SERVER = "label-server"
 MODELS = "/workspace/radiology/model"
@@ -81,7 +83,7 @@ def test_a_watched_training_shows_its_loss_publishes_and_is_in_the_history(stack
 @pytest.fixture
 def mlflow(stack: Clone) -> Iterator[str]:
     """MLflow's pages run; their URL."""
-    stack.environment["MLFLOW_PORT"] = str(free_port())
+    stack.environment["MLFLOW_PORT"] = str(held_port())
     url = f"http://127.0.0.1:{stack.environment['MLFLOW_PORT']}/"
     stack.compose("--profile", "mlflow", "up", "--detach", "mlflow")
     eventually(lambda: answers(url), 60, "MLflow answers")

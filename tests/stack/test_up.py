@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from tests.conftest import Clone, eventually
-from tests.stack.annotator import Annotator
-from tests.stack.pacs import Pacs, masks
+from tests.support.annotator import Annotator
+from tests.support.clone import Clone
+from tests.support.pacs import Pacs, masks
+from tests.support.waiting import eventually
 
 # The nodule in chest-ct-mini: IJK of a voxel inside it (chest-ct-full/nodules.json, less 40 slices).
 NODULE = [181, 285, 25]

@@ -17,7 +17,7 @@ from labelpod.config.settings import Settings
 from labelpod.docker import info
 from labelpod.host import gpu, package_sources
 from labelpod.render import render
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 class Programs:

@@ -8,7 +8,7 @@ import pytest
 from labelpod import cli
 from labelpod.config import settings
 from labelpod.config.settings import PREFIX, Settings
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 README, SETTINGS = ROOT / "README.md", ROOT / "docs" / "settings.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

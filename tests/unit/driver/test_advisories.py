@@ -10,7 +10,7 @@ import pytest
 from labelpod.host import package_sources
 from labelpod.images import advisories
 from labelpod.project import Project
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 BAD = {"name": "requests", "version": "2.19.1", "vulns": [{"id": "PYSEC-2018-28", "fix_versions": ["2.20.0"]}]}
 CLEAN = {"name": "torch", "version": "2.10.0", "vulns": []}

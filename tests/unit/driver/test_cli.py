@@ -12,7 +12,7 @@ from labelpod.doctor.finding import Finding
 from labelpod.errors import DeployError
 from labelpod.host import docker_install
 from labelpod.models import history, training
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 VERBS = (
     "up",

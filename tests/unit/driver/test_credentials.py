@@ -10,7 +10,7 @@ import pytest
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.security import secret_files
-from tests import certificates
+from tests.support import certificates
 
 SECRETS = {"ORTHANC_PASSWORD": "one", "LABEL_SERVER_TOKEN": "t" * 32}
 

@@ -16,8 +16,8 @@ from labelpod.config.settings import PREFIX
 from labelpod.docker.tags import LABEL_SERVER_TAG, ORTHANC_TAG
 from labelpod.doctor import examine
 from labelpod.doctor.finding import Finding
-from tests import certificates
-from tests.conftest import free_port
+from tests.support import certificates
+from tests.support.ports import held_port
 
 NOWHERE = "http://127.0.0.1:9"
 WHEEL = b'<a href="monailabel-0.8.5-py3-none-any.whl">monailabel-0.8.5-py3-none-any.whl</a>'
@@ -77,7 +77,7 @@ class Machine:
         (folder / "apt.conf").write_text('Acquire::http::Proxy::127.0.0.1 "DIRECT";\n')
         monkeypatch.setenv("APT_CONFIG", str(folder / "apt.conf"))
         monkeypatch.setenv("PATH", f"{self.bin}{os.pathsep}{os.environ['PATH']}")
-        self.ports = {name: free_port() for name in ("LABEL_SERVER_PORT", "ORTHANC_PORT", "DICOM_PORT")}
+        self.ports = {name: held_port() for name in ("LABEL_SERVER_PORT", "ORTHANC_PORT", "DICOM_PORT")}
         self.settings()
         self.disk(free_gib=100)
         self.sources(f"http://{web.host}")

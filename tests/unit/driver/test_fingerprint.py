@@ -13,7 +13,7 @@ from labelpod.docker import tags
 from labelpod.host import package_sources
 from labelpod.images import base, build, fingerprint
 from labelpod.project import Project
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 BASE = "sha256:base"
 

@@ -8,8 +8,8 @@ import pytest
 from labelpod.clients.label_server import LabelServer, RefusedError
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
-from tests import certificates
-from tests.conftest import free_port
+from tests.support import certificates
+from tests.support.ports import held_port
 
 TOKEN = "t" * 32
 
@@ -43,7 +43,7 @@ def test_the_token_is_sent_in_a_header_and_never_in_a_url(web, port, monkeypatch
 
 
 def test_a_server_that_does_not_run_is_said_with_how_to_start_it():
-    error = error_of(server(free_port()))
+    error = error_of(server(held_port()))
     assert "no answer" in error.message and "deploy.py up" in error.remedy
 
 
@@ -96,7 +96,7 @@ def test_over_tls_the_stacks_own_certificate_is_trusted_and_no_other(web, port, 
 
 
 def test_it_serves_where_it_answers_what_it_is_asked(web, port):
-    with server(free_port()) as away, server(port, 0.2) as asked:
+    with server(held_port()) as away, server(port, 0.2) as asked:
         assert not away.answers()
         for page, serves in ((web.hang(), False), (web.answer(503), False), (web.answer(200, b'{"device": ""}'), True)):
             web.pages["/info/"] = page

@@ -18,7 +18,8 @@ from labelpod import cli
 from labelpod.docker.stack import Stack
 from labelpod.errors import DeployError
 from labelpod.models import archive as models
-from tests.conftest import ROOT, eventually
+from tests.support.paths import ROOT
+from tests.support.waiting import eventually
 
 PLAIN = bytes(range(256)) * 5000  # more than one piece
 READ = "sys.stdin.buffer.read()"

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from labelpod.host import ports
-from tests.conftest import free_port
+from tests.support.ports import held_port
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
@@ -21,7 +21,7 @@ def test_a_program_that_listens_for_ipv6_on_every_address_holds_the_port():
 
 
 def test_nobody_holds_a_free_port():
-    assert ports.holder("127.0.0.1", free_port()) is None
+    assert ports.holder("127.0.0.1", held_port()) is None
 
 
 def test_a_listener_on_another_address_does_not_hold_the_port(listener):

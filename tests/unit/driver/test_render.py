@@ -16,8 +16,8 @@ from labelpod.config import settings
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from tests.conftest import prefixed
-from tests.hostile import HOSTILE
+from tests.support.clone import prefixed
+from tests.support.hostile import HOSTILE
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "templates"

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from labelpod.config import settings
 from labelpod.config.settings import MODELS, PREFIX, Settings
 from labelpod.errors import DeployError
-from tests.conftest import prefixed
+from tests.support.clone import prefixed
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "hunter2-tr0ub4dor"

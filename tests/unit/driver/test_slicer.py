@@ -1,8 +1,8 @@
 """The script that connects 3D Slicer, run against stand-ins for Slicer and Qt that note what it does."""
 
+import builtins
 import getpass
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +11,9 @@ from labelpod import slicer
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from tests import conftest
+from tests.support import paths
 
-PROJECT = Project(conftest.ROOT)
+PROJECT = Project(paths.ROOT)
 TOKEN = "t" * 32
 URL = f"http://127.0.0.1:8000/{TOKEN}/"
 HOSTILE = [
@@ -30,7 +30,7 @@ HOSTILE = [
 class Slicer:
     """3D Slicer, with or without the extension, and a user who says yes or no."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, extension: bool = True, yes: bool = True) -> None:
+    def __init__(self, extension: bool = True, yes: bool = True) -> None:
         self.stored: dict[str, Any] = {}
         self.done: list[str] = []
         self.installable = True
@@ -48,24 +48,27 @@ class Slicer:
         app = SimpleNamespace(extensionsManagerModel=lambda: self.manager)
         modules = SimpleNamespace(monailabel=object()) if extension else SimpleNamespace()
         settings = SimpleNamespace(value=self.stored.get, setValue=self.stored.__setitem__)
-        for name, members in (
-            ("slicer", {"util": util, "app": app, "modules": modules}),
-            ("qt", {"QSettings": lambda: settings}),
-        ):
-            module = ModuleType(name)
-            vars(module).update(members)
-            monkeypatch.setitem(sys.modules, name, module)
+        self._modules = {
+            "slicer": SimpleNamespace(util=util, app=app, modules=modules),
+            "qt": SimpleNamespace(QSettings=lambda: settings),
+        }
 
     def _install(self, name: str, restart: bool) -> bool:
         self.done.append(f"install {name}, restart {restart}, dialogs {self.manager.interactive}")
         return self.installable
 
     def run(self, url: str = URL) -> None:
-        exec(compile(slicer.script(url, PROJECT), "connect.py", "exec"), {"__name__": "__main__"})
+        names = vars(builtins) | {"__import__": self._import}
+        exec(
+            compile(slicer.script(url, PROJECT), "connect.py", "exec"), {"__name__": "__main__", "__builtins__": names}
+        )
+
+    def _import(self, name: str, *how: Any) -> Any:
+        return self._modules.get(name) or __import__(name, *how)
 
 
-def test_slicer_is_set_up_and_connected(monkeypatch):
-    app = Slicer(monkeypatch)
+def test_slicer_is_set_up_and_connected():
+    app = Slicer()
     app.run()
     assert app.stored == {
         "MONAILabel/serverUrl": URL,
@@ -77,8 +80,8 @@ def test_slicer_is_set_up_and_connected(monkeypatch):
     assert app.done == ["open MONAILabel", "read settings", f"connect {URL}"]
 
 
-def test_what_the_user_has_chosen_stays_and_a_second_run_changes_nothing(monkeypatch):
-    app = Slicer(monkeypatch)
+def test_what_the_user_has_chosen_stays_and_a_second_run_changes_nothing():
+    app = Slicer()
     app.stored |= {
         "MONAILabel/serverUrlHistory": ";".join([f"http://{number}" for number in range(10)]),
         "MONAILabel/clientId": "anna",
@@ -94,47 +97,47 @@ def test_what_the_user_has_chosen_stays_and_a_second_run_changes_nothing(monkeyp
     assert app.stored == before
 
 
-def test_a_single_favourite_which_qt_gives_as_text_stays(monkeypatch):
-    app = Slicer(monkeypatch)
+def test_a_single_favourite_which_qt_gives_as_text_stays():
+    app = Slicer()
     app.stored["Modules/FavoriteModules"] = "Data"
     app.run()
     assert app.stored["Modules/FavoriteModules"] == ["Data", "MONAILabel"]
 
 
-def test_a_missing_extension_is_installed_where_the_user_wants_it_and_the_address_is_kept(monkeypatch):
-    app = Slicer(monkeypatch, extension=False)
+def test_a_missing_extension_is_installed_where_the_user_wants_it_and_the_address_is_kept():
+    app = Slicer(extension=False)
     app.run()
     assert app.done == ["ask", "install MONAILabel, restart True, dialogs False"]
     assert app.stored["MONAILabel/serverUrl"] == URL
 
 
-def test_nothing_is_installed_where_the_user_does_not_want_it(monkeypatch):
-    app = Slicer(monkeypatch, extension=False, yes=False)
+def test_nothing_is_installed_where_the_user_does_not_want_it():
+    app = Slicer(extension=False, yes=False)
     app.run()
     assert app.done == ["ask"]
 
 
-def test_an_installation_that_fails_is_said_with_what_to_do(monkeypatch):
-    app = Slicer(monkeypatch, extension=False)
+def test_an_installation_that_fails_is_said_with_what_to_do():
+    app = Slicer(extension=False)
     app.installable = False
     app.run()
     assert "Extensions Manager" in app.done[-1]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_whatever_the_url_is_it_stays_a_text(text, monkeypatch):
-    app = Slicer(monkeypatch)
+def test_whatever_the_url_is_it_stays_a_text(text):
+    app = Slicer()
     app.run(f"http://{text}")
     assert app.stored["MONAILabel/serverUrl"] == f"http://{text}"
     assert slicer.script(text, PROJECT).count("\n") == slicer.script("", PROJECT).count("\n")
     assert slicer.script(text, PROJECT).isascii()  # Slicer may read it in the encoding of its machine
 
 
-def test_the_keys_are_those_of_the_module_itself(monkeypatch):
-    module = conftest.ROOT / ".venv/monailabel/plugins/slicer/MONAILabel/MONAILabel.py"
+def test_the_keys_are_those_of_the_module_itself():
+    module = paths.ROOT / ".venv/monailabel/plugins/slicer/MONAILabel/MONAILabel.py"
     if not module.exists():
         pytest.skip("the module is not installed: it comes with the packages of the tests")
-    app, text = Slicer(monkeypatch), module.read_text()
+    app, text = Slicer(), module.read_text()
     app.run()
     for key in app.stored:
         assert key.startswith("Modules/") or f'"{key}"' in text, key

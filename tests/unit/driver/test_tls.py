@@ -12,7 +12,7 @@ import pytest
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.security import certificate as tls
-from tests import certificates
+from tests.support import certificates
 
 pytestmark = certificates.needs_openssl
 

@@ -13,8 +13,9 @@ import pytest
 
 from label_server.models import __main__, archive_format, provenance, registry
 from label_server.models.registry import Refused
-from tests.archives import GOOD, OTHER, WEIGHTS, manifest, sha256
-from tests.conftest import ROOT, eventually
+from tests.support.archives import GOOD, OTHER, WEIGHTS, manifest, sha256
+from tests.support.paths import ROOT
+from tests.support.waiting import eventually
 
 RUN = {"run": "20260102_030405", "studies": 3, "epoch": 7, "dice": [[5, 0.5], [7, 0.75]]}
 

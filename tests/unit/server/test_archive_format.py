@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from label_server.models import archive_format
 from label_server.models.registry import Refused
-from tests.archives import END, FILE, GOOD, OTHER, WEIGHTS, manifest, member, tar
+from tests.support.archives import END, FILE, GOOD, OTHER, WEIGHTS, manifest, member, tar
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from label_server.models import archive_format, provenance, registry
 from label_server.models.registry import Refused
-from tests.archives import sha256
-from tests.conftest import ROOT
+from tests.support.archives import sha256
+from tests.support.paths import ROOT
 
 SOURCE = ROOT / "images" / "label-server" / "label_server" / "models" / "archive_import.py"
 GOOD, NEW, BAD = b"good", b"new", b"bad"

@@ -14,7 +14,7 @@ from monailabel.interfaces.exception import ImageNotFoundException
 
 from label_server.datastore.image_cache import ImageFiles, keep
 from labelpod.dicom import phantom
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 KILOBYTE = 2**10
 LONG_AGO = time.time() - 7200

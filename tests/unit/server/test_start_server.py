@@ -5,7 +5,7 @@ import json
 import pytest
 
 from labelpod.config.settings import Settings
-from tests.hostile import HOSTILE
+from tests.support.hostile import HOSTILE
 
 
 def test_with_no_environment_at_all_the_rendered_defaults_are_served(start, tmp_path):

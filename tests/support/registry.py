@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import eventually, free_port
+from tests.support.ports import held_port
+from tests.support.waiting import eventually
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def serving(folder: Path) -> Iterator[str]:
     program = shutil.which("docker-registry")
     if not program:
         pytest.skip("docker-registry is not installed (Debian package docker-registry)")
-    port = free_port()
+    port = held_port()
     config = folder / "config.yml"
     storage = {"filesystem": {"rootdirectory": str(folder / "images")}}
     config.write_text(json.dumps({"version": 0.1, "storage": storage, "http": {"addr": f"127.0.0.1:{port}"}}))
