@@ -48,11 +48,11 @@ def confirmed(question: str, yes: bool) -> bool:
 
 @contextmanager
 def progress(description: str, total: float | None = None, in_bytes: bool = False) -> Iterator[Progress]:
-    """A progress line with the elapsed time, on a terminal; elsewhere the description alone.
+    """A progress line with the elapsed time on a terminal; elsewhere only the description.
 
     Args:
         description: what takes long.
-        total: number of steps; None where it is not known beforehand.
+        total: number of steps; None if it is not known beforehand.
         in_bytes: whether the steps are bytes.
 
     """

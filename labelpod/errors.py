@@ -2,7 +2,7 @@
 
 
 class DeployError(Exception):
-    """Something the user can mend. Caught once, in cli.
+    """Something the user can fix. Caught once, in cli.
 
     Args:
         message: one line: what was wrong, with the value that was.

@@ -20,7 +20,7 @@ Device = Literal["cpu", "gpu"] | None
 
 
 def up(project: Project, device: Device, yes: bool) -> Stack:
-    """Everything from a bare machine to a healthy stack; what is there already is left alone.
+    """Everything from a bare machine to a healthy stack; what exists already is not touched.
 
     Args:
         project: the stack's folder.

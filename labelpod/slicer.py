@@ -21,7 +21,7 @@ def script(url: str, project: Project) -> str:
 
 
 def write(values: Settings, project: Project, path: Path) -> None:
-    """Write the script for admin; the token in it is for its owner's eyes alone.
+    """Write the script for admin; only its owner can read the token in it.
 
     Raises:
         DeployError: there is no token yet, or the file cannot be written.

@@ -85,12 +85,12 @@ def _model(model: dict[str, Any]) -> str:
 
 def _starts(container: Container | None) -> bool:
     """Whether it runs and Docker still waits for its first sign of health."""
-    state = container.state if container else None  # each look asks Docker anew
+    state = container.state if container else None  # each look asks Docker again
     return bool(state and state.status == "running" and state.health and state.health.status == "starting")
 
 
 def _info(values: Settings) -> tuple[dict[str, Any], str]:
-    """The label server's /info/ and, where there is none, why."""
+    """The label server's /info/; if there is none, why."""
     try:
         with LabelServer(values, _INFO_SECONDS) as server:
             return server.info(), ""

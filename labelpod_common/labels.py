@@ -1,6 +1,6 @@
 """The label list: what can be painted, in which order, and what it is.
 
-`LABELS` is a comma-separated list of `name:class`, or of names alone (class = position). A name is one
+`LABELS` is a comma-separated list of `name:class`, or only of names (class = position). A name is one
 segment of its own; its value in a label map is its position, 1..n, so that two nodules never melt into
 one object. Names of the same class are the same kind of thing and get the same DICOM code.
 

@@ -79,7 +79,8 @@ class LabelServer:
             answer = self._client.request(method, path, **body)
             if answer.status_code == httpx.codes.UNAUTHORIZED:
                 raise DeployError(
-                    "LABELPOD_LABEL_SERVER_TOKEN is not the label server's token", "`python3 deploy.py up` makes it so"
+                    "the label server does not accept LABELPOD_LABEL_SERVER_TOKEN",
+                    "run `python3 deploy.py up` to apply the new token",
                 )
             if not answer.is_success:
                 raise RefusedError(answer.status_code, _detail(answer))

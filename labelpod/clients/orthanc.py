@@ -15,7 +15,7 @@ from labelpod.console import clean
 from labelpod.errors import DeployError
 from labelpod.security import certificate
 
-_PAUSES = (0.2, 0.5, 1.0)  # seconds before each further attempt where a connection broke
+_PAUSES = (0.2, 0.5, 1.0)  # seconds before each further attempt if a connection broke
 _TIMEOUT = httpx.Timeout(60, connect=3)
 
 
@@ -90,7 +90,7 @@ class Connection:
             ) from None
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
-        """Orthanc's answer; asks again where the connection breaks.
+        """Orthanc's answer; asks again if the connection breaks.
 
         Raises:
             RefusedError: Orthanc says no.

@@ -20,7 +20,7 @@ _ALWAYS = f"{settings.PREFIX}ORTHANC_USERNAME"
 
 
 def ensure(path: Path) -> bool:
-    """Make `.env` where there is none, and fill in the secrets that are empty; other lines stay.
+    """Create `.env` if it does not exist, and fill in the secrets that are empty; other lines stay.
 
     Returns:
         Whether the file was written.

@@ -141,7 +141,7 @@ class Settings(BaseModel):
     )
     LABELS: Annotated[str, AfterValidator(_labels)] = Field(
         labels.DEFAULT,
-        description="What can be painted: name:class,... A name is a segment, a class is what it is.",
+        description="Labels, as name:class,... Each name is a segment; names of one class share a DICOM code.",
     )
     MODELS: Annotated[str, AfterValidator(_models)] = Field(
         "deepgrow_2d,deepgrow_3d",
@@ -190,10 +190,10 @@ class Settings(BaseModel):
     ORTHANC_PORT: Port = Field(8042, description="Port of Orthanc's web page, REST and DICOMweb.")
     DICOM_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
         "127.0.0.1",
-        description="Address of Orthanc's DICOM port, which knows no login: for a network of scanners alone.",
+        description="Address of Orthanc's DICOM port, which has no authentication: expose it only to scanners.",
     )
     DICOM_PORT: Port = Field(4242, description="Port of Orthanc's DICOM service (C-STORE).")
-    MLFLOW_PORT: Port = Field(5000, description="Port of MLflow's pages (profile mlflow), on this machine alone.")
+    MLFLOW_PORT: Port = Field(5000, description="Port of MLflow's pages (profile mlflow), on this machine only.")
     TLS_CERT: Plain = Field(
         "",
         description="File with the certificate chain (PEM) for HTTPS; empty: plain HTTP.",
@@ -225,7 +225,7 @@ class Settings(BaseModel):
     CACHE_MAX_GB: Count = Field(
         50, description="Images that the label server keeps on disk, in GB. Labels are always kept."
     )
-    SAMPLE_LEASE: Count = Field(30, description="Minutes for which next sample gives an image to one annotator alone.")
+    SAMPLE_LEASE: Count = Field(30, description="Minutes for which next sample gives an image to one annotator only.")
     LABEL_SERVER_MEMORY: Memory = Field("16g", description="Memory that the label server may take.")
     ORTHANC_MEMORY: Memory = Field("4g", description="Memory that Orthanc may take.")
     POSTGRES_MEMORY: Memory = Field(
@@ -250,7 +250,7 @@ class Settings(BaseModel):
     )
     DEVICE: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
-        description="auto takes an NVIDIA GPU of 12 GB or more where there is one.",
+        description="auto uses an NVIDIA GPU of 12 GB or more if there is one.",
         json_schema_extra={"group": "Hardware"},
     )
     SHM_SIZE: Memory = Field(

@@ -79,7 +79,7 @@ class Instance:
 
 
 def read(path: Path) -> Instance | FileError | None:
-    """The instance in a file, or what is wrong with the file; None where it is no DICOM instance."""
+    """The instance in a file, or what is wrong with the file; None if it is not a DICOM instance."""
     try:
         with path.open("rb") as file:
             return _parse(path, file)
@@ -151,7 +151,7 @@ def _pixel_problem(path: Path, file: BinaryIO, dataset: FileDataset, syntax: str
 
 
 def _length(file: BinaryIO, implicit: bool | None, little: bool | None) -> int:
-    """Length of the pixel data, whose value comes next in the file; 0 where there are none."""
+    """Length of the pixel data, whose value comes next in the file; 0 if there are none."""
     order = "<" if little else ">"
     head = file.read(8)
     if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != _PIXEL_DATA:

@@ -125,7 +125,7 @@ class Stack:
         """Stop and remove the containers; with `volumes` everything they stored, too."""
         with explained("docker ps shows what still runs"):
             # Compose would leave a service with a profile running, and with it network and volume in use.
-            # The database that the setting does not name has volumes, too, and Compose deletes what is used alone.
+            # The database that the setting does not name has volumes, too, and Compose deletes only what is used.
             for database in (POSTGRES, "sqlite") if volumes else (POSTGRES,):
                 self.with_database(database)._client("*").compose.down(volumes=volumes, timeout=15)
 
@@ -174,7 +174,7 @@ class Stack:
         return [name for name in started if any(_written(file) > started[name] for file in read[name])]
 
     def _end_unused_database(self, containers: dict[str, Container]) -> None:
-        """PostgreSQL does not run on where the setting names it no more; its data stay."""
+        """Stop PostgreSQL if the setting no longer names it; its data stay."""
         container = None if self.values.postgres else containers.get(POSTGRES)
         if container:
             container.stop()
@@ -204,7 +204,7 @@ class Stack:
                 f"{service} does not start: {last_word(container)}",
                 f"fix that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {service}",
             )
-        # In a container's start period Docker looks every five seconds, and more often from Engine 25 on alone.
+        # In a container's start period Docker looks every five seconds, and more often only from Engine 25 on.
         return service == LABEL_SERVER and server.answers()
 
     def _stop(self, service: str) -> None:
@@ -218,7 +218,7 @@ def _written(file: Path) -> float:
 
 
 def last_word(container: Container) -> str:
-    """What the service said of its end: start_server's own line where there is one."""
+    """What the service said of its end: start_server's own line if there is one."""
     try:
         lines = str(container.logs(tail=50)).splitlines()
     except DockerException:

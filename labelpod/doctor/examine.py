@@ -39,7 +39,7 @@ def examine(settings_file: Path) -> list[Finding]:
 
 
 def obstacles(settings_file: Path) -> list[Finding]:
-    """The errors that `examine` finds, sooner: where the images are there, no package source can be one."""
+    """Errors only. Skips the checks of package sources if all images exist."""
     return blocking(_examine(settings_file, lambda machine: machine.lacking == "error"))
 
 
@@ -55,7 +55,7 @@ def _examine(settings_file: Path, ask_sources: Callable[[Machine], bool]) -> lis
 
 
 def blocking(findings: list[Finding]) -> list[Finding]:
-    """The findings that must be mended first."""
+    """The findings that must be fixed first."""
     return [finding for finding in findings if finding.level == "error"]
 
 
@@ -163,6 +163,6 @@ def _gpu(machine: Machine, found: list[gpu.Gpu]) -> Finding:
         return Finding("warning", "GPU", choice.warning, "set LABELPOD_DEVICE=cpu in .env if memory runs out")
     if found and not choice.use_gpu and device == "auto":
         problem = gpu.obstacle(found, runtime)
-        remedy = problem.remedy if problem else "set LABELPOD_DEVICE=gpu in .env to use it all the same"
+        remedy = problem.remedy if problem else "set LABELPOD_DEVICE=gpu in .env to use it anyway"
         return Finding("warning", "GPU", choice.reason, remedy)
     return Finding("ok", "GPU", choice.reason)

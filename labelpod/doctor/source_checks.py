@@ -89,7 +89,7 @@ def debian(machine: Machine) -> list[Finding]:
         remedy = "" if level == "ok" else "set LABELPOD_IMAGE_SOURCE=registry in .env"
         return [Finding(level, subject, "this machine has no apt; bases come from a registry", remedy)]
     listed = run("apt-get", "indextargets", "--format", form, "Created-By: Packages", seconds=2)
-    remedy = "sudo apt-get update, and mend the package sources or the proxy that it names"
+    remedy = "sudo apt-get update, and fix the package sources or the proxy that it names"
     if not listed.stdout.strip():
         return [Finding(machine.lacking, subject, "apt has no package source", remedy)]
     answer = _fetch_with_apt(listed.stdout.split()[0])

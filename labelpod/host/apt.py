@@ -1,4 +1,4 @@
-"""Installs Debian's packages, for those who may: root, where there is apt."""
+"""Installs Debian's packages, for those who may: root, on a system with apt."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ def usable() -> bool:
 
 
 def install(*packages: str) -> None:
-    """Install from the machine's own sources, read anew; each command is shown.
+    """Install from the machine's own sources, after an update; each command is shown.
 
     Raises:
         DeployError: apt-get fails; in its own last words.

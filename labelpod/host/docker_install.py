@@ -1,4 +1,4 @@
-"""Docker Engine, Compose and Buildx: installed from the distribution's packages and started where none answers."""
+"""Docker Engine, Compose and Buildx: installed from the distribution's packages, and started if it is not running."""
 
 import os
 import shutil
@@ -82,7 +82,7 @@ def _offer_trixie() -> None:
     """Let apt take the engine's packages from Debian 13, and keep them up to date; nothing else."""
     lines = package_sources.debian_sources("trixie")
     if not lines:
-        raise DeployError("apt has no Debian package source", "mend /etc/apt/sources.list.d and run `apt-get update`")
+        raise DeployError("apt has no Debian package source", "fix /etc/apt/sources.list.d and run `apt-get update`")
     files.write(_SOURCES, ("# Docker Engine for labelpod.\n" + "\n".join(lines) + "\n").encode(), 0o644)
     preferences = (
         "# Docker Engine for labelpod: these packages from Debian 13, all others from Debian 12.\n"
@@ -93,7 +93,7 @@ def _offer_trixie() -> None:
 
 
 def _start() -> None:
-    """By systemd where it runs; else as a process of its own, which outlives this one."""
+    """Start by systemd if it runs; else as a process of its own, which outlives this one."""
     if os.geteuid() != 0:
         raise DeployError(
             "Docker Engine does not answer", "sudo systemctl start docker, or ask for membership in group docker"

@@ -64,7 +64,7 @@ def runtime_available(info: Mapping[str, Any]) -> bool:
 
 
 def obstacle(gpus: Sequence[Gpu], runtime_available: bool) -> DeployError | None:
-    """What makes it impossible to use a GPU, with its remedy; None where nothing does."""
+    """What makes it impossible to use a GPU, with its remedy; None if nothing does."""
     if not gpus:
         return DeployError(
             "no NVIDIA GPU was found", "check that `nvidia-smi` lists the card, or set LABELPOD_DEVICE=cpu in .env"

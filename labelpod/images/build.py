@@ -12,7 +12,7 @@ from labelpod.project import Project
 
 
 def ensure(docker: DockerClient, settings: Settings, project: Project, ask_buildkit: bool = False) -> None:
-    """The images of these settings are there and up to date; a build resumes where it stopped.
+    """The images of these settings exist and are up to date; a build resumes where it stopped.
 
     Args:
         docker: the engine.

@@ -135,7 +135,7 @@ def _python(tag: str) -> list[Component]:
 
 
 def _declared(expression: str, licence: str, classifiers: list[str]) -> list[str]:
-    """A distribution's licences: in SPDX's words where it uses them; a whole licence text is no name."""
+    """A distribution's licences: in SPDX's words if it uses them; a whole licence text is not a name."""
     if expression or spdx.fixup_id(licence):
         return [expression or licence]
     named = [each.rpartition(" :: ")[2] for each in classifiers]

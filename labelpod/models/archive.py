@@ -31,7 +31,7 @@ _BITE = 2**10
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a command ended with: its refusal, empty where it went well, and its result."""
+    """What a command ended with: its refusal, empty if it succeeded, and its result."""
 
     refusal: str
     result: bytes

@@ -118,7 +118,7 @@ def watch(server: LabelServer, training: Training) -> str:
     try:
         task, record = _follow(server, training)
     except KeyboardInterrupt:
-        return f"\nThe training goes on: {LOOK_AGAIN}"
+        return f"\nThe training keeps running: {LOOK_AGAIN}"
     if task["status"] == "DONE":
         return _summary(training.model, record)
     if task["status"] == "STOPPED":
@@ -151,7 +151,7 @@ def _follow(server: LabelServer, training: Training) -> tuple[dict[str, Any], di
     with console.progress(f"Preparing the training of {training.model}", total=1) as bar:
         while True:
             # In this order: once the task has ended, the record is there.
-            task = _last(server) or {"status": "ERROR", "details": ["the label server has been started anew"]}
+            task = _last(server) or {"status": "ERROR", "details": ["the label server has been restarted"]}
             stats = server.info()["train_stats"].get(training.model, {})
             if task["status"] not in _ACTIVE:
                 new = [run for run in stats.get("history", []) if run["run"] not in training.earlier]

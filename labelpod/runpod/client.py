@@ -20,7 +20,7 @@ Json = dict[str, Any]
 _ATTEMPTS = 4
 _LONGEST_WAIT = 60.0
 _LONGEST_BODY = 100_000
-_STATUS_PAGE = "https://uptime.runpod.io says whether RunPod has a problem; the same command goes on later"
+_STATUS_PAGE = "https://uptime.runpod.io says whether RunPod has a problem; try the same command later"
 # HTTP status -> what was wrong, and what to do.
 _MEANING = {
     400: ("RunPod cannot do that: {}", "`python3 deploy.py runpod status` shows what there is"),
@@ -201,7 +201,7 @@ class Client:
     def _send(
         self, method: str, path: str, body: Json | None, query: dict[str, str] | None, last: bool
     ) -> httpx.Response | None:
-        """The answer; None where none came and the request may be sent again."""
+        """The answer; None if none came and the request may be sent again."""
         try:
             return self._http.request(method, path, json=body, params=query)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:  # nothing was sent

@@ -1,4 +1,4 @@
-"""The SSH key that pods let in: made on first use, for pods alone."""
+"""The SSH key that pods accept: made on first use, only for pods."""
 
 import shutil
 from pathlib import Path

@@ -69,7 +69,7 @@ def launch(
 
 
 def _resumed(project: Project, pod: pods.Pod) -> pods.Pod:
-    """The pod that there is already: the same command goes on where it was interrupted."""
+    """The pod that exists already: the same command resumes where it was interrupted."""
     if pod["status"] == "EXITED":
         raise DeployError(f"pod {pod['id']} is stopped", "`python3 deploy.py runpod resume` starts it")
     say(f"Pod {pod['id']} already exists, at ${pod['cost']:.2f} an hour; --force rents another")
@@ -94,7 +94,9 @@ def _pinned(wish: Wish, found: list[Candidate]) -> tuple[Wish, list[Candidate]]:
     """Where the new volume goes: a data center that has the cheapest GPU."""
     center = next((each for candidate in found for each in candidate.data_centers), None)
     if wish.community or center is None:
-        raise DeployError("it is not known where the volume would be of use", "name a --data-center")
+        raise DeployError(
+            "no data center is named for the new volume, and no GPU in stock suggests one", "name a --data-center"
+        )
     wish = replace(wish, data_centers=(center,))
     return wish, [replace(each, data_centers=(center,)) for each in found if center in each.data_centers]
 
@@ -119,12 +121,12 @@ def _candidates(client: Client, wish: Wish) -> list[Candidate]:
 
 def _price(found: list[Candidate]) -> str:
     first, last = found[0], max(found, key=lambda each: each.price)
-    upto = "" if len(found) == 1 else f", up to ${last.price:.2f} where that is gone"
+    upto = "" if len(found) == 1 else f", up to ${last.price:.2f} if that is gone"
     return f"{first.gpu} ({first.memory} GB) at ${first.price:.2f} an hour{upto}"
 
 
 def resume(client: Client, values: Settings, relaunch: Callable[[pods.Pod], pods.Pod]) -> pods.Pod:
-    """Start the stopped pod; where its host has no GPU left, another one on the same volume.
+    """Start the stopped pod; if its host has no GPU left, rent another one with the same volume.
 
     Args:
         client: the API.

@@ -8,7 +8,7 @@ from labelpod import files
 
 
 def read(file: Path) -> dict[str, dict[str, Any]]:
-    """Pod id -> what it was; empty where the file cannot be read."""
+    """Pod id -> what it was; empty if the file cannot be read."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8"))["pods"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -170,7 +170,7 @@ def terminate(client: Client, pod_id: str) -> None:
 
 
 def hours(pod: Pod, now: datetime | None = None) -> float:
-    """Since when it runs; 0 where it does not."""
+    """How many hours it has been running; 0 if it is not."""
     if pod["status"] != "RUNNING" or not pod.get("startedAt"):
         return 0.0
     return ((now or datetime.now(UTC)) - datetime.fromisoformat(pod["startedAt"])).total_seconds() / 3600

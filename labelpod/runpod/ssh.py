@@ -16,7 +16,7 @@ _LOG_LINES, _LOG_SECONDS = 5000, 5.0
 
 
 def command(client: Client, pod: pods.Pod, folder: Path) -> list[str]:
-    """What comes before a command that is to run in a pod; without a command, the pod itself.
+    """Command prefix that runs a program in a pod; without a program, it opens a shell there.
 
     Args:
         client: the API.
@@ -68,7 +68,7 @@ def address(pod: pods.Pod) -> tuple[str, int]:
 
 
 def _host_check(client: Client, pod: pods.Pod, folder: Path) -> dict[str, object]:
-    """The pod's log, which comes from RunPod over TLS, names its key; where it does not, the first contact counts."""
+    """The pod's log, which comes from RunPod over TLS, names its key; if it does not, the first contact counts."""
     file = folder / "runpod_known_hosts"
     names = {"UserKnownHostsFile": file, "HostKeyAlias": pod["id"], "HostKeyAlgorithms": "ssh-ed25519"}
     lines = client.get_pod_logs(pod["id"], "container", _LOG_LINES, _LOG_SECONDS)

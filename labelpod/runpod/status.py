@@ -48,7 +48,7 @@ def text(state: dict[str, Any]) -> str:
             since = f"{pod['hours']:.1f} h, ${pod['usd_so_far']:.2f} since its start"
             lines.append(f"{'':<10}${pod['usd_per_hour']:.2f} an hour; {since}")
         if pod["stops_at"]:
-            lines.append(f"{'':<10}stops itself at {pod['stops_at']}, as things are")
+            lines.append(f"{'':<10}will stop at {pod['stops_at']} if nobody uses it")
         lines.append(f"{'':<10}" + (f"volume {pod['volume']}" if pod["volume"] else "no volume: its models go with it"))
     if not state["pods"]:
         lines.append("No pod: nothing is billed but volumes")

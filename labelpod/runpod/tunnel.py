@@ -92,10 +92,10 @@ def free_port(wanted: int) -> int:
 
 
 def lend_login(ssh: list[str], here: Studies) -> None:
-    """Give the pod the login of the studies; it keeps it in memory alone.
+    """Give the pod the login of the studies; the pod keeps it only in memory.
 
     Raises:
-        DeployError: SSH lets us in no way.
+        DeployError: SSH does not let us in.
 
     """
     say_command(*ssh, "dicomweb_login")
@@ -132,7 +132,7 @@ def keep(find: Callable[[], list[str]], here: Studies, port: int | None, url: st
     """Keep the tunnel open until interrupted, through whatever breaks it.
 
     Args:
-        find: the command that leads to the pod, which may have moved; raises where it is gone.
+        find: the command that leads to the pod, which may have moved; raises if it is gone.
         here: what the pod is to reach.
         port: of this machine, or None.
         url: of the label server, with the token.
@@ -172,7 +172,7 @@ def _end(connection: subprocess.Popen[str]) -> str:
 
 
 def _answers(url: str, connection: subprocess.Popen[str]) -> bool:
-    """Wait for the label server, which loads its models once it sees the studies; False where the tunnel ends."""
+    """Wait for the label server, which loads its models once it sees the studies; False if the tunnel ends."""
     with progress("The label server sees the studies and loads its models"):
         while connection.poll() is None:
             try:

@@ -30,7 +30,7 @@ _HOPELESS = {
         "the host's driver is too old for the image",
         "`python3 deploy.py runpod launch` again, on another host",
     ),
-    r"cannot be mapped to a host ID": ("the host cannot unpack the image", "build the image anew, then publish"),
+    r"cannot be mapped to a host ID": ("the host cannot unpack the image", "build the image again, then publish"),
 }
 _ENDED = {"EXITED", "ERROR", "TERMINATED"}
 _MOST_RESTARTS = 3
@@ -97,7 +97,7 @@ def lets_in(values: Settings) -> Callable[[str], bool]:
 
 
 def stops_at(values: Settings, pod: pods.Pod) -> str | None:
-    """When the pod will stop itself, if nobody works with it until then; None where it does not say."""
+    """When the pod will stop itself, if nobody works with it until then; None if it does not say."""
     try:
         answer = httpx.get(f"{pods.url(pod, values).rstrip('/')}/info/", headers=_login(values), timeout=15)
         told: str | None = answer.json().get("stops_at")

@@ -1,6 +1,6 @@
 """The files in `secrets/`, which the containers read their logins, users and certificate from.
 
-The folder is for its owner alone. What is in it others can read, because the containers' users are others.
+Only its owner can open the folder. Others can read the files in it, because the containers' users are others.
 """
 
 import json

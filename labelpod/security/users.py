@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 
 def add(name: str, role: str, folder: Path) -> str:
-    """Let somebody in.
+    """Add a user.
 
     Returns:
         The token.
@@ -35,14 +35,14 @@ def add(name: str, role: str, folder: Path) -> str:
     with _changing(folder) as users:
         if name.lower() in {ADMIN, *(each["name"].lower() for each in users)}:
             raise DeployError(
-                f"there is a user {name} already", f"another name, or first `python3 deploy.py users revoke {name}`"
+                f"user {name} already exists", f"another name, or first `python3 deploy.py users revoke {name}`"
             )
         users.append(users_file.entry(name, role, token))
     return token
 
 
 def revoke(name: str, folder: Path) -> None:
-    """Let somebody in no more.
+    """Revoke a user's access.
 
     Raises:
         DeployError: there is no such user, or it is the one of LABEL_SERVER_TOKEN.

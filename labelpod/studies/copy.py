@@ -40,7 +40,7 @@ def everything(old: Connection, new: Connection) -> Outcome:
 
 
 def _compare(old: Connection, new: Connection, series: list[str], what: str) -> dict[str, str]:
-    """What is wrong with each instance in the new one, "" where its content is the same."""
+    """What is wrong with each instance in the new one, "" if its content is the same."""
     known = {each["ID"] for each in new.find("Series", [])}
 
     def compare(one: str) -> dict[str, str]:
@@ -65,7 +65,7 @@ def _digests(connection: Connection, series: str) -> dict[str, str]:
 
 
 def _send(old: Connection, new: Connection, instance: str) -> str:
-    """Why an instance could not be taken over, "" if it was."""
+    """Why an instance could not be copied, "" if it was."""
     try:
         new.ask("POST", "/instances", content=old.file(instance))
     except RefusedError as error:

@@ -1,7 +1,7 @@
-"""Takes the studies over into the database that ORTHANC_DB names, from the other one, which keeps them.
+"""Migrates the studies to the database that ORTHANC_DB names, from the other one, which keeps them.
 
 Each database has volumes of its own. The other one's Orthanc runs meanwhile beside the stack's, in a container that is
-removed again, and can be reached from this machine alone. What is there already is not sent again.
+removed again, and can be reached only from this machine. What is there already is not sent again.
 """
 
 import time
@@ -24,7 +24,7 @@ NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 # The first of them holds Orthanc's files.
 _VOLUMES = {"sqlite": ("orthanc-db",), "postgres": ("orthanc-files", "postgres-db")}
 _FOLDER = "/var/lib/orthanc/db"
-# In a store whose studies have all been taken over into the other one.
+# In a store whose studies have all been migrated to the other one.
 _MARK = f"{_FOLDER}/moved"
 # Orthanc keeps each file in two levels of folders.
 _LOOK = f"[[ -e {_MARK} ]] || compgen -G '{_FOLDER}/??/??/*' | head -n 1"
@@ -33,7 +33,7 @@ _START_SECONDS = 90
 
 
 def guard(stack: Stack) -> None:
-    """Refuse to start beside studies that nobody has taken over: whoever looks would believe that they are gone.
+    """Refuse to start beside studies that were not migrated: a user would believe that they are gone.
 
     Raises:
         DeployError: the other database holds some.
@@ -43,19 +43,19 @@ def guard(stack: Stack) -> None:
         old, new = _other(stack).values.ORTHANC_DB, stack.values.ORTHANC_DB
         raise DeployError(
             f"the studies are in {NAMES[old]}, and would not be seen with LABELPOD_ORTHANC_DB={new}",
-            f"`python3 deploy.py studies migrate` takes them over; or set LABELPOD_ORTHANC_DB={old} in .env",
+            f"`python3 deploy.py studies migrate` migrates them; or set LABELPOD_ORTHANC_DB={old} in .env",
         )
 
 
 def pending(stack: Stack) -> bool:
-    """Whether the other database holds studies that have not been taken over."""
+    """Whether the other database holds studies that have not been migrated."""
     docker = stack.docker
     files, own = _volumes(_other(stack))[0], _volumes(stack)[0]
     with explained("python3 deploy.py doctor"):
         _remove_source(stack)  # of a run that was killed
         if not docker.volume.exists(files):
             return False
-        # Where the store is gone that the studies were taken over into, they are in the old one alone.
+        # If the store is gone that the studies were migrated to, they are only in the old one.
         look = _LOOK if docker.volume.exists(own) else f"rm -f {_MARK}; {_LOOK}"
         return bool(
             docker.run(
@@ -71,13 +71,13 @@ def pending(stack: Stack) -> bool:
 
 
 def run(stack: Stack) -> str:
-    """Take everything over, compare, and mark the other store as moved; the stack's Orthanc runs then.
+    """Copy everything, compare, and mark the other store as moved; the stack's Orthanc runs then.
 
     Returns:
         What was done, and how the old store is removed.
 
     Raises:
-        DeployError: something is not in the new database; the same call goes on with that.
+        DeployError: something is not in the new database; the same call resumes with that.
 
     """
     with explained("python3 deploy.py doctor"):
@@ -139,7 +139,7 @@ def _remove_source(stack: Stack) -> None:
 
 @contextmanager
 def _source(stack: Stack) -> Iterator[tuple[Container, Orthanc]]:
-    """The Orthanc of this stack once more, with a port that this machine alone can find."""
+    """The Orthanc of this stack once more, with a port that only this machine can reach."""
     try:
         with explained("python3 deploy.py doctor"), progress(f"Starting Orthanc on {NAMES[stack.values.ORTHANC_DB]}"):
             stack.docker.compose.run(

@@ -166,7 +166,7 @@ def outcome_table(outcome: Outcome) -> Text:
     text = Text().join([*problems, *map(preflight.error_line, outcome.errors)])
     text.append(f"{counted(outcome.sent, 'instance')} sent, {outcome.already} there already")
     if outcome.refused:
-        text.append(f"; {counted(len(outcome.refused), 'series')} refused, --force sends them all the same")
+        text.append(f"; {counted(len(outcome.refused), 'series')} refused, --force sends them anyway")
     if outcome.errors:
         text.append(f"; {counted(len(outcome.errors), 'file')} failed")
     return text.append(preflight.skipped_words(outcome.skipped))

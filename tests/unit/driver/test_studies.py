@@ -382,8 +382,7 @@ def test_the_outcome_is_shown_and_becomes_json(server, orthanc, folder, tmp_path
     lines = capture.get().splitlines()
     assert lines[0].startswith("refused") and "missing-slices" in lines[1]
     assert lines[-1] == (
-        "19 instances sent, 1 there already; 1 series refused, --force sends them all the same; "
-        "1 file skipped: not DICOM"
+        "19 instances sent, 1 there already; 1 series refused, --force sends them anyway; 1 file skipped: not DICOM"
     )
     found = json.loads(json.dumps(push.outcome_json(outcome)))
     assert (found["ok"], found["sent"], found["already"], found["skipped"]) == (False, 19, 1, 1)

@@ -165,7 +165,7 @@ def test_a_failed_training_says_why(problem, details, reason):
 
 
 def test_a_training_that_ended_with_the_server_says_so():
-    assert "the label server has been started anew" in failure(watched, (None, None, [])).message
+    assert "the label server has been restarted" in failure(watched, (None, None, [])).message
 
 
 def test_a_training_that_somebody_stopped_is_said_so():
@@ -179,7 +179,7 @@ def test_ctrl_c_leaves_the_training_running_and_says_how_to_look_again_and_to_st
     monkeypatch.setattr(training.time, "sleep", interrupt)
     server = Server((task("RUNNING"), FIRST, []))
     words = training.watch(server, Training("deepgrow_2d", frozenset()))
-    assert "goes on" in words and "train --watch" in words and "train --stop" in words
+    assert "keeps running" in words and "train --watch" in words and "train --stop" in words
     assert {method for method, *_ in server.asked} == {"GET"}
 
 
