@@ -95,6 +95,11 @@ def test_the_verdict_on_real_and_hostile_dicom(data, name):
     assert verdict(data / name) == VERDICTS[name]
 
 
+@pytest.mark.parametrize("name", VERDICTS)
+def test_the_verdict_on_what_we_make_ourselves(made, name):
+    assert verdict(made / name) == VERDICTS[name]
+
+
 def test_no_file_is_without_a_verdict(data):
     files = [path for folder in ("negatives", "transfer-syntaxes") for path in (data / folder).rglob("*")]
     judged = {data / name for name in VERDICTS} - {data / "transfer-syntaxes"}

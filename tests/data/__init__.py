@@ -1,0 +1,1 @@
+"""DICOM of our own making, for a clone without the data beside it."""
