@@ -20,7 +20,6 @@ PARTS = {
     "image": image,
 }
 _LEFT_OUT = [
-    "anything on a GPU",
     "upstream's lists beyond 200 labelled studies: at 2,000 each answer takes it a minute",
 ]
 
@@ -30,8 +29,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/run.py", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder for benchmark.md, .json and .png")
+    parser.add_argument("--gpu", type=Path, metavar="FILE", help="take up what bench/gpu.sh measured, and end")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     arguments = parser.parse_args()
+    if arguments.gpu:
+        report.take_up(arguments.gpu, _LEFT_OUT, arguments.output)
+        return
     sizes = SMOKE if arguments.smoke else Sizes()
     parts = arguments.parts or list(PARTS)
     rows = [row for row in report.read(arguments.output) if row.part not in parts]

@@ -7,8 +7,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from matplotlib.figure import Figure
+
+from bench.gpu_results import number, section
+
+_NO_GPU = "anything on a GPU: bench/gpu.sh measures it where there is one"
 
 
 @dataclass(frozen=True)
@@ -50,18 +55,18 @@ def row(what: str, ours: list[float], theirs: list[float], unit: str, target: fl
     return Row(what, median(ours), median(theirs), unit, target, note)
 
 
-def table(rows: list[Row], left_out: list[str]) -> str:
+def table(rows: list[Row], left_out: list[str], day: str) -> str:
     """Markdown."""
     machine = f"{os.cpu_count()} cores ({platform.machine()}), no GPU"
     lines = [
-        f"Medians, measured on {datetime.now(UTC):%Y-%m-%d} with {machine}.",
+        f"Medians, measured on {day} with {machine}.",
         "",
         "| what | ours | alternative | ratio | target | met |",
         "|---|--:|--:|--:|--:|---|",
     ]
     for each in rows:
-        numbers = f"{_number(each.ours)} {each.unit} | {_number(each.theirs)} {each.unit} | {_number(each.ratio)}"
-        lines.append(f"| {each.what} | {numbers} | {_number(each.target)} | {'yes' if each.met else '**no**'} |")
+        numbers = f"{number(each.ours)} {each.unit} | {number(each.theirs)} {each.unit} | {number(each.ratio)}"
+        lines.append(f"| {each.what} | {numbers} | {number(each.target)} | {'yes' if each.met else '**no**'} |")
     notes = [f"- {each.what}: {each.note}" for each in rows if each.note]
     missing = [f"- Not measured: {what}" for what in left_out]
     return "\n".join([*lines, "", *notes, *missing]) + "\n"
@@ -69,15 +74,36 @@ def table(rows: list[Row], left_out: list[str]) -> str:
 
 def read(folder: Path) -> list[Row]:
     """The rows of an earlier run; none where there was none."""
-    file = folder / "benchmark.json"
-    return [Row(**each) for each in json.loads(file.read_text())] if file.exists() else []
+    return [Row(**each) for each in _kept(folder)["rows"]]
 
 
 def write(rows: list[Row], left_out: list[str], folder: Path) -> None:
-    """benchmark.md, benchmark.json and benchmark.png."""
+    """benchmark.md, benchmark.json and benchmark.png; what was measured on a GPU stays in them."""
+    _write({"day": f"{datetime.now(UTC):%Y-%m-%d}", "rows": [asdict(each) for each in rows]}, left_out, folder)
+
+
+def take_up(gpu: Path, left_out: list[str], folder: Path) -> None:
+    """Put what bench/gpu.sh found into the report, in the place of what it found earlier."""
+    _write({"gpu": json.loads(gpu.read_text())}, left_out, folder)
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    file = folder / "benchmark.json"
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"day": "", "rows": [], "gpu": None}
+    return kept
+
+
+def _write(found: dict[str, Any], left_out: list[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmark.md").write_text(table(rows, left_out))
-    (folder / "benchmark.json").write_text(json.dumps([asdict(each) for each in rows], indent=1) + "\n")
+    content = _kept(folder) | found
+    gpu, rows = content["gpu"], [Row(**each) for each in content["rows"]]
+    text = table(rows, left_out if gpu else [_NO_GPU, *left_out], content["day"])
+    (folder / "benchmark.md").write_text(f"{text}\n{section(gpu)}" if gpu else text)
+    (folder / "benchmark.json").write_text(json.dumps(content, indent=1) + "\n")
+    _plot(rows, folder / "benchmark.png")
+
+
+def _plot(rows: list[Row], file: Path) -> None:
     figure = Figure(figsize=(9, 0.4 * len(rows) + 1), layout="constrained")
     axes = figure.subplots()
     places = range(len(rows), 0, -1)
@@ -89,8 +115,4 @@ def write(rows: list[Row], left_out: list[str], folder: Path) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("ours / alternative (1: the same; further left is better)")
     axes.legend(loc="lower right")
-    figure.savefig(folder / "benchmark.png", dpi=100)
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    figure.savefig(file, dpi=100)

@@ -3,7 +3,8 @@
 
 Type `python3 bench/run.py`, after `python3 deploy.py test --yes unit` once for the packages; it takes an hour.
 Every figure is taken in the same run as the one that it is compared with. `bench/run.py PART...` measures some parts
-again, after an interruption for instance. `--smoke` runs all of it in tiny sizes.
+again, after an interruption for instance. `--smoke` runs all of it in tiny sizes. `--gpu FILE` takes up what
+bench/gpu.sh measured on a machine with a GPU.
 """
 
 import os

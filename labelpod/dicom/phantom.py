@@ -117,6 +117,20 @@ def write(folder: Path, slices: int = 96, size: int = 256, seed: int = 7) -> lis
     return paths
 
 
+def volume(slices: int = 96, size: int = 256, seed: int = 7) -> tuple[NDArray[np.int16], Vector]:
+    """The voxels of what `write` makes with the same arguments, and where they lie.
+
+    Returns:
+        Hounsfield units, columns x rows x slices, and the affine from their indices to RAS mm, as NIfTI has it.
+
+    """
+    grid = _Grid(slices, size)
+    voxels = np.stack([pixels.astype(np.int16) - 1024 for pixels in _pixels(grid, seed)])
+    affine = np.diag([-grid.pixel, -grid.pixel, grid.thickness, 1.0])
+    affine[:3, 3] = grid.origin * (-1, -1, 1)
+    return voxels.T, affine
+
+
 def _uid(grid: _Grid, seed: int, what: str) -> UID:
     return generate_uid(entropy_srcs=["labelpod phantom", _VERSION, str(grid), str(seed), what])
 

@@ -1,5 +1,6 @@
 """The synthetic chest CT: where its nodules are, and that programs accept it."""
 
+import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
@@ -37,6 +38,14 @@ def test_the_label_server_reads_it_with_the_right_size_and_spacing(volume):
     assert volume.GetSize() == (SIZE, SIZE, SLICES)
     assert volume.GetSpacing() == pytest.approx((360 / SIZE, 360 / SIZE, 288 / SLICES))
     assert volume.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
+
+
+def test_its_voxels_can_be_had_without_dicom(volume):
+    voxels, affine = phantom.volume(SLICES, SIZE)
+    assert (sitk.GetArrayViewFromImage(volume) == voxels.T).all()
+    lps = np.diag([-1, -1, 1]) @ affine[:3]
+    corner = volume.TransformIndexToPhysicalPoint((3, 5, 7))
+    assert lps @ (3, 5, 7, 1) == pytest.approx(corner, abs=1e-3)
 
 
 @pytest.mark.parametrize("number", range(3))
