@@ -59,7 +59,7 @@ def test_the_label_servers_python_packages_are_those_of_the_lock(files):
 
 def test_the_debian_packages_are_those_that_dpkg_knows(files):
     for tag in TAGS:
-        listed = versions(files[sbom.FILES[tag].name], "deb")
+        listed = versions(files[sbom.file(Project(ROOT), tag).name], "deb")
         asked = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "dpkg-query", tag, "-W"]
         known = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
         assert listed == {line.split()[0].partition(":")[0]: line.split()[1] for line in known.splitlines()}

@@ -46,11 +46,11 @@ def test_a_taken_port_is_named_with_its_holder(untouched: Clone):
     [
         ("this is no setting", "line 1", "correct"),
         ("LABLES=nodule1", "LABLES", "LABELS"),
-        ("LABELS=nodule1,nodule1", "twice", "correct LABELS"),
-        ("LABELS=background", "reserved", "correct LABELS"),
-        ("MODELS=deepgrow_4d", "deepgrow_4d", "correct MODELS"),
-        ("STUDIES_WAIT=soon", "STUDIES_WAIT", "correct STUDIES_WAIT"),
-        ("STUDIES=relative/folder", "STUDIES", "correct STUDIES"),
+        ("LABELS=nodule1,nodule1", "twice", "correct LABELPOD_LABELS"),
+        ("LABELS=background", "reserved", "correct LABELPOD_LABELS"),
+        ("MODELS=deepgrow_4d", "deepgrow_4d", "correct LABELPOD_MODELS"),
+        ("STUDIES_WAIT=soon", "STUDIES_WAIT", "correct LABELPOD_STUDIES_WAIT"),
+        ("STUDIES=relative/folder", "STUDIES", "correct LABELPOD_STUDIES"),
     ],
 )
 def test_a_wrong_line_in_the_settings_file_is_named(untouched: Clone, line: str, message: str, remedy: str):

@@ -116,7 +116,7 @@ def services(clone: Clone) -> dict[str, dict]:
 
 def test_up_does_not_start_beside_studies_that_nobody_has_taken_over(site: Clone, refusal, before):
     assert refusal.returncode == 1
-    assert "Error: the studies are in SQLite, and would not be seen with ORTHANC_DB=postgres" in refusal.stderr
+    assert "Error: the studies are in SQLite, and would not be seen with LABELPOD_ORTHANC_DB=postgres" in refusal.stderr
     assert "deploy.py studies migrate" in refusal.stderr
     assert files(Pacs.of(site.status())).keys() == before.keys()  # it runs on as it did
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dotenv import dotenv_values
 
 from tests.support.annotator import Annotator
 from tests.support.clone import Clone
@@ -78,9 +79,7 @@ def test_status_tells_programs_all_that_design_promises(status):
 def test_the_settings_file_holds_a_password_and_is_for_its_owner_alone(user, printed):
     path = user.root / ".env"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert (
-        len(dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)["ORTHANC_PASSWORD"]) > 20
-    )
+    assert len(dotenv_values(path)["LABELPOD_ORTHANC_PASSWORD"]) > 20
 
 
 def test_a_second_up_takes_seconds(user, printed):
