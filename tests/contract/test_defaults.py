@@ -1,0 +1,33 @@
+"""The label server's own defaults are the settings': it starts alike with Compose and without."""
+
+import re
+
+import pytest
+
+from label_server import settings as server
+from labelpod.config.settings import Settings
+from tests.support.paths import ROOT
+
+LIMITS = {
+    "MAX_BODY_BYTES": ("MAX_BODY_MB", 2**20),
+    "MAX_HEADER_BYTES": ("MAX_HEADER_KB", 2**10),
+    "MAX_REQUESTS_PER_USER": ("MAX_REQUESTS_PER_USER", 1),
+    "SLOW_CLIENT_SECONDS": ("SLOW_CLIENT_SECONDS", 1),
+    "INFER_QUEUE": ("INFER_QUEUE", 1),
+    "SAMPLE_LEASE_SECONDS": ("SAMPLE_LEASE", 60),
+    "CACHE_MAX_BYTES": ("CACHE_MAX_GB", 2**30),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_of_the_server_is_the_settings_default(name):
+    setting, unit = LIMITS[name]
+    assert getattr(server, name) == Settings.model_fields[setting].default * unit
+
+
+def test_start_servers_defaults_are_the_settings():
+    text = (ROOT / "templates" / "start_server.sh.j2").read_text()
+    defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}$]*)\}", text))
+    shared = {name: value for name, value in defaults.items() if name in Settings.model_fields and value}
+    assert {"APP", "STUDIES_WAIT", "WEIGHTS_WAIT", "STUDIES_MODALITY"} <= set(shared)
+    assert shared == {name: str(Settings.model_fields[name].default) for name in shared}
