@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelpod.errors import DeployError
+
 
 @dataclass(frozen=True)
 class Project:
@@ -17,8 +19,18 @@ class Project:
 
     @classmethod
     def of_this_checkout(cls) -> "Project":
-        """The folder that this very program is part of."""
-        return cls(Path(__file__).resolve().parents[1])
+        """The folder that this very program is part of.
+
+        Raises:
+            DeployError: it was installed without its folder.
+
+        """
+        root = Path(__file__).resolve().parents[1]
+        if not (root / "compose.yaml").exists():
+            raise DeployError(
+                f"{root} is not a checkout of labelpod", "install it from one, with: pip install -e FOLDER"
+            )
+        return cls(root)
 
     @property
     def env_file(self) -> Path:
