@@ -53,7 +53,7 @@ def export(prefix: list[str], model: str | None, path: Path) -> None:
 
     """
     if path.exists():
-        raise DeployError(f"{path} is there already", "name another file, or remove that one")
+        raise DeployError(f"{path} already exists", "name another file, or remove that one")
     if model and not re.fullmatch(r"[\w.-]+", model):  # over SSH, a shell reads it
         raise DeployError(f"there is no model {model!r}", _LIST)
     with (

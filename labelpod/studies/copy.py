@@ -28,7 +28,7 @@ def everything(old: Connection, new: Connection) -> Outcome:
     series = [each["ID"] for each in found]
     before = _compare(old, new, series, "Comparing")
     absent = [instance for instance, problem in before.items() if problem == _ABSENT]
-    what = f"Taking over {counted(len(absent), 'instance')} of {len(before)}"
+    what = f"Copying {counted(len(absent), 'instance')} of {len(before)}"
     refusals = dict(zip(absent, parallel(partial(_send, old, new), absent, what), strict=True))
     after = _compare(old, new, series, "Verifying") if absent else before
     return Outcome(

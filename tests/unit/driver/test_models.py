@@ -123,7 +123,7 @@ def test_words_of_before_are_not_taken_for_the_reason_of_a_sudden_end(container,
 
 def test_a_file_that_is_there_is_not_written_over(container, file):
     file.write_text("mine")
-    with pytest.raises(DeployError, match="is there already"):
+    with pytest.raises(DeployError, match="already exists"):
         models.export(container.says([]), "m", file)
     assert file.read_text() == "mine" and container.asked == []
 
