@@ -97,6 +97,7 @@ class Pacs:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer takes 40 ms
     pacs: Pacs
 
     def _handle(self) -> None:
