@@ -14,17 +14,17 @@ SAMPLE_APPS = Path(__file__).with_name("sample_apps")
 LABELS = "nodule1:1,nodule2:1,nodule3:1"
 
 
-def load(folder: Path, studies: str, patch: pytest.MonkeyPatch, **environment: str) -> Any:
+def load(folder: Path, studies: str, patch: pytest.MonkeyPatch, **conf: str) -> Any:
     """Load the app as if this process were a server with a workspace of its own.
 
     Args:
         folder: of the workspace.
         studies: URL of the DICOMweb server.
         patch: undoes it all after the test.
-        environment: of the server.
+        conf: `--conf` pairs besides those that start_server always gives.
 
     """
-    for name, value in ({"APP": "radiology", "LABELS": LABELS, "WORKSPACE": str(folder)} | environment).items():
+    for name, value in {"APP": "radiology", "LABELS": LABELS, "WORKSPACE": str(folder)}.items():
         patch.setenv(name, value)
     patch.setattr(paths, "SAMPLE_APPS", SAMPLE_APPS)
     patch.setattr(sys, "path", list(sys.path))  # a sample app adds its own folder
@@ -33,7 +33,7 @@ def load(folder: Path, studies: str, patch: pytest.MonkeyPatch, **environment: s
     for name, value in {
         "MONAI_LABEL_APP_DIR": str(app_dir),
         "MONAI_LABEL_STUDIES": studies,
-        "MONAI_LABEL_APP_CONF": {"models": "threshold", "bundles": ""},
+        "MONAI_LABEL_APP_CONF": {"models": "threshold", "bundles": ""} | conf,
         "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(folder / "cache"),
         "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": 0,
         "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": {"Modality": "CT"},

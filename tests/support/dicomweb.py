@@ -162,9 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not instances:
             return self._send(404, b"")
         sent = instances[: len(instances) - self.pacs.withheld]
-        parts = [b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % (_BOUNDARY.encode(), each) for each in sent]
-        body = b"".join(parts) + b"--%b--\r\n" % _BOUNDARY.encode()
-        return self._send(200, body, f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}')
+        return self._send(200, *multipart(*sent))
 
     def send_metadata(self, asked: Asked, _study: str, uid: str) -> None:
         listed = []
@@ -234,6 +232,13 @@ _ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("DELETE", "/series/([0-9a-f-]+)", _Handler.remove),
     ("POST", "/tools/lookup", _Handler.look_up),
 )
+
+
+def multipart(*instances: bytes) -> tuple[bytes, str]:
+    """The body that carries these instances, and its type."""
+    head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    body = b"".join(head + each + b"\r\n" for each in instances) + f"--{_BOUNDARY}--\r\n".encode()
+    return body, f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
 
 
 def serve() -> Iterator[Pacs]:

@@ -23,7 +23,7 @@ def zeros(*shape: int) -> Tensor:
 
 
 def save(state: Mapping[str, Any], file: Path) -> None:
-    file.write_text(json.dumps({key: _plain(value) for key, value in state.items()}))
+    file.write_text(json.dumps(_plain(state)))
 
 
 def load(file: Path | BinaryIO, map_location: str, weights_only: bool) -> Any:
@@ -33,7 +33,9 @@ def load(file: Path | BinaryIO, map_location: str, weights_only: bool) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    return list(value.shape) if isinstance(value, Tensor) else {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return list(value.shape) if isinstance(value, Tensor) else value
 
 
 def _tensors(value: Any) -> Any:
