@@ -1,6 +1,7 @@
 """The label server's own app on a sample app that needs no torch, loaded as MONAI Label loads it."""
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ def load(folder: Path, studies: str, patch: pytest.MonkeyPatch, **conf: str) -> 
         patch.setenv(name, value)
     patch.setattr(paths, "SAMPLE_APPS", SAMPLE_APPS)
     patch.setattr(sys, "path", list(sys.path))  # a sample app adds its own folder
+    # What uploads leave must not mix with that of others; and a fault that removes too much must not reach them.
+    (folder / "tmp").mkdir()
+    patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
     app_dir = startup.lay_out(folder, "radiology")
     (app_dir / "logs").mkdir(exist_ok=True)
     for name, value in {

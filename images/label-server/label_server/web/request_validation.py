@@ -104,14 +104,18 @@ def states(value: Mapping[str, Any]) -> None:
 
 
 def upload(file: UploadFile) -> None:
-    """Keep the last part of an upload's name alone: Slicer sends the whole path on its own machine."""
+    """Keep the last part of an upload's name alone: Slicer sends the whole path on its own machine.
+
+    Without a name, upstream would keep a session's file in the temporary folder itself, beside everybody else's
+    (monailabel 0.8.5, endpoints/session.py:77), and what then removes the upload's folder would remove that.
+    """
     given = file.filename or ""
     for form in _decoded(given):
         if _PARENT.search(form) or _CONTROL.search(form) or len(form) > 1024:
             raise Refused("the name of an upload is not the name of a file")
     file.filename = re.split(r"[/\\]", list(_decoded(given))[-1])[-1]
     extension = "".join(re.findall(r"\.[^.]*", file.filename))
-    if len(file.filename) > 255 or file.filename.startswith("."):
+    if not file.filename or len(file.filename) > 255 or file.filename.startswith("."):
         raise Refused("the name of an upload is not the name of a file")
     if re.search(r"[^\w. ()+,=@-]", extension):
         raise Refused("the extension of an upload is not one")

@@ -170,7 +170,6 @@ def test_other_arguments_are_left_alone():
         ("/tmp/Slicer-root/label.nii.gz", "label.nii.gz"),
         ("C:\\Users\\anna\\label.nii.gz", "label.nii.gz"),
         ("a%2fb.dcm", "b.dcm"),
-        ("", ""),
         ("CT 1 (2), +=@-.dcm", "CT 1 (2), +=@-.dcm"),
     ],
 )

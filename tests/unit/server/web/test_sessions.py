@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -142,15 +143,42 @@ def test_several_files_become_a_folder(server: Server):
     assert {path.name for path in Path(made["session_info"]["image"]).iterdir()} == {"1.dcm", "2.dcm"}
 
 
-def test_a_refused_archive_leaves_nothing(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_refused_archive_leaves_nothing(server: Server, tmp_path: Path):
     """Neither on the volume nor in the temporary folder, which is memory."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    temporary = Path(tempfile.gettempdir())
     answer = server.ask("PUT", "/session/?uncompress=true", "anna", files={"files": ("x.zip", slipping_zip())})
     assert answer.status_code == 400 and "outside its folder" in answer.json()["detail"]
     assert list(temporary.iterdir()) == []
     assert list((tmp_path / "sessions").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "x/", "..%2f", "C:\\"])
+@pytest.mark.parametrize("query", ["?uncompress=true", ""])
+def test_an_upload_without_a_name_touches_nobody_elses(server: Server, name: str, query: str):
+    others = Path(tempfile.gettempdir(), "of-somebody-else")
+    others.write_bytes(b"x")
+    answer = server.ask("PUT", f"/session/{query}", "anna", **nameless(name, b"no archive"))
+    assert answer.status_code == 400 and others.exists()
+
+
+def test_an_archive_in_a_folder_of_others_leaves_them_alone(tmp_path: Path):
+    """Whatever upstream calls the folder of an upload."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "of-somebody-else").write_bytes(b"x")
+    (shared / "upload").write_bytes(zipped(SLICES))
+    sessions = uploads.BoundedSessions(str(tmp_path / "sessions"))
+    sessions.add_session(str(shared / "upload"), uncompress=True)
+    assert [path.name for path in shared.iterdir()] == ["of-somebody-else"]
+
+
+def nameless(name: str, content: bytes) -> dict:
+    """A form with one file; written out, because no client leaves its name away."""
+    head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
+    return {
+        "content": head + content + b"\r\n--x--\r\n",
+        "headers": {"Content-Type": "multipart/form-data; boundary=x"},
+    }
 
 
 def test_an_inference_on_a_session(server: Server, image, label_app):
