@@ -1,13 +1,38 @@
 """Images for annotators, made ready for the first click while they are looked at."""
 
+from typing import Any
+
 from monailabel.endpoints.datastore import download_image
 from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.others.generic import file_checksum
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
+
+from label_server.errors import Refused
+
+_ALGORITHMS = ("SHA256", "SHA512", "MD5")
 
 
 def image(image: str) -> Response:
     """The file of an image; what is to be done ahead begins when it is sent, and keeps nobody waiting."""
     answer: Response = download_image(image)
     answer.background = BackgroundTask(app_instance().prepare, image)
+    return answer
+
+
+def check(image: str, check_sum: str | None = None) -> dict[str, Any]:
+    """Say whether an image is there, and is the one of this checksum, `SHA256:` or another algorithm's name before it.
+
+    Upstream compares it without the name to one with it, so that none ever fits, and fails at a name that it does not
+    know (monailabel 0.8.5, endpoints/datastore.py:140-146).
+    """
+    answer: dict[str, Any] = download_image(image, check_only=True)
+    if check_sum:
+        algorithm, _, digest = check_sum.rpartition(":")
+        algorithm = algorithm or _ALGORITHMS[0]
+        if algorithm not in _ALGORITHMS:
+            raise Refused(f"check_sum is none of {', '.join(_ALGORITHMS)}")
+        if file_checksum(app_instance().datastore().get_image_uri(image), algorithm) != f"{algorithm}:{digest}":
+            raise HTTPException(404, "The image is another one")
     return answer

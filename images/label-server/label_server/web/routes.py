@@ -70,7 +70,7 @@ ENDPOINTS = {
     ("PUT", "/datastore/"): _IMAGE,
     ("PUT", "/datastore/image"): _IMAGE,
     ("GET", "/datastore/image"): Endpoint(Role.ANNOTATOR, function=downloads.image),
-    ("HEAD", "/datastore/image"): _ANNOTATOR,
+    ("HEAD", "/datastore/image"): Endpoint(Role.ANNOTATOR, function=downloads.check),
     ("GET", "/datastore/image/info"): _ANNOTATOR,
     ("GET", "/datastore/label"): _ANNOTATOR,
     ("HEAD", "/datastore/label"): _ANNOTATOR,
