@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -83,9 +84,16 @@ def test_start_and_stop_reach_the_application(tmp_path: Path):
     assert STARTED == ["started", "stopped"]
 
 
-def test_a_websocket_is_closed(gate: Server):
-    with pytest.raises(WebSocketDisconnect), gate.client.websocket_connect("/info/"):
+def test_a_websocket_is_closed_before_anybody_sees_it(tmp_path: Path):
+    seen: list[str] = []
+
+    async def note(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["type"])
+
+    client = TestClient(Gateway(note, web.users(tmp_path), open_on_loopback=False))
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect(f"/{TOKENS['admin']}/info/"):
         pass
+    assert seen == []
 
 
 def test_healthz_answers_nobody_else_does(gate: Server, lines):
