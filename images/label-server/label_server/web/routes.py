@@ -88,7 +88,7 @@ ENDPOINTS = {
     ("DELETE", "/datastore/"): _ADMIN,
     ("DELETE", "/datastore/image"): _ADMIN,
     ("DELETE", "/datastore/label"): _ADMIN,
-    ("GET", "/datastore/dataset"): _ADMIN,
+    ("GET", "/datastore/dataset"): Endpoint(Role.ADMIN, function=downloads.dataset),
     ("POST", "/train/"): _TRAIN,
     ("POST", "/train/{model}"): _TRAIN,
     ("DELETE", "/train/"): Endpoint(Role.ADMIN, function=training_runs.stop),
@@ -103,7 +103,7 @@ ENDPOINTS = {
     ("DELETE", "/model/{model}"): _ADMIN,
     # As text: upstream's page loads its scripts from elsewhere.
     ("GET", "/logs/"): Endpoint(Role.ADMIN, fixed=(("html", False),)),
-    ("GET", "/logs/gpu"): _ADMIN,
+    ("GET", "/logs/gpu"): Endpoint(Role.ADMIN, function=downloads.gpu),
 }
 
 

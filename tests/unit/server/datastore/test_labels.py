@@ -1,8 +1,11 @@
 """Labels of the datastore: from a client's label map to a DICOM SEG in the PACS, and back."""
 
+import io
 import json
 import os
 import shutil
+import tempfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -71,6 +74,15 @@ def test_a_value_without_a_name_is_refused_and_nothing_stored(server: Server, im
     answer = server.submit(image.uid, voxels)
     assert answer.status_code == 422
     assert answer.json() == {"detail": "The label was not saved: the label map holds the value 9, which no label has"}
+    assert pacs.segmentations() == [] and counted(server) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["label.nii.gz", "label.nrrd", "label", "label.seg.nrrd"])
+@pytest.mark.parametrize("content", [b"", b"no label map", b"\x1f\x8b\x08"])
+def test_a_file_that_is_no_label_map_is_refused(server: Server, image: Ct, pacs: Pacs, name: str, content: bytes):
+    files = {"label": (name, content)}
+    answer = server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", files=files)
+    assert answer.status_code == 422 and "it is no label map that can be read" in answer.json()["detail"]
     assert pacs.segmentations() == [] and counted(server) == (0, 1)
 
 
@@ -214,7 +226,7 @@ def test_a_deleted_label_is_gone_from_the_pacs(server: Server, image: Ct, pacs: 
     ok(server.ask("DELETE", f"/datastore/label?id={image.uid}&tag=final", "admin"))
     assert pacs.segmentations() == [] and counted(server) == (0, 1)
     assert server.ask("GET", f"/datastore/label?label={image.uid}&tag=final", "anna").status_code == 404
-    assert server.ask("HEAD", f"/datastore/label?image={image.uid}&tag=final", "anna").status_code in (404, 422)
+    assert server.ask("HEAD", f"/datastore/label?image={image.uid}&tag=final", "anna").status_code == 404
 
 
 def test_a_label_that_the_pacs_keeps_is_not_said_to_be_deleted(server: Server, image: Ct, pacs: Pacs):
@@ -276,6 +288,18 @@ def test_a_trainings_data_is_fetched(server: Server, image: Ct, label_app, tmp_p
     (entry,) = label_app.datastore().datalist()
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(entry["label"])), painted())
     assert Path(entry["image"]).exists()
+
+
+def test_the_data_set_is_sent_and_not_kept(server: Server, image: Ct):
+    """Upstream leaves each archive in the temporary folder, which is memory."""
+    answer = server.ask("GET", "/datastore/dataset", "admin")
+    assert answer.status_code == 404 and answer.json() == {"detail": "No image has a label"}
+    ok(server.submit(image.uid, painted()))
+    answer = server.ask("GET", "/datastore/dataset", "admin")
+    ok(answer)
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert names == [f"image/{image.uid}.nii.gz", f"label/{image.uid}.nii.gz", "metadata.json"]
+    assert [path for path in Path(tempfile.gettempdir()).iterdir() if path.is_file()] == []
 
 
 def test_an_inference_may_be_saved_as_a_draft(server: Server, image: Ct):

@@ -142,3 +142,12 @@ def test_the_log_comes_as_text(server: Server, tmp_path: Path):
     (tmp_path / "radiology" / "logs" / "app.log").write_text("one\ntwo\n")
     answer = server.ask("GET", "/logs/?html=true&lines=1", "admin")
     assert answer.text == "two\n" and answer.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(("there", "status", "said"), [(True, 200, "GPU 0"), (False, 404, "has no NVIDIA GPU")])
+def test_the_gpu_is_told_of_if_there_is_one(server: Server, programs, monkeypatch, there: bool, status: int, said: str):
+    monkeypatch.setenv("PATH", str(programs.folder))
+    if there:
+        programs.add("nvidia-smi", "echo GPU 0")
+    answer = server.ask("GET", "/logs/gpu", "admin")
+    assert answer.status_code == status and said in answer.text

@@ -177,3 +177,14 @@ def test_a_training_does_not_run_in_the_server(server: Server, nothing_runs, mon
     for path in ("/train/threshold", "/scoring/dice", "/batch/infer/threshold"):
         assert server.ask("POST", f"{path}?run_sync=true", "admin", json={}).status_code == 200
     assert [each["run_sync"] for each in given] == [False] * 3
+
+
+@pytest.mark.parametrize(("method", "path"), [entry for entry in ENDPOINTS if not entry[1].startswith("/infer")])
+def test_no_endpoint_ends_in_a_bare_500(server: Server, image: Ct, monkeypatch, method: str, path: str):
+    """With arguments that fit, with those that name nothing, and with none."""
+    monkeypatch.setattr("monailabel.utils.async_tasks.task.run_background_task", lambda request, method: {})
+    whole = arguments(method, path)
+    real = dict.fromkeys(whole["params"], image.uid) | ({"tag": "final"} if whole["params"] else {})
+    for params in (whole["params"], real, {}):
+        answer = server.ask(method, address(path), "admin", **whole | {"params": params})
+        assert answer.status_code < 500, answer.text

@@ -85,6 +85,7 @@ def test_a_thread_knows_whose_request_it_works_for(server: Server, label_app, mo
 
 def test_inferences_take_turns_and_too_many_are_turned_away(server: Server, image: Ct, label_app, monkeypatch):
     monkeypatch.setattr(worker_pools.inference, "_most", 3)
+    server.image(image.uid)
     turn, entered, go = threading.Semaphore(1), threading.Event(), threading.Event()
     alone: list[bool] = []
 
@@ -102,6 +103,7 @@ def test_inferences_take_turns_and_too_many_are_turned_away(server: Server, imag
         eventually(lambda: worker_pools.inference._here == 3, 5, "two wait")
         full = server.ask("POST", f"/infer/threshold?image={image.uid}", "berta")
         others = server.ask("GET", "/train/", "anna")
+        time.sleep(0.05)  # in which another could begin
         go.set()
         assert [each.result().status_code for each in asked] == [200] * 3
     assert full.status_code == 503 and full.headers["retry-after"] == "5"
