@@ -30,7 +30,7 @@ def load(folder: Path, studies: str, patch: pytest.MonkeyPatch, **conf: str) -> 
     patch.setattr(paths, "SAMPLE_APPS", SAMPLE_APPS)
     patch.setattr(sys, "path", list(sys.path))  # a sample app adds its own folder
     # What uploads leave must not mix with that of others; and a fault that removes too much must not reach them.
-    (folder / "tmp").mkdir()
+    (folder / "tmp").mkdir(exist_ok=True)
     patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
     app_dir = startup.lay_out(folder, "radiology")
     (app_dir / "logs").mkdir(exist_ok=True)
