@@ -18,7 +18,7 @@ from tests.conftest import eventually
 from tests.support import web
 from tests.support.web import TOKENS
 
-PATIENCE = 0.3
+PATIENCE = 0.5
 HEAD = f"GET /x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS['anna']}\r\n"
 
 
@@ -87,13 +87,13 @@ def test_an_answer_may_take_longer_than_the_server_waits(port: int):
 
 def test_a_body_that_takes_longer_in_all_but_keeps_coming_is_read(port: int):
     put = HEAD.replace("GET", "PUT") + "Content-Length: 6\r\nConnection: close\r\n\r\n"
-    got, _ = closed_after(port, put, *"abcdef", pause=PATIENCE / 3)
+    got, _ = closed_after(port, put, *"abcdef", pause=PATIENCE / 5)
     assert got.startswith(b"HTTP/1.1 200") and got.endswith(b"6")
 
 
 def test_two_requests_come_through_one_connection(port: int):
     last = HEAD + "Connection: close\r\n\r\n"
-    got, _ = closed_after(port, HEAD + "\r\n", last, pause=PATIENCE / 3)
+    got, _ = closed_after(port, HEAD + "\r\n", last, pause=PATIENCE / 10)
     assert got.count(b"HTTP/1.1 200") == 2
     got, _ = closed_after(port, HEAD + "\r\n" + last)
     assert got.count(b"HTTP/1.1 200") == 2, "sent at once"

@@ -49,7 +49,7 @@ def test_as_many_work_as_may_and_as_many_wait():
         return "done"
 
     answers = run(WorkerPool(2, 3), *[work] * 7)
-    assert [type(each) for each in answers].count(Busy) == 2 and most == 2
+    assert [type(each) for each in answers].count(Busy) == 2 and most <= 2
 
 
 def test_there_is_room_again_after_failures():
