@@ -171,7 +171,7 @@ def running(folder: Path, sizes: Sizes, sam2: bool) -> Iterator[Server]:
     from monailabel.interfaces.utils.app import app_instance
     from starlette.testclient import TestClient
 
-    from label_server.web.gateway import app as gateway
+    from label_server.web.asgi import app as gateway
 
     app = app_instance()
     if sizes.network:

@@ -44,7 +44,8 @@ def wanted(values: Settings, image: str, public: bool = False) -> dict[str, Any]
     }
     if public and values.RUNPOD_REGISTRY:
         raise DeployError(
-            "a public template cannot have a login at a registry", "a public image and an empty LABELPOD_RUNPOD_REGISTRY"
+            "a public template cannot have a login at a registry",
+            "a public image and an empty LABELPOD_RUNPOD_REGISTRY",
         )
     body = {
         "name": values.RUNPOD_STACK,

@@ -4,26 +4,29 @@
 as it ships, where each of them gets through.
 """
 
-import io
 import json
-import os
-import pickle
-import tarfile
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import requests
-import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.annotator import Annotator
+from tests.support.attacks import (
+    HOSTILE,
+    Operation,
+    bomb,
+    code,
+    hostile_requests,
+    image,
+    linking_tar,
+    operations,
+    slipping_zip,
+)
 from tests.support.clone import Clone
 from tests.support.pacs import Pacs
 from tests.support.waiting import eventually
@@ -87,48 +90,8 @@ def files(stack: Clone) -> set[str]:
     return set(stack.run_in(SERVER, "bash", "-c", find).splitlines())
 
 
-def image(shape: tuple[int, int, int] = (4, 8, 8)) -> bytes:
-    """A NIfTI file."""
-    with tempfile.NamedTemporaryFile(suffix=".nii.gz") as file:
-        sitk.WriteImage(sitk.GetImageFromArray(np.zeros(shape, np.uint8)), file.name)
-        return file.read()
-
-
 def infer(send: Attacker, ct: str, **params: Any) -> requests.Response:
     return send("POST", f"/infer/deepgrow_2d?image={ct}", data={"params": json.dumps(CLICK | params)})
-
-
-def code() -> bytes:
-    """A checkpoint that runs a command when it is unpickled without care."""
-
-    class Payload:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return os.system, ("touch /tmp/pwned",)
-
-    return pickle.dumps(Payload())
-
-
-def slipping_zip() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("../../../../workspace/slipped.txt", "x")
-    return buffer.getvalue()
-
-
-def linking_tar() -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        link = tarfile.TarInfo("link")
-        link.type, link.linkname = tarfile.SYMTYPE, "/workspace"
-        archive.addfile(link)
-    return buffer.getvalue()
-
-
-def bomb() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros.bin", bytes(300 * 2**20))
-    return buffer.getvalue()
 
 
 def session(send: Attacker, name: str, content: bytes) -> requests.Response:
@@ -217,80 +180,6 @@ def test_an_attack_is_refused(attacker: Attacker, running: Clone, target: str, p
 def test_no_other_origin_is_invited(attacker: Attacker):
     answer = attacker("GET", "/info/", headers={"Origin": "http://evil.example"})
     assert "access-control-allow-origin" not in answer.headers
-
-
-HOSTILE = [
-    "../../../../etc/passwd",
-    "..",
-    "../",
-    "..%2f..%2fetc%2fpasswd",
-    "..%252f..%252fetc%252fpasswd",
-    "%2e%2e%2f%2e%2e%2f",
-    "..%5c..%5cwindows",
-    "..\\..\\workspace",
-    "/etc/passwd",
-    "/workspace/radiology/main.py",
-    "//evil.example/x",
-    "file:///etc/passwd",
-    "http://evil.example/",
-    "~/x",
-    "x%00.nii.gz",
-    "x%0d%0aSet-Cookie:%20a=b",
-    "$__import__('os').system('touch /tmp/pwned')",
-    "`touch /tmp/pwned`",
-    "$(touch /tmp/pwned)",
-    "{{7*7}}",
-    "' OR 1=1 --",
-    "<script>alert(1)</script>",
-    "A" * 5000,
-    "-1",
-    "NaN",
-    "\u202e\u0000\ufffd",
-]
-
-
-@dataclass
-class Operation:
-    """One operation of the server's own description, with the places where a value can be put."""
-
-    method: str
-    path: str
-    queries: list[str]
-    form: list[str]
-    json: bool
-
-
-def operations(document: dict[str, Any]) -> list[Operation]:
-    found = []
-    for path, methods in document["paths"].items():
-        for method, described in methods.items():
-            queries = [each["name"] for each in described.get("parameters", []) if each["in"] == "query"]
-            content = described.get("requestBody", {}).get("content", {})
-            form: list[str] = []
-            for kind, body in content.items():
-                if "form" in kind:
-                    reference = body["schema"].get("$ref", "").rpartition("/")[2]
-                    form = list(document["components"]["schemas"].get(reference, {}).get("properties", {}))
-            found.append(Operation(method.upper(), path, queries, form, "application/json" in content))
-    return found
-
-
-def hostile_requests(operation: Operation, value: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The operation with the value in each of its places in turn."""
-    quoted = requests.utils.quote(value, safe="%/\\")
-    if "{" in operation.path:
-        yield operation.path.partition("{")[0] + quoted, {}
-    fixed = operation.path.replace("{model}", "deepgrow_2d").replace("{strategy}", "random")
-    fixed = fixed.replace("{session_id}", "none").replace("{method}", "dice")
-    for name in operation.queries:
-        others = "".join(f"&{each}=1" for each in operation.queries if each != name)
-        yield f"{fixed}?{name}={quoted}{others}", {}
-    for name in operation.form:
-        query = "?" + "&".join(f"{each}=1" for each in operation.queries)
-        parameters = {"params": json.dumps({"image": value, "x": [value], value: 1})}
-        yield fixed + query, {"data": parameters, "files": {name: (value[:200], b"x")}}
-    if operation.json:
-        yield fixed, {"json": {"name": value, "train_ds": value, value: value}}
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_runpods_hooks_are_run(pod: Rented):
 
 def test_what_runs_has_no_rights_of_root_and_no_key_in_its_environment(pod: Rented):
     people = docker("exec", "--user", "root", pod.name, "ps", "-eo", "user:16,args").splitlines()
-    workers = [line for line in people if "label_server.pod.watchdog" in line or "label_server.web" in line]
+    workers = [line for line in people if "label_server.pod" in line or "label_server.web" in line]
     assert len(workers) == 2 and all(line.startswith("labelpod ") for line in workers)
     environments = docker(
         "exec", "--user", "labelpod", pod.name, "bash", "-c",

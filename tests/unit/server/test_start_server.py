@@ -20,7 +20,7 @@ def test_with_no_environment_at_all_the_rendered_defaults_are_served(start, tmp_
     assert server.arguments[:3] == ["-m", "label_server.web", "start_server"]
     assert server.option("--studies") == settings.STUDIES
     assert server.option("--app") == str(tmp_path / "workspace" / "radiology")
-    assert server.option("--uvicorn_app") == "label_server.web.gateway:app"
+    assert server.option("--uvicorn_app") == "label_server.web.asgi:app"
     assert server.conf["models"] == "deepedit"
     assert server.folder == str(tmp_path / "workspace")
 

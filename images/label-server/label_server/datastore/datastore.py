@@ -25,6 +25,7 @@ from monailabel.utils.others.generic import md5_digest
 
 from label_server import users
 from label_server.datastore import dicom_seg, image_cache
+from label_server.datastore.dicom_seg import LabelError
 from label_server.datastore.guarded import GuardedDatastore
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.dicomweb.client import DicomWebClient
@@ -171,7 +172,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
             label_info["client_id"] = label_info["user"]
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             if label_filename.endswith(".bin"):
-                as_image = binary_to_image(image_file, label_filename)
+                as_image = _from_binary(image_file, label_filename)
                 label_filename = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
             if label_tag == DefaultLabelTag.FINAL:
                 label_filename = str(self._store_final(image_id, image_file, label_filename, label_info, folder))
@@ -182,7 +183,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
-        label = dicom_seg.on_grid_of(image, sitk.ReadImage(label_file))
+        label = dicom_seg.on_grid_of(image, _read_label(label_file))
         names = dicom_seg.names_by_value(info.get("label_info"), self._labels)
         voxels = dicom_seg.renumber(sitk.GetArrayFromImage(label), names, self._labels)
         slices = self._images.slices(image_id)
@@ -304,6 +305,20 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         with FileLock(self._lock_file) if lock else nullcontext():
             atomic_file.write(config, self._datastore.model_dump_json(exclude={"base_path"}, indent=2).encode())
             self._config_ts = config.stat().st_mtime
+
+
+def _from_binary(image_file: str, label_file: str) -> str:
+    try:
+        return str(binary_to_image(image_file, label_file))
+    except ValueError:
+        raise LabelError("it has more or fewer voxels than the image") from None
+
+
+def _read_label(path: str) -> sitk.Image:
+    try:
+        return sitk.ReadImage(path)
+    except RuntimeError:  # ITK has no other
+        raise LabelError("it is no label map that can be read") from None
 
 
 def _write_label(voxels: Any, image: sitk.Image, path: Path) -> Path:

@@ -3,12 +3,12 @@
 Upstream unpacks whatever it is sent (monailabel 0.8.5, utils/sessions.py:121-127).
 """
 
-import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -43,8 +43,10 @@ class BoundedSessions(Sessions):
             try:
                 unpack(Path(data_file), unpacked, MAX_BODY_BYTES)
             finally:
-                # Upstream's endpoint forgets the upload when this fails.
-                shutil.rmtree(Path(data_file).parent, ignore_errors=True)
+                # Upstream's endpoint forgets the upload when this fails. Its folder goes only if that was all in it.
+                Path(data_file).unlink(missing_ok=True)
+                with suppress(OSError):
+                    Path(data_file).parent.rmdir()
             return super().add_session(str(unpacked), expiry, False, session_id)
 
 

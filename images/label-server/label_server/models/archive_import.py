@@ -1,6 +1,9 @@
-"""Looks at weights, and lets those of an archive serve: only where all are sound, and what they replace is kept."""
+"""Looks at weights, and lets those of an archive serve: only where all are sound, and what they replace is kept.
 
-from collections.abc import Iterator
+Each function can be given what makes the network of a model.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,16 @@ from label_server.models.architectures import Network
 from label_server.models.archive_format import Packed
 from label_server.models.registry import Model
 
+_Maker = Callable[[Model], Network]
 
-def take(archived: list[Packed], folder: Path) -> list[dict[str, Any]]:
+
+def take(archived: list[Packed], folder: Path, make: _Maker = architectures.make) -> list[dict[str, Any]]:
     """Let models of an archive serve.
 
     Args:
         archived: what the archive says of them.
         folder: into which it has been unpacked.
+        make: makes the network of a model.
 
     Returns:
         What became of each; as what the weights before it are kept, and what to know about it.
@@ -25,24 +31,24 @@ def take(archived: list[Packed], folder: Path) -> list[dict[str, Any]]:
         Refused: one is not sound, or is being trained; none has been replaced.
 
     """
-    if not (verdict := verify_archive(archived, folder))["ok"]:
+    if not (verdict := verify_archive(archived, folder, make))["ok"]:
         raise Refused("; ".join(verdict["problems"]))
     own = registry.own()
     for packed in archived:
         if training_runs.progress(own[packed.name].runs):
             raise Refused(f"{packed.name} is being trained, and what comes of that would replace it: wait, or stop it")
-    return [_take(own[packed.name], packed, folder) for packed in archived]
+    return [_take(own[packed.name], packed, folder, make) for packed in archived]
 
 
-def verify_archive(archived: list[Packed], folder: Path) -> dict[str, Any]:
+def verify_archive(archived: list[Packed], folder: Path, make: _Maker = architectures.make) -> dict[str, Any]:
     """Look at all models of an archive, as `take` does; nothing is changed."""
-    return _verdict([packed.name for packed in archived], list(_problems(archived, folder)))
+    return _verdict([packed.name for packed in archived], list(_problems(archived, folder, make)))
 
 
-def verify() -> dict[str, Any]:
+def verify(make: _Maker = architectures.make) -> dict[str, Any]:
     """Look at the weights that serve: whether they can be read, fit, and are known."""
     serving = {model: path for model in registry.own().values() if (path := model.serving())}
-    problems = [f"{model.name}: {problem}" for model, path in serving.items() for problem in _faults(model, path)]
+    problems = [f"{model.name}: {problem}" for model, path in serving.items() for problem in _faults(model, path, make)]
     return _verdict([model.name for model in serving], problems)
 
 
@@ -50,19 +56,19 @@ def _verdict(names: list[str], problems: list[str]) -> dict[str, Any]:
     return {"ok": not problems, "models": names, "problems": problems}
 
 
-def _faults(model: Model, path: Path) -> Iterator[str]:
+def _faults(model: Model, path: Path, make: _Maker) -> Iterator[str]:
     if registry.digest(path) not in provenance.on_record(model):
         yield f"nobody knows where {path.name} comes from: its checksum is on no record"
-    network = architectures.make(model)
+    network = make(model)
     try:
         upload.check(path, network.module, network.key)
     except upload.NotWeights as problem:
         yield str(problem)
 
 
-def _problems(archived: list[Packed], folder: Path) -> Iterator[str]:
+def _problems(archived: list[Packed], folder: Path, make: _Maker) -> Iterator[str]:
     for packed in archived:
-        network = architectures.make(registry.own()[packed.name])
+        network = make(registry.own()[packed.name])
         if problem := _other_labels(packed, network) or _other_network(packed, network, folder / packed.file):
             yield f"{packed.name}: {problem}"
 
@@ -85,10 +91,10 @@ def _other_network(packed: Packed, network: Network, path: Path) -> str:
     return "" if packed.architecture == network.architecture else "its manifest says another network"
 
 
-def _take(model: Model, packed: Packed, folder: Path) -> dict[str, Any]:
+def _take(model: Model, packed: Packed, folder: Path, make: _Maker) -> dict[str, Any]:
     provenance.bring(model.folder, packed.sha256, packed.origin)
     kept = registry.put(folder / packed.file, model.published)
-    note = _other_names(packed, architectures.make(model))
+    note = _other_names(packed, make(model))
     return {"name": model.name, "outcome": "imported", "kept": kept.name if kept else None, "note": note}
 
 

@@ -3,11 +3,9 @@
 import asyncio
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from label_server.settings import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_REQUESTS_PER_USER, SLOW_CLIENT_SECONDS
 
@@ -43,56 +41,78 @@ class Failures:
         return len(times) > self._most and now - times[0] < self._seconds
 
 
-class Concurrency:
-    """Requests that are being answered, by user."""
+class HeaderLimit:
+    """Refuses headers that are too long, and a body that says it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: ASGIApp, most: int = MAX_HEADER_BYTES, most_body: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._most = most
+        self._most_body = most_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it with 431 or 413."""
+        if sum(len(key) + len(value) + 4 for key, value in scope["headers"]) > self._most:
+            raise HTTPException(431, "The headers are too long", _CLOSE)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._most_body:
+            raise HTTPException(413, "The body is too long", _CLOSE)
+        await self._app(scope, receive, send)
+
+
+class Concurrency:
+    """Lets a user have so many requests at once, and no more; the user is in the scope."""
+
+    def __init__(self, app: ASGIApp, most: int = MAX_REQUESTS_PER_USER) -> None:
+        self._app = app
+        self._most = most
         self._running: Counter[str] = Counter()
 
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """Count a request of this user while it is answered.
-
-        Raises:
-            HTTPException: 429, as many as a user may have are running.
-
-        """
-        if self._running[name] >= MAX_REQUESTS_PER_USER:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count the request while it is answered, or refuse it with 429."""
+        name = scope["user"].name
+        if self._running[name] >= self._most:
             raise HTTPException(429, "Too many requests at once", {"Retry-After": "2"})
         self._running[name] += 1
         try:
-            yield
+            await self._app(scope, receive, send)
         finally:
             self._running[name] -= 1
             if not self._running[name]:
                 del self._running[name]
 
 
-def headers(scope: Scope) -> None:
-    """Refuse headers that are too long, and a body that says it is."""
-    if sum(len(key) + len(value) + 4 for key, value in scope["headers"]) > MAX_HEADER_BYTES:
-        raise HTTPException(431, "The headers are too long", _CLOSE)
-    length = dict(scope["headers"]).get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-        raise HTTPException(413, "The body is too long", _CLOSE)
+class BodyLimit:
+    """Gives up a body that is too long, 413, or does not keep coming, 408; whoever reads it meets the error."""
+
+    def __init__(self, app: ASGIApp, most: int = MAX_BODY_BYTES, seconds: float = SLOW_CLIENT_SECONDS) -> None:
+        self._app = app
+        self._most = most
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a body that is bounded."""
+        await self._app(scope, self._bounded(receive), send)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        left, whole = self._most, False
+
+        async def bounded() -> Message:
+            nonlocal left, whole
+            if whole:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), self._seconds)
+            except TimeoutError:
+                raise HTTPException(408, "The body does not come", _CLOSE) from None
+            left -= len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if left < 0:
+                raise HTTPException(413, "The body is too long", _CLOSE)
+            return message
+
+        return bounded
 
 
-def body(receive: Receive) -> Receive:
-    """The request's body, as long as it is not too long and keeps coming."""
-    left, whole = MAX_BODY_BYTES, False
-
-    async def bounded() -> Message:
-        nonlocal left, whole
-        if whole:
-            return await receive()
-        try:
-            message = await asyncio.wait_for(receive(), SLOW_CLIENT_SECONDS)
-        except TimeoutError:
-            raise HTTPException(408, "The body does not come", _CLOSE) from None
-        left -= len(message.get("body", b""))
-        whole = not message.get("more_body", False)
-        if left < 0:
-            raise HTTPException(413, "The body is too long", _CLOSE)
-        return message
-
-    return bounded
+def client_address(scope: Scope) -> str:
+    """The address that a request comes from."""
+    return scope["client"][0] if scope.get("client") else "-"

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from fastapi import UploadFile
-from monailabel.interfaces.utils.app import app_instance
 
 from label_server.errors import Refused
 
@@ -104,65 +103,19 @@ def states(value: Mapping[str, Any]) -> None:
         pass
 
 
-def training(given: Mapping[str, Any]) -> None:
-    """Refuse training parameters that the trainer does not list, and those that name places.
-
-    Upstream takes any (tasks/train/basic_train.py:392-529): data lists and tracking servers among them.
-    """
-    params = given.get("params") or {}
-    trainers = app_instance()._trainers
-    models = {given["model"]: params} if "model" in given else params
-    for model, wanted in models.items():
-        if model not in trainers:
-            raise Refused("there is no such trainer")
-        if not isinstance(wanted, dict):
-            raise Refused("the parameters of a trainer are not an object")
-        _training_parameters(model, wanted, trainers[model].config())
-
-
-def _training_parameters(model: str, wanted: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    for key, value in wanted.items():
-        if key == "client_id" or (key == "model" and value == model):
-            continue
-        if key not in config:
-            raise Refused("the trainer has no such parameter")
-        default = config[key]
-        if value == default:
-            continue
-        if isinstance(default, list):
-            fits = value in default
-        elif isinstance(default, bool):
-            fits = isinstance(value, bool)
-        elif isinstance(default, int | float):
-            fits = isinstance(value, int | float) and -1 <= value <= 100_000
-        else:
-            pattern = r"all|[0-9](?:,[0-9])*" if key == "gpus" else r"[A-Za-z0-9][\w-]{0,63}"
-            fits = isinstance(value, str) and re.fullmatch(pattern, value) is not None
-        if not fits:
-            raise Refused(f"{key} has a value that the trainer does not offer")
-
-
-def some_image(given: Mapping[str, Any]) -> None:
-    """Refuse an inference on nothing, which upstream takes for a fault of its own."""
-    if not any(given.get(key) for key in ("image", "file", "session_id")):
-        raise Refused("no image is named")
-
-
-def new_image(given: Mapping[str, Any]) -> None:
-    """Refuse an upload under the name of an image that is there: it would replace it."""
-    if given.get("image") and given["image"] in app_instance().datastore().list_images():
-        raise Refused("there is an image of this name")
-
-
 def upload(file: UploadFile) -> None:
-    """Keep the last part of an upload's name alone: Slicer sends the whole path on its own machine."""
+    """Keep the last part of an upload's name alone: Slicer sends the whole path on its own machine.
+
+    Without a name, upstream would keep a session's file in the temporary folder itself, beside everybody else's
+    (monailabel 0.8.5, endpoints/session.py:77), and what then removes the upload's folder would remove that.
+    """
     given = file.filename or ""
     for form in _decoded(given):
         if _PARENT.search(form) or _CONTROL.search(form) or len(form) > 1024:
             raise Refused("the name of an upload is not the name of a file")
     file.filename = re.split(r"[/\\]", list(_decoded(given))[-1])[-1]
     extension = "".join(re.findall(r"\.[^.]*", file.filename))
-    if len(file.filename) > 255 or file.filename.startswith("."):
+    if not file.filename or len(file.filename) > 255 or file.filename.startswith("."):
         raise Refused("the name of an upload is not the name of a file")
     if re.search(r"[^\w. ()+,=@-]", extension):
         raise Refused("the extension of an upload is not one")

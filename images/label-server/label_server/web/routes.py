@@ -1,7 +1,7 @@
 """Upstream's endpoints that are open, to whom, and where they are worked on; what is not listed is closed.
 
 Closed are `/reload`, which drops all models under a running inference, upstream's own proxy and OHIF routes
-(dicomweb_proxy.py and ohif.py stand in their place), its static files and its pages, which load scripts from
+(dicomweb_proxy.py and ohif/ stand in their place), its static files and its pages, which load scripts from
 elsewhere.
 """
 
@@ -34,7 +34,7 @@ from label_server import users
 from label_server.datastore import training_list
 from label_server.models import training_runs, upload
 from label_server.users import Role
-from label_server.web import downloads, request_validation, worker_pools
+from label_server.web import downloads, endpoint_checks, request_validation, worker_pools
 from label_server.web.error_handlers import HANDLERS
 
 _PIECE = 2**20  # of a file that is sent: each takes a thread of its own
@@ -54,11 +54,11 @@ class Endpoint:
 
 
 _ANNOTATOR, _REVIEWER, _ADMIN = Endpoint(Role.ANNOTATOR), Endpoint(Role.REVIEWER), Endpoint(Role.ADMIN)
-_INFER = Endpoint(Role.ANNOTATOR, worker_pools.inference, request_validation.some_image, among=("model", "_infers"))
-_IMAGE = Endpoint(Role.ANNOTATOR, check=request_validation.new_image)
+_INFER = Endpoint(Role.ANNOTATOR, worker_pools.inference, endpoint_checks.some_image, among=("model", "_infers"))
+_IMAGE = Endpoint(Role.ANNOTATOR, check=endpoint_checks.new_image)
 # In the server's own process a training would run into its next inference.
 _IN_BACKGROUND = (("run_sync", False),)
-_TRAIN = Endpoint(Role.ADMIN, check=request_validation.training, fixed=_IN_BACKGROUND)
+_TRAIN = Endpoint(Role.ADMIN, check=endpoint_checks.training, fixed=_IN_BACKGROUND)
 
 ENDPOINTS = {
     ("GET", "/info/"): _ANNOTATOR,
@@ -70,7 +70,7 @@ ENDPOINTS = {
     ("PUT", "/datastore/"): _IMAGE,
     ("PUT", "/datastore/image"): _IMAGE,
     ("GET", "/datastore/image"): Endpoint(Role.ANNOTATOR, function=downloads.image),
-    ("HEAD", "/datastore/image"): _ANNOTATOR,
+    ("HEAD", "/datastore/image"): Endpoint(Role.ANNOTATOR, function=downloads.check),
     ("GET", "/datastore/image/info"): _ANNOTATOR,
     ("GET", "/datastore/label"): _ANNOTATOR,
     ("HEAD", "/datastore/label"): _ANNOTATOR,
@@ -88,7 +88,7 @@ ENDPOINTS = {
     ("DELETE", "/datastore/"): _ADMIN,
     ("DELETE", "/datastore/image"): _ADMIN,
     ("DELETE", "/datastore/label"): _ADMIN,
-    ("GET", "/datastore/dataset"): _ADMIN,
+    ("GET", "/datastore/dataset"): Endpoint(Role.ADMIN, function=downloads.dataset),
     ("POST", "/train/"): _TRAIN,
     ("POST", "/train/{model}"): _TRAIN,
     ("DELETE", "/train/"): Endpoint(Role.ADMIN, function=training_runs.stop),
@@ -103,7 +103,7 @@ ENDPOINTS = {
     ("DELETE", "/model/{model}"): _ADMIN,
     # As text: upstream's page loads its scripts from elsewhere.
     ("GET", "/logs/"): Endpoint(Role.ADMIN, fixed=(("html", False),)),
-    ("GET", "/logs/gpu"): _ADMIN,
+    ("GET", "/logs/gpu"): Endpoint(Role.ADMIN, function=downloads.gpu),
 }
 
 
@@ -114,7 +114,7 @@ class GuardedRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the user pass, or say which role it takes."""
-        if users.current.get().role < self.role:
+        if scope["user"].role < self.role:
             answer = JSONResponse({"detail": f"This takes the role {self.role.name.lower()}"}, 403)
             await answer(scope, receive, send)
             return

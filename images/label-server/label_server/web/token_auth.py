@@ -10,16 +10,21 @@ from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from label_server import users
 from label_server.users import LOOPBACK, Role, User, Users
+from label_server.web.rate_limits import Failures, client_address
 
 COOKIE = "labelpod"
 # Where OHIF's panel for MONAI Label looks up the server's URL; without it, it takes port 8000 and plain HTTP.
 OHIF_COOKIE = "MONAILABEL_SERVER_URL"
 _SAFE = ("GET", "HEAD")
 _SHORTEST = 16
+_ENTRY = "labelpod.entry"  # in the scope
+_UNKNOWN = "Not authorised"
 
 
 @dataclass(frozen=True)
@@ -31,22 +36,64 @@ class Entry:
     token: str = ""
 
 
-def identify(scope: Scope, users: Users, open_on_loopback: bool) -> Entry | None:
+class Authentication:
+    """Lets nobody pass without a token; who it is stands in the scope, as starlette has it, and in `users.current`.
+
+    Args:
+        app: behind it.
+        known: the users.
+        open_on_loopback: whether nobody needs a token where no user is known.
+        failures: counts the requests without a valid token.
+
+    """
+
+    def __init__(
+        self, app: ASGIApp, known: Users, open_on_loopback: bool = False, failures: Failures | None = None
+    ) -> None:
+        self._app = app
+        self._users = known
+        self._open_on_loopback = open_on_loopback
+        self._failures = failures or Failures()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a user's request on, or refuse it with 401, or 429 where there were many such."""
+        entry = identify(scope, self._users, self._open_on_loopback)
+        if entry is None:
+            if self._failures.note(client_address(scope)):
+                raise HTTPException(429, _UNKNOWN, {"Retry-After": "60"})
+            raise HTTPException(401, _UNKNOWN, {"WWW-Authenticate": "Bearer"})
+        scope["user"], scope[_ENTRY] = entry.user, entry
+        users.current.set(entry.user)
+        await self._app(scope, receive, send)
+
+
+class BrowserLogin:
+    """Gives a browser that opens the token's URL its cookie; any other request passes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Log the browser in, or pass the request on."""
+        await (browser_login(scope, scope[_ENTRY]) or self._app)(scope, receive, send)
+
+
+def identify(scope: Scope, known: Users, open_on_loopback: bool) -> Entry | None:
     """The user whose token the request shows, None without a valid one. A token in front of the path is taken off."""
     headers = Headers(scope=scope)
-    if open_on_loopback and not users.all():
+    if open_on_loopback and not known.all():
         local = urlsplit(f"//{headers.get('host', '')}").hostname in LOOPBACK
         return Entry(User("local", Role.ADMIN), "loopback") if local and _same_origin(scope, headers) else None
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        user = users.find(bearer.strip())
+        user = known.find(bearer.strip())
         return Entry(user, "bearer") if user else None
     first = scope["raw_path"].decode("latin-1").split("/", 2)[1:]
-    if first and len(first[0]) >= _SHORTEST and (user := users.find(first[0])):
+    if first and len(first[0]) >= _SHORTEST and (user := known.find(first[0])):
         _take_off(scope, first[0])
         return Entry(user, "path", first[0])
     token = _cookie(headers)
-    if token and (user := users.find(token)):
+    if token and (user := known.find(token)):
         # A page of another origin on this machine may send the browser here, cookie and all.
         return Entry(user, "cookie") if _same_origin(scope, headers) else None
     return None

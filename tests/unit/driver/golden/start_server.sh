@@ -62,5 +62,5 @@ done
 cd "$WORKSPACE"
 exec python -m label_server.web start_server \
   --app "$WORKSPACE/$APP" --studies "$STUDIES" \
-  --host "$LISTEN" --port 8000 --uvicorn_app label_server.web.gateway:app \
+  --host "$LISTEN" --port 8000 --uvicorn_app label_server.web.asgi:app \
   "${conf[@]}"

@@ -1,0 +1,68 @@
+"""The application that uvicorn runs: the gate, and behind it upstream's endpoints, the viewer and its DICOMweb."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from monailabel.config import settings
+from monailabel.interfaces.utils.app import app_instance
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+
+from label_server import users
+from label_server.users import LOOPBACK
+from label_server.web import dicomweb_proxy, routes
+from label_server.web.error_handlers import HANDLERS
+from label_server.web.gateway import Gateway
+from label_server.web.ohif import OhifFiles
+
+
+async def _home(request: Request) -> Response:
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/ohif/", 303)
+    return JSONResponse({"name": "labelpod", "user": request.user.name})
+
+
+async def _ready(request: Request) -> Response:
+    """Whether a label can be asked for: models are loaded before any request; the DICOMweb server must answer."""
+    if settings.MONAI_LABEL_STUDIES.startswith("/"):
+        return PlainTextResponse("ready\n")
+    try:
+        async with dicomweb_proxy.client(httpx.Timeout(3)) as client:
+            answer = await client.get(f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/studies", params={"limit": "1"})
+        problem = "" if answer.is_success else f"answers {answer.status_code}"
+    except httpx.HTTPError as error:
+        problem = f"does not answer ({type(error).__name__})"
+    if problem:
+        return PlainTextResponse(f"the DICOMweb server {problem}\n", 503, {"Retry-After": "5"})
+    return PlainTextResponse("ready\n")
+
+
+@asynccontextmanager
+async def _lifespan(_: Starlette) -> AsyncIterator[None]:
+    """Load the models before the first request, as upstream's application does (monailabel 0.8.5, app.py:45-53)."""
+    instance = app_instance()
+    instance.server_mode(True)
+    instance.on_init_complete()
+    yield
+
+
+def application() -> Starlette:
+    """Make what is behind the gate."""
+    return Starlette(
+        routes=[
+            Route("/", _home),
+            Route("/readyz", _ready),
+            Mount("/proxy/dicom", routes=dicomweb_proxy.routes),
+            Mount("/ohif", OhifFiles()),
+            Mount("/", routes.application(settings.MONAI_LABEL_PROJECT_NAME)),
+        ],
+        exception_handlers=HANDLERS,
+        lifespan=_lifespan,
+    )
+
+
+app = Gateway(application(), users.from_environment(), os.environ.get("LISTEN", "") in LOOPBACK)

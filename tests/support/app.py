@@ -1,0 +1,49 @@
+"""The label server's own app on a sample app that needs no torch, loaded as MONAI Label loads it."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monailabel.config import settings
+from monailabel.interfaces.utils import app as upstream
+
+from label_server import paths, startup
+
+SAMPLE_APPS = Path(__file__).with_name("sample_apps")
+LABELS = "nodule1:1,nodule2:1,nodule3:1"
+
+
+def load(folder: Path, studies: str, patch: pytest.MonkeyPatch, **conf: str) -> Any:
+    """Load the app as if this process were a server with a workspace of its own.
+
+    Args:
+        folder: of the workspace.
+        studies: URL of the DICOMweb server.
+        patch: undoes it all after the test.
+        conf: `--conf` pairs besides those that start_server always gives.
+
+    """
+    for name, value in {"APP": "radiology", "LABELS": LABELS, "WORKSPACE": str(folder)}.items():
+        patch.setenv(name, value)
+    patch.setattr(paths, "SAMPLE_APPS", SAMPLE_APPS)
+    patch.setattr(sys, "path", list(sys.path))  # a sample app adds its own folder
+    # What uploads leave must not mix with that of others; and a fault that removes too much must not reach them.
+    (folder / "tmp").mkdir(exist_ok=True)
+    patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+    app_dir = startup.lay_out(folder, "radiology")
+    (app_dir / "logs").mkdir(exist_ok=True)
+    for name, value in {
+        "MONAI_LABEL_APP_DIR": str(app_dir),
+        "MONAI_LABEL_STUDIES": studies,
+        "MONAI_LABEL_APP_CONF": {"models": "threshold", "bundles": ""} | conf,
+        "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(folder / "cache"),
+        "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": 0,
+        "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": {"Modality": "CT"},
+        "MONAI_LABEL_SESSION_PATH": str(folder / "sessions"),
+        "MONAI_LABEL_AUTO_UPDATE_SCORING": False,
+    }.items():
+        patch.setattr(settings, name, value)
+    patch.setattr(upstream, "apps", {})
+    return upstream.app_instance()

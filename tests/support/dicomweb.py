@@ -1,0 +1,254 @@
+"""A DICOMweb server in the tests' process: as much of Orthanc as the label server uses.
+
+QIDO-RS of studies and series, WADO-RS of series and their metadata, STOW-RS; and of Orthanc's own interface what
+says that something changed, what there is, and the deletion of a series.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
+
+from label_server.dicomweb.orthanc import name_of
+from tests.support.ct import Ct, read
+
+_BOUNDARY = "between-two-parts"
+_SERIES_KEYS = (
+    *("StudyInstanceUID", "SeriesInstanceUID", "Modality", "StudyDate", "StudyTime", "PatientID", "Manufacturer"),
+    *("RelatedSeriesSequence", "ContentDate", "ContentTime", "ContentCreatorName"),
+)
+_STUDY = f"{tag_for_keyword('StudyInstanceUID'):08X}"
+_NUMBER = f"{tag_for_keyword('NumberOfSeriesRelatedInstances'):08X}"
+
+
+@dataclass
+class Asked:
+    """One request as it came."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Pacs:
+    """What the server holds, and how it behaves.
+
+    Args:
+        url: of its DICOMweb root.
+        series: instances by series UID, each by its own UID.
+        asked: every request so far.
+        status: that every request is answered with, if it is not 0.
+        withheld: instances of each series that it lists and does not send.
+        keeps: whether it refuses to delete.
+
+    """
+
+    url: str = ""
+    series: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    status: int = 0
+    withheld: int = 0
+    keeps: bool = False
+    changes: list[str] = field(default_factory=list)
+
+    def store(self, *series: Ct) -> None:
+        for each in series:
+            for content in each.files:
+                self.take(content)
+
+    def take(self, content: bytes) -> Dataset:
+        dataset = read(content)
+        uid = str(dataset.SeriesInstanceUID)
+        if uid not in self.series:
+            self.series[uid] = {}
+            self.changes.append("NewSeries")
+        self.series[uid][str(dataset.SOPInstanceUID)] = content
+        return dataset
+
+    def delete(self, uid: str) -> None:
+        del self.series[uid]
+
+    def segmentations(self, image_uid: str = "") -> list[Dataset]:
+        """The DICOM SEGs that it holds, of one image if it is named."""
+        segs = [first for first in map(self.first, self.series) if first.Modality == "SEG"]
+        return [seg for seg in segs if image_uid in ("", str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID))]
+
+    def first(self, uid: str) -> Dataset:
+        return read(next(iter(self.series[uid].values())))
+
+    def name(self, uid: str) -> str:
+        """Orthanc's own name of a series."""
+        first = self.first(uid)
+        return name_of(str(first.PatientID), str(first.StudyInstanceUID), uid)
+
+    def requests(self, method: str, pattern: str) -> list[Asked]:
+        return [each for each in self.asked if each.method == method and re.fullmatch(pattern, each.path)]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer takes 40 ms
+    pacs: Pacs
+
+    def _handle(self) -> None:
+        parts = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            body = b"".join(self._chunks())
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        asked = Asked(self.command, parts.path, query, {k.lower(): v for k, v in self.headers.items()}, body)
+        self.pacs.asked.append(asked)
+        if self.pacs.status:
+            return self._send(self.pacs.status, b"")
+        for method, pattern, answer in _ROUTES:
+            if method == self.command and (found := re.fullmatch(pattern, parts.path)):
+                return answer(self, asked, *found.groups())
+        return self._send(404, b"")
+
+    do_GET = do_POST = do_DELETE = _handle
+
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
+    def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _json(self, content: Any) -> None:
+        self._send(200, json.dumps(content).encode(), "application/dicom+json")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    # --- DICOMweb ---
+
+    def list_studies(self, asked: Asked) -> None:
+        uids = {str(self.pacs.first(uid).StudyInstanceUID) for uid in self.pacs.series}
+        limit = int(asked.query.get("limit", len(uids)))
+        self._json(
+            [{f"{tag_for_keyword('StudyInstanceUID'):08X}": {"vr": "UI", "Value": [uid]}} for uid in uids][:limit]
+        )
+
+    def list_series(self, asked: Asked) -> None:
+        wanted = {key: value for key, value in asked.query.items() if key not in ("includefield", "limit", "offset")}
+        listed = []
+        for uid, instances in list(self.pacs.series.items()):
+            first = self.pacs.first(uid)
+            if all(str(first.get(key, "")) == value for key, value in wanted.items()):
+                shown = Dataset()
+                shown.update({element.tag: element for element in first if element.keyword in _SERIES_KEYS})
+                entry = shown.to_json_dict() | {_NUMBER: {"vr": "IS", "Value": [len(instances)]}}
+                listed.append(entry)
+        self._json(listed)
+
+    def send_series(self, asked: Asked, _study: str, uid: str) -> None:
+        instances = list(self.pacs.series.get(uid, {}).values())
+        if not instances:
+            return self._send(404, b"")
+        sent = instances[: len(instances) - self.pacs.withheld]
+        return self._send(200, *multipart(*sent))
+
+    def send_metadata(self, asked: Asked, _study: str, uid: str) -> None:
+        listed = []
+        for content in self.pacs.series[uid].values():
+            dataset = read(content)
+            del dataset.PixelData
+            listed.append(dataset.to_json_dict())
+        self._json(listed)
+
+    def store(self, asked: Asked, *_: str) -> None:
+        (boundary,) = re.findall(r'boundary="?([^";]+)', asked.headers["content-type"])
+        references = []
+        for part in asked.body.split(b"--" + boundary.encode())[1:-1]:
+            dataset = self.pacs.take(part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n"))
+            item = Dataset()
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+            references.append(item)
+        stored = Dataset()
+        stored.ReferencedSOPSequence = references
+        self._json(stored.to_json_dict())
+
+    # --- Orthanc's own ---
+
+    def statistics(self, asked: Asked) -> None:
+        self._json({"CountSeries": len(self.pacs.series)})
+
+    def changes(self, asked: Asked) -> None:
+        since = int(asked.query.get("since", len(self.pacs.changes)))
+        new = [{"ChangeType": kind} for kind in self.pacs.changes[since:]]
+        self._json({"Last": len(self.pacs.changes), "Changes": new, "Done": True})
+
+    def names(self, asked: Asked) -> None:
+        self._json([self.pacs.name(uid) for uid in self.pacs.series])
+
+    def describe(self, asked: Asked, name: str) -> None:
+        for uid in self.pacs.series:
+            if self.pacs.name(uid) == name:
+                tags = {"SeriesInstanceUID": uid, "Modality": str(self.pacs.first(uid).Modality)}
+                return self._json({"MainDicomTags": tags})
+        return self._send(404, b"")
+
+    def look_up(self, asked: Asked) -> None:
+        uid = asked.body.decode()
+        found = [{"Type": "Series", "Path": f"/series/{self.pacs.name(uid)}"}] if uid in self.pacs.series else []
+        self._json(found)
+
+    def remove(self, asked: Asked, name: str) -> None:
+        if self.pacs.keeps:
+            return self._send(403, b"")
+        for uid in list(self.pacs.series):
+            if self.pacs.name(uid) == name:
+                self.pacs.delete(uid)
+        return self._json({})
+
+
+_WEB = "/dicom-web"
+_ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
+    ("GET", f"{_WEB}/studies", _Handler.list_studies),
+    ("GET", f"{_WEB}/series", _Handler.list_series),
+    ("GET", f"{_WEB}/studies/([0-9.]+)/series/([0-9.]+)", _Handler.send_series),
+    ("GET", f"{_WEB}/studies/([0-9.]+)/series/([0-9.]+)/metadata", _Handler.send_metadata),
+    ("POST", f"{_WEB}/studies(?:/([0-9.]+))?", _Handler.store),
+    ("GET", "/statistics", _Handler.statistics),
+    ("GET", "/changes", _Handler.changes),
+    ("GET", "/series", _Handler.names),
+    ("GET", "/series/([0-9a-f-]+)", _Handler.describe),
+    ("DELETE", "/series/([0-9a-f-]+)", _Handler.remove),
+    ("POST", "/tools/lookup", _Handler.look_up),
+)
+
+
+def multipart(*instances: bytes) -> tuple[bytes, str]:
+    """The body that carries these instances, and its type."""
+    head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    body = b"".join(head + each + b"\r\n" for each in instances) + f"--{_BOUNDARY}--\r\n".encode()
+    return body, f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
+
+
+def serve() -> Iterator[Pacs]:
+    """Serve an empty one on a port of its own; for a fixture."""
+    pacs = Pacs()
+    handler = type("Handler", (_Handler,), {"pacs": pacs})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    pacs.url = f"http://127.0.0.1:{server.server_port}{_WEB}"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield pacs
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,1 @@
+"""What upstream's sample apps call their own package."""

@@ -1,0 +1,1 @@
+"""Named by monailabel when it is imported; nothing here calls it."""

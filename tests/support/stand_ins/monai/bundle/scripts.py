@@ -1,0 +1,2 @@
+def get_all_bundles_list(*_: object, **__: object) -> None:
+    raise NotImplementedError

@@ -1,0 +1,9 @@
+"""There is no GPU."""
+
+
+def is_available() -> bool:
+    return False
+
+
+def device_count() -> int:
+    return 0

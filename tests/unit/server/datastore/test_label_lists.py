@@ -1,0 +1,162 @@
+"""Labels of several people, drafts, reviews, and the lists that tell of them."""
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from tests.support.ct import Ct, ct
+from tests.support.dicomweb import Pacs
+from tests.support.labels import counted, ok, painted
+from tests.support.web import Server
+
+# --- whose label ---
+
+
+def test_submitting_again_replaces_ones_own(server: Server, image: Ct, pacs: Pacs):
+    for first in (0, 1):
+        ok(server.submit(image.uid, painted(first)))
+    assert len(pacs.segmentations(image.uid)) == 1 and counted(server) == (1, 1)
+    assert np.array_equal(server.label(image.uid), painted(1))
+
+
+def test_the_label_of_another_is_kept_and_the_newest_counts(server: Server, image: Ct, pacs: Pacs):
+    ok(server.submit(image.uid, painted(0), "anna"))
+    ok(server.submit(image.uid, painted(1), "berta"))
+    assert sorted(str(seg.ContentCreatorName) for seg in pacs.segmentations(image.uid)) == ["anna", "berta"]
+    assert np.array_equal(server.label(image.uid), painted(1)) and counted(server) == (1, 1)
+
+
+def test_what_the_pacs_does_not_let_go_is_replaced_all_the_same(server: Server, image: Ct, pacs: Pacs):
+    pacs.keeps = True
+    for first in (0, 1):
+        ok(server.submit(image.uid, painted(first)))
+    assert len(pacs.segmentations(image.uid)) == 2
+    assert np.array_equal(server.label(image.uid), painted(1))
+
+
+def test_a_deleted_label_is_gone_from_the_pacs(server: Server, image: Ct, pacs: Pacs):
+    ok(server.submit(image.uid, painted()))
+    ok(server.ask("DELETE", f"/datastore/label?id={image.uid}&tag=final", "admin"))
+    assert pacs.segmentations() == [] and counted(server) == (0, 1)
+    assert server.ask("GET", f"/datastore/label?label={image.uid}&tag=final", "anna").status_code == 404
+    assert server.ask("HEAD", f"/datastore/label?image={image.uid}&tag=final", "anna").status_code == 404
+
+
+def test_a_label_that_the_pacs_keeps_is_not_said_to_be_deleted(server: Server, image: Ct, pacs: Pacs):
+    ok(server.submit(image.uid, painted()))
+    pacs.keeps = True
+    answer = server.ask("DELETE", f"/datastore/label?id={image.uid}&tag=final", "admin")
+    assert answer.status_code == 400 and "does not let its label be deleted" in answer.json()["detail"]
+    assert counted(server) == (1, 1)
+
+
+def test_a_label_that_was_deleted_in_the_pacs_is_gone(server: Server, image: Ct, pacs: Pacs):
+    ok(server.submit(image.uid, painted()))
+    pacs.delete(str(pacs.segmentations()[0].SeriesInstanceUID))
+    assert server.ask("GET", f"/datastore/label?label={image.uid}&tag=final", "anna").status_code == 404
+    assert counted(server) == (0, 1)
+
+
+# --- other tags, reviews, lists ---
+
+
+def test_a_draft_stays_in_the_cache(server: Server, image: Ct, pacs: Pacs):
+    ok(server.submit(image.uid, painted(), tag="original"))
+    assert pacs.segmentations() == [] and counted(server) == (0, 1)
+    assert np.array_equal(server.label(image.uid, tag="original"), painted())
+    assert server.ask("GET", "/datastore/", "anna").json()["label_tags"] == {"original": 1}
+    ok(server.ask("DELETE", f"/datastore/label?id={image.uid}&tag=original", "admin"))
+    assert server.ask("GET", f"/datastore/label?label={image.uid}&tag=original", "anna").status_code == 404
+
+
+def test_a_review_does_not_change_who_painted(server: Server, image: Ct):
+    ok(server.submit(image.uid, painted(), "anna"))
+    info = {
+        "info": json.dumps(
+            {"review": {"status": "approved", "comment": "see /x, $5"}, "user": "rita", "client_id": "x"}
+        )
+    }
+    ok(server.ask("PUT", f"/datastore/label/info?label={image.uid}&tag=final", "rita", data=info))
+    told = server.ask("GET", f"/datastore/label/info?label={image.uid}&tag=final", "anna").json()
+    assert (told["user"], told["client_id"], told["reviewer"]) == ("anna", "anna", "rita")
+    assert told["review"] == {"status": "approved", "comment": "see /x, $5"}
+
+
+def test_the_training_list_is_made_again_only_for_new_labels(server: Server, pacs: Pacs):
+    """Upstream's would fetch every labelled image first."""
+    pacs.store(ct(1), ct(2))
+    assert server.ask("GET", "/datastore/?output=train", "anna").json() == []
+    ok(server.submit(ct(1).uid, painted()))
+    asked = len(pacs.requests("GET", r".*/studies/[0-9.]+/series/[0-9.]+"))
+    for _ in range(2):
+        ((entry,)) = [server.ask("GET", "/datastore/?output=train", "anna").json()]
+        assert [(Path(each["image"]).name, "labels/final" in each["label"]) for each in entry] == [
+            (f"{ct(1).uid}.nii.gz", True)
+        ]
+    assert len(pacs.requests("GET", r".*/studies/[0-9.]+/series/[0-9.]+")) == asked
+
+
+def test_a_trainings_data_is_fetched(server: Server, image: Ct, label_app, tmp_path: Path):
+    ok(server.submit(image.uid, painted()))
+    (entry,) = label_app.datastore().datalist()
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(entry["label"])), painted())
+    assert Path(entry["image"]).exists()
+
+
+def test_the_data_set_is_sent_and_not_kept(server: Server, image: Ct):
+    """Upstream leaves each archive in the temporary folder, which is memory."""
+    answer = server.ask("GET", "/datastore/dataset", "admin")
+    assert answer.status_code == 404 and answer.json() == {"detail": "No image has a label"}
+    ok(server.submit(image.uid, painted()))
+    answer = server.ask("GET", "/datastore/dataset", "admin")
+    ok(answer)
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert names == [f"image/{image.uid}.nii.gz", f"label/{image.uid}.nii.gz", "metadata.json"]
+    assert [path for path in Path(tempfile.gettempdir()).iterdir() if path.is_file()] == []
+
+
+def test_an_inference_may_be_saved_as_a_draft(server: Server, image: Ct):
+    form = {"params": json.dumps({"above": -500, "save_label": True, "label_tag": "original"})}
+    answer = server.ask("POST", f"/infer/threshold?image={image.uid}&output=image", "anna", data=form)
+    ok(answer)
+    volume = sitk.GetArrayFromImage(server.image(image.uid))
+    assert np.array_equal(server.label(image.uid, tag="original"), (volume > -500).astype(np.uint8))
+
+
+def test_many_at_once_lose_nothing(server: Server, pacs: Pacs):
+    seeds = (1, 2, 3, 4)
+    pacs.store(*(ct(seed) for seed in seeds))
+
+    def label(seed: int) -> None:
+        for user in ("anna", "berta"):
+            ok(server.submit(ct(seed).uid, painted(seed % 2), user))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(label, seeds))
+    assert counted(server) == (4, 4) and len(pacs.segmentations()) == 8
+    for seed in seeds:
+        assert np.array_equal(server.label(ct(seed).uid), painted(seed % 2))
+
+
+def test_the_list_on_disk_is_never_half_written(server: Server, image: Ct, tmp_path: Path, label_app, monkeypatch):
+    """Upstream truncates it and then writes (local.py:683)."""
+    server.image(image.uid)
+    (listed,) = tmp_path.glob("cache/*/datastore_v2.json")
+    before = listed.read_bytes()
+
+    def killed(*_: object) -> None:
+        raise OSError("killed before the new one was in place")
+
+    for owner, name in ((os, "replace"), (os, "rename"), (Path, "replace")):
+        monkeypatch.setattr(owner, name, killed)
+    with pytest.raises(OSError, match="killed"):
+        label_app.datastore().update_image_info(image.uid, {"seen": True})
+    assert listed.read_bytes() == before

@@ -1,0 +1,47 @@
+"""The viewer's files: upstream's, with our script in the page."""
+
+import pytest
+
+from label_server.web import ohif
+from tests.support.web import HTML, Server
+
+SCRIPT = '<script type="module" src="/ohif/labelpod/panel.js"></script></head>'
+
+
+@pytest.mark.parametrize(
+    "path", ["/ohif/", "/ohif/viewer", "/ohif/monai-label?StudyInstanceUIDs=1.2", "/ohif/index.html"]
+)
+def test_a_page_of_the_viewer_has_our_script(server: Server, path: str):
+    answer = server.ask("GET", path, "anna")
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/html")
+    assert answer.text.count(SCRIPT) == 1 and answer.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("name", ["panel.js", "labels.js", "volumes.js"])
+def test_our_scripts_are_asked_for_again_each_time(server: Server, name: str):
+    answer = server.ask("GET", f"/ohif/labelpod/{name}", "anna")
+    assert answer.content == (ohif.OWN / name).read_bytes() and answer.headers["cache-control"] == "no-cache"
+    assert "javascript" in answer.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", ["assets/favicon.ico", "assets/android-chrome-36x36.png", "app-config.js"])
+def test_a_file_has_its_own_type(server: Server, path: str):
+    """Upstream sends index.html for every file in a sub-folder (ohif.py:35)."""
+    answer = server.ask("GET", f"/ohif/{path}", "anna")
+    assert answer.status_code == 200 and "text/html" not in answer.headers["content-type"]
+    assert answer.content == (ohif.FOLDER / path).read_bytes() and "no-cache" not in str(answer.headers)
+
+
+def test_a_browser_is_sent_to_the_viewer_and_a_program_told_who_it_is(server: Server):
+    assert server.ask("GET", "/", "anna", headers=HTML).headers["location"] == "/ohif/"
+    assert server.ask("GET", "/", "rita").json() == {"name": "labelpod", "user": "rita"}
+
+
+def test_there_is_no_way_out_of_the_folder(server: Server):
+    for path in ("/ohif/..%2f..%2fapp.py", "/ohif/%2e%2e/app.py", "/ohif/labelpod/__init__.py"):
+        assert "from pathlib" not in server.ask("GET", path, "anna").text, path
+
+
+def test_a_page_without_a_head_is_noticed():
+    with pytest.raises(ValueError, match="no head"):
+        ohif._with_script("<html></html>")

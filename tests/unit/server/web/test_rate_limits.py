@@ -1,0 +1,153 @@
+"""Limits on headers, bodies and requests at once; each small here, so that it can be met."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from label_server.web.middleware import Refusals
+from label_server.web.rate_limits import BodyLimit, Concurrency, HeaderLimit
+
+
+async def count(scope, receive, send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(str(len(body)))(scope, receive, send)
+
+
+def client(app) -> TestClient:
+    return TestClient(Refusals(app))
+
+
+def pieces(*sizes: int) -> Iterator[bytes]:
+    for size in sizes:
+        yield bytes(size)
+
+
+# --- headers ---
+
+
+async def total(scope, receive, send) -> None:
+    length = sum(len(key) + len(value) + 4 for key, value in scope["headers"])
+    await PlainTextResponse(str(length))(scope, receive, send)
+
+
+def test_headers_may_be_so_long_and_no_longer():
+    length = int(client(HeaderLimit(total)).get("/").text)
+    assert client(HeaderLimit(total, most=length)).get("/").status_code == 200
+    answer = client(HeaderLimit(total, most=length - 1)).get("/")
+    assert answer.status_code == 431 and answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(("length", "status"), [("100", 200), ("101", 413), ("-1", 413), ("1e9", 413), ("", 413)])
+def test_a_body_may_say_that_it_is_so_long(length: str, status: int):
+    asking = client(HeaderLimit(PlainTextResponse("ok"), most_body=100))
+    assert asking.post("/", headers={"Content-Length": length}, content=b"").status_code == status
+
+
+# --- bodies ---
+
+
+@pytest.mark.parametrize(("sizes", "status"), [((60, 40), 200), ((60, 41), 413), ((101,), 413), ((0,), 200)])
+def test_a_body_may_be_so_long_whatever_it_says(sizes: tuple[int, ...], status: int):
+    """Sent in pieces, without a length."""
+    answer = client(BodyLimit(count, most=100)).post("/", content=pieces(*sizes))
+    assert answer.status_code == status
+    assert answer.text == str(sum(sizes)) if status == 200 else answer.headers["connection"] == "close"
+
+
+def test_a_body_that_does_not_come_is_given_up():
+    async def never() -> dict:
+        await asyncio.sleep(30)
+        raise AssertionError
+
+    async def read() -> None:
+        taken = BodyLimit(count, seconds=0.01)
+        await taken({"type": "http", "method": "PUT", "headers": []}, never, None)
+
+    with pytest.raises(HTTPException) as refused:
+        asyncio.run(read())
+    assert refused.value.status_code == 408 and refused.value.headers == {"Connection": "close"}
+
+
+def test_a_pause_after_the_whole_body_is_no_slowness():
+    """What comes then is the end of the connection: an inference may take minutes."""
+    messages = iter([{"type": "http.request", "body": b"x", "more_body": False}])
+
+    async def receive() -> dict:
+        for message in messages:
+            return message
+        await asyncio.sleep(0.05)
+        return {"type": "http.disconnect"}
+
+    async def read() -> list[str]:
+        got: list[str] = []
+
+        async def inner(scope, receive, send) -> None:
+            got.extend([(await receive())["type"], (await receive())["type"]])
+
+        await BodyLimit(inner, seconds=0.01)({"type": "http"}, receive, None)
+        return got
+
+    assert asyncio.run(read()) == ["http.request", "http.disconnect"]
+
+
+# --- requests at once ---
+
+
+@contextmanager
+def held(limit: Concurrency, go: threading.Event, names: list[str]) -> Iterator[list[int]]:
+    """Requests of these users that are being answered."""
+    statuses: list[int] = []
+
+    def ask(name: str) -> None:
+        statuses.append(status(limit, name))
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    yield statuses
+    go.set()
+    for thread in threads:
+        thread.join()
+
+
+def status(limit: Concurrency, name: str) -> int:
+    async def named(scope, receive, send) -> None:
+        await limit(scope | {"user": SimpleNamespace(name=name)}, receive, send)
+
+    return client(named).get("/").status_code
+
+
+def test_a_user_has_only_so_many_requests_at_once():
+    go, entered = threading.Event(), threading.Semaphore(0)
+
+    async def wait(scope, receive, send) -> None:
+        entered.release()
+        for _ in range(500):  # not for ever: the limit may let through one too many
+            if not go.is_set():
+                await asyncio.sleep(0.005)
+        await PlainTextResponse("done")(scope, receive, send)
+
+    limit = Concurrency(wait, most=2)
+    with held(limit, go, ["anna", "anna"]) as statuses:
+        assert entered.acquire(timeout=5) and entered.acquire(timeout=5)
+        assert status(limit, "anna") == 429
+        with held(limit, go, ["berta"]):
+            assert entered.acquire(timeout=5), "another user has room"
+    assert statuses == [200, 200]
+    assert status(limit, "anna") == 200 and limit._running == {}
+
+
+def test_a_request_that_fails_is_counted_no_more():
+    async def fail(scope, receive, send) -> None:
+        raise HTTPException(400)
+
+    limit = Concurrency(fail, most=1)
+    assert [status(limit, "anna"), status(limit, "anna")] == [400, 400]

@@ -1,0 +1,123 @@
+"""The web server: patient with slow clients, but not without end; on a port of its own."""
+
+import asyncio
+import socket
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from label_server.web import server
+from label_server.web.gateway import Gateway
+from tests.support import web
+from tests.support.waiting import eventually
+from tests.support.web import TOKENS
+
+PATIENCE = 0.5
+HEAD = f"GET /x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS['anna']}\r\n"
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Says how long the body is; at /slow, after longer than the server is patient."""
+    if scope["path"] == "/slow":
+        await asyncio.sleep(2 * PATIENCE)
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    said = str(len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(said))]})
+    await send({"type": "http.response.body", "body": said})
+
+
+@pytest.fixture
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(server, "SLOW_CLIENT_SECONDS", PATIENCE)
+    gateway = Gateway(app, web.users(tmp_path), False)
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        config = uvicorn.Config(gateway, http=server.PatientProtocol, ws="none", lifespan="off", log_config=None)
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [held]})
+        thread.start()
+        eventually(lambda: running.started, 5, "the server runs")
+        yield held.getsockname()[1]
+        running.should_exit = True
+        thread.join()
+
+
+def closed_after(port: int, *sent: str, pause: float = 0) -> tuple[bytes, float]:
+    """What comes back, and how long the connection stays."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        started, got = time.monotonic(), b""
+        for piece in sent:
+            connection.sendall(piece.encode())
+            time.sleep(pause)
+        while piece := connection.recv(4096):
+            got += piece
+        return got, time.monotonic() - started
+
+
+@pytest.mark.parametrize("sent", ["", "GET / HTTP/1.1\r\nX: ", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"])
+def test_a_connection_whose_request_does_not_come_is_closed(port: int, sent: str):
+    """Upstream holds it for ever."""
+    got, seconds = closed_after(port, sent)
+    assert PATIENCE / 2 < seconds < 10 * PATIENCE
+    assert got.startswith(b"HTTP/1.1 200") == ("healthz" in sent)
+
+
+def test_a_request_that_trickles_is_closed_all_the_same(port: int):
+    """It is the whole head that must come in time, not the next letter of it."""
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        for letter in HEAD * 3:
+            connection.sendall(letter.encode())
+            time.sleep(PATIENCE / 20)
+
+
+def test_an_answer_may_take_longer_than_the_server_waits(port: int):
+    slow = HEAD.replace("/x", "/slow") + "Connection: close\r\n\r\n"
+    got, seconds = closed_after(port, slow)
+    assert got.startswith(b"HTTP/1.1 200") and got.endswith(b"0") and seconds > 2 * PATIENCE
+
+
+def test_a_body_that_takes_longer_in_all_but_keeps_coming_is_read(port: int):
+    put = HEAD.replace("GET", "PUT") + "Content-Length: 6\r\nConnection: close\r\n\r\n"
+    got, _ = closed_after(port, put, *"abcdef", pause=PATIENCE / 5)
+    assert got.startswith(b"HTTP/1.1 200") and got.endswith(b"6")
+
+
+def test_two_requests_come_through_one_connection(port: int):
+    last = HEAD + "Connection: close\r\n\r\n"
+    got, _ = closed_after(port, HEAD + "\r\n", last, pause=PATIENCE / 10)
+    assert got.count(b"HTTP/1.1 200") == 2
+    got, _ = closed_after(port, HEAD + "\r\n" + last)
+    assert got.count(b"HTTP/1.1 200") == 2, "sent at once"
+
+
+def test_a_body_is_read_to_its_length_and_no_further(port: int):
+    put = HEAD.replace("GET", "PUT") + "Content-Length: 3\r\n\r\nabc"
+    got, _ = closed_after(port, put + HEAD + "Connection: close\r\n\r\n")
+    assert got.count(b"HTTP/1.1 200") == 2
+
+
+def test_the_server_starts_with_our_limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    ran: dict[str, Any] = {}
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: ran.update(options, app=app))
+    for step in ("start_server_validate_args", "start_server_init_settings"):
+        monkeypatch.setattr(server.LabelServer, step, lambda self, args: None)
+    monkeypatch.setattr(server, "init_log_config", lambda *_: {})
+    monkeypatch.setenv("TLS_CERT_FILE", "/run/tls/cert")
+    monkeypatch.setenv("TLS_KEY_FILE", "")
+    given = Namespace(
+        uvicorn_app="label_server.web.asgi:app", host="0.0.0.0", port=8000, log_config=None, app="x", verbose="INFO"
+    )
+    server.LabelServer().action_start_server(given)
+    assert (ran["app"], ran["http"], ran["access_log"]) == ("label_server.web.asgi:app", server.PatientProtocol, False)
+    assert (ran["proxy_headers"], ran["server_header"], ran["ws"]) == (False, False, "none")
+    assert ran["limit_concurrency"] == 1000 and ran["h11_max_incomplete_event_size"] == 2 * server.MAX_HEADER_BYTES
+    assert (ran["ssl_certfile"], ran["ssl_keyfile"]) == ("/run/tls/cert", None)
