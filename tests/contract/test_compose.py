@@ -146,7 +146,7 @@ def test_a_service_is_given_no_secret_but_its_own():
     }
 
 
-def test_every_file_that_is_mounted_starts_its_service_again_when_it_changes():
+def test_a_changed_mounted_file_restarts_its_service():
     everything = configuration("compose.yaml", "compose.tls.yaml", "compose.postgres.yaml")
     for name, service in everything["services"].items():
         secrets = {everything["secrets"][each["source"]]["file"] for each in service["secrets"]}

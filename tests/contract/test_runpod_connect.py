@@ -90,9 +90,7 @@ def test_a_pod_without_an_ssh_port_is_waited_for(client: Client, pod: dict, fold
         ssh.command(client, pod | {"runtime": None}, folder)
 
 
-def test_studies_that_do_not_answer_or_do_not_know_the_login_are_said_before_ssh_is_used(
-    runpod: Runpod, pod: dict, orthanc: int
-):
+def test_the_studies_are_asked_before_ssh_is_used(runpod: Runpod, pod: dict, orthanc: int):
     url = f"http://127.0.0.1:{orthanc}/dicom-web"
     said = runpod("connect", STUDIES=url, DICOMWEB_USERNAME="me", DICOMWEB_PASSWORD="wrong")
     assert said.code == 1 and "answers 401" in said.err

@@ -40,9 +40,7 @@ def test_it_does_not_rent_without_a_yes(fake: FakeRunPod, published: str, runpod
     assert said.code == 1 and "nothing was rented" in said.err and fake.live() == []
 
 
-def test_a_label_server_that_waits_for_its_studies_is_ready_and_another_page_is_not(
-    fake: FakeRunPod, published: str, runpod: Runpod
-):
+def test_a_pod_is_ready_when_our_server_answers(fake: FakeRunPod, published: str, runpod: Runpod):
     answers = iter([(401, {}), (404, "not found"), (200, "<html>a page</html>"), (503, {"detail": "I wait"})])
     fake.token_answers = lambda _: next(answers, (503, {"detail": "I wait"}))
     assert runpod("launch", "--yes").code == 0

@@ -102,7 +102,7 @@ def test_no_other_origin_is_invited(base: str, token: str):
     assert ask("OPTIONS", f"{base}/info/", token, headers={"Origin": "http://evil.example"}).status_code >= 400
 
 
-def test_failures_of_one_address_are_answered_less_and_less_but_valid_tokens_still_are(base: str, token: str):
+def test_wrong_tokens_are_rate_limited_by_address(base: str, token: str):
     statuses = [ask("GET", f"{base}/info/", f"wrong-{number}").status_code for number in range(40)]
     assert statuses[-1] == 429
     assert ask("GET", f"{base}/info/", token).status_code == 200
@@ -284,9 +284,7 @@ def _connection(base: str, sent: bytes) -> socket.socket:
 # --- models ---
 
 
-def test_weights_replace_a_model_only_if_they_fit_and_the_old_ones_are_kept(
-    running: Clone, base: str, token: str, tmp_path: Path
-):
+def test_uploaded_weights_must_fit_and_the_old_are_kept(running: Clone, base: str, token: str, tmp_path: Path):
     running.run_program(SERVER, MAKE_WEIGHTS, "fitting=3", "other=1")
     for name in ("fitting.pt", "other.pt"):
         assert running.compose("cp", f"{SERVER}:/workspace/{name}", str(tmp_path / name)).returncode == 0

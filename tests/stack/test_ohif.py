@@ -212,7 +212,7 @@ def test_voxels_keep_their_place_whichever_way_the_patient_lies(page: Page, url:
     assert same(masks(seg, image), {"nodule3": sitk.GetArrayFromImage(image) > -300})
 
 
-def test_background_points_go_with_the_nodule_and_none_are_needed_to_be_told_so(
+def test_background_points_go_with_the_nodule(
     page: Page, url: str, pacs: Pacs, small: tuple[str, sitk.Image], errors: list[str]
 ):
     """Upstream's button fails for good without a point, and takes background for the nodule while it is chosen."""
@@ -260,7 +260,7 @@ def test_what_the_panel_cannot_show_it_does_not_replace(
     assert page.locator("#labelpod-save").is_disabled()
 
 
-def test_another_series_has_another_label_and_next_sample_opens_the_right_one(
+def test_each_series_shows_its_own_label(
     page: Page, url: str, pacs: Pacs, annotator: Annotator, small: tuple[str, sitk.Image], tmp_path: Path
 ):
     """Upstream paints what a model says of one series into the label of another, and opens a study's first series."""

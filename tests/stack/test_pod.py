@@ -108,7 +108,7 @@ def info(pod: Rented, token: str = TOKEN) -> requests.Response | None:
         return None
 
 
-def test_before_the_studies_are_there_it_says_what_it_waits_for_to_who_has_the_token(pod: Rented):
+def test_a_waiting_pod_says_what_it_waits_for(pod: Rented):
     answer = info(pod)
     assert answer is not None and answer.status_code == 503 and answer.headers["Retry-After"] == "5"
     assert "runpod connect" in answer.json()["detail"]

@@ -85,7 +85,7 @@ lists = st.lists(st.from_regex(r"[a-z]{1,3}(:[1-9])?", fullmatch=True), min_size
 
 @given(st.text() | near_misses | lists)
 @example("a:" + "9" * 5000)
-def test_whatever_is_given_the_answer_is_a_numbered_list_or_one_line_of_reason(text):
+def test_any_text_is_a_label_list_or_one_line_of_reason(text):
     try:
         found = labels.parse(text)
     except ValueError as error:

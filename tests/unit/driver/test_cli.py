@@ -107,7 +107,7 @@ def test_an_engine_is_installed_and_started_for_the_tests_that_need_one(
     assert asked == [True] * needed
 
 
-def test_where_no_engine_can_be_had_the_tests_run_all_the_same_and_it_is_said(monkeypatch, tiers_run, capsys):
+def test_without_an_engine_the_tests_run_and_it_is_said(monkeypatch, tiers_run, capsys):
     def refuse(yes: bool) -> None:
         raise DeployError("no root", "sudo")
 

@@ -55,7 +55,7 @@ def test_the_label_servers_own_password_is_made_once(write):
         ({"STUDIES": "/srv/images"}, ""),
     ],
 )
-def test_a_dicomweb_server_of_ones_own_is_shown_its_own_password_and_never_that_of_our_orthanc(write, values, shown):
+def test_another_dicomweb_server_never_gets_orthancs_password(write, values, shown):
     assert dicomweb(write(**values)) == shown
 
 
@@ -65,7 +65,7 @@ def test_the_stacks_own_orthanc_may_be_named(write, url):
     assert dicomweb(folder) == logins(folder)["label-server"]
 
 
-def test_the_folder_is_for_its_owner_alone_and_the_containers_users_can_read_what_is_mounted(write):
+def test_modes_of_the_secrets_folder_and_its_files(write):
     before = os.umask(0o077)
     try:
         folder = write()
@@ -95,7 +95,7 @@ def test_files_that_would_be_the_same_are_not_touched(write):
     assert changed == {"orthanc_users.json"}
 
 
-def test_postgres_has_a_password_of_its_own_that_orthanc_is_told_and_that_stays(write):
+def test_postgres_password_is_its_own_and_stays(write):
     folder = write(ORTHANC_DB="postgres")
     password = (folder / "postgres_password").read_text()
     login = json.loads((folder / "orthanc_postgres.json").read_text())["PostgreSQL"]
@@ -108,7 +108,7 @@ def test_postgres_has_a_password_of_its_own_that_orthanc_is_told_and_that_stays(
 
 
 @certificates.needs_openssl
-def test_a_certificate_is_copied_for_both_services_and_goes_with_the_setting(write, tmp_path):
+def test_certificate_files_follow_the_setting(write, tmp_path):
     certificate, key = certificates.make(tmp_path)
     folder = write(TLS_CERT=str(certificate), TLS_KEY=str(key))
     chain, private = certificate.read_text(), key.read_text()

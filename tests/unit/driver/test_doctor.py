@@ -300,7 +300,7 @@ def test_ports_open_to_others_with_encryption_are_in_order(machine, tmp_path):
     assert [each for each in examine.examine(machine.env_file) if each.subject == "network"] == []
 
 
-def test_a_dicom_port_open_to_others_is_a_warning_because_dicom_knows_no_login(machine):
+def test_an_open_dicom_port_is_a_warning(machine):
     machine.settings(DICOM_BIND_ADDRESS="0.0.0.0")
     finding = machine.find("DICOM")
     assert finding.level == "warning" and "no authentication" in finding.message and finding.remedy
@@ -362,7 +362,7 @@ def test_a_registry_that_is_away_matters_where_images_must_come_from_it(machine,
 
 
 @pytest.mark.parametrize(("status", "level"), [(401, "ok"), (200, "ok"), (403, "error"), (503, "error")])
-def test_a_registry_that_wants_a_login_answers_and_one_that_is_blocked_does_not(machine, web, status, level):
+def test_a_registry_that_wants_a_login_answers(machine, web, status, level):
     web.pages["/v2/"] = (status, b"")
     machine.docker(images=[])
     machine.settings(IMAGE_SOURCE="registry")
@@ -418,14 +418,14 @@ def test_package_sources_that_are_away_matter_while_images_must_be_built(machine
 
 
 @needs_apt
-def test_what_stands_in_the_way_of_up_is_known_without_package_sources_where_the_images_are(machine, web, listener):
+def test_up_skips_source_checks_when_images_exist(machine, web, listener):
     machine.settings(ORTHANC_PORT=listener)
     (obstacle,) = examine.obstacles(machine.env_file)
     assert obstacle.subject == f"port {listener}" and web.asked == []
 
 
 @needs_apt
-def test_package_sources_that_are_away_stand_in_the_way_of_up_while_images_must_be_built(machine):
+def test_up_needs_package_sources_to_build_images(machine):
     machine.docker(images=[])
     machine.sources(NOWHERE)
     assert {each.subject for each in examine.obstacles(machine.env_file)} == {"Debian packages", "Python packages"}

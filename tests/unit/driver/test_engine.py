@@ -98,7 +98,7 @@ def _info(version: str = "26.1.5", **errors: str) -> str:
     return json.dumps({"ServerVersion": version, "ClientInfo": {"Plugins": plugins}})
 
 
-def test_where_nothing_is_missing_docker_is_asked_once_by_all_who_need_to_know(machine):
+def test_a_complete_docker_is_asked_once(machine):
     machine.programs.add("docker", f"echo '{_info()}'")
     docker_install.ensure(yes=False)
     assert docker_info()["ServerVersion"] == "26.1.5"
@@ -147,7 +147,7 @@ def test_a_missing_plugin_is_installed_beside_an_engine_that_answers(machine, mi
     assert f"docker-{missing}" in machine.installed()
 
 
-def test_on_debian_12_the_engine_comes_from_debian_13_and_nothing_else_does(machine):
+def test_debian_12_takes_only_the_engine_from_debian_13(machine):
     docker_install.ensure(yes=True)
     assert machine.installed() == [
         *("iptables", "runc", "tini"),
@@ -195,7 +195,7 @@ def test_an_ordinary_user_is_told_the_command_with_sudo(machine):
     assert error.remedy == "sudo python3 deploy.py up --yes" and machine.untouched()
 
 
-def test_without_a_terminal_and_a_yes_nothing_is_installed_and_the_remedy_is_the_command(machine):
+def test_without_a_yes_nothing_is_installed(machine):
     error = refused(yes=False)
     assert error.remedy == "python3 deploy.py up --yes" and machine.untouched()
 
@@ -251,7 +251,7 @@ def test_an_engine_that_does_not_come_up_is_an_error_after_a_bounded_time(machin
 
 
 @pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs here: it would start the engine")
-def test_without_systemd_the_engine_runs_on_its_own_and_its_words_go_to_a_log(machine):
+def test_without_systemd_the_engine_logs_to_a_file(machine):
     machine.has(*PLUGINS)
     machine.programs.add("dockerd", f"echo 'API listen on docker.sock'; : > {machine.state}/running")
     docker_install.ensure(yes=False)

@@ -29,7 +29,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_first_run_makes_it_from_the_example_with_secrets_for_its_owner_alone(path):
+def test_the_first_run_makes_it_from_the_example(path):
     assert env_file.ensure(path) is True
     assert mode(path) == 0o600
     values = settings.load(path, {})

@@ -72,7 +72,7 @@ def test_what_does_not_go_into_the_image_does_not(project, what):
     assert of(project) == before
 
 
-def test_everything_that_the_dockerfile_takes_of_the_project_is_in_the_fingerprint():
+def test_the_fingerprint_covers_all_the_dockerfile_takes():
     text = render.render(Settings(), ROOT / "templates")["label-server.Dockerfile"].replace("\\\n", " ")
     copied = [re.sub(r"--\S+", "", found).split()[:-1] for found in re.findall(r"^COPY (.*)", text, re.MULTILINE)]
     mounts = [
@@ -125,7 +125,7 @@ def test_an_image_with_this_fingerprint_is_current(project, ensure):
 
 
 @pytest.mark.parametrize("labels", [{}, {"other": "label"}, {fingerprint.LABEL: "other"}])
-def test_an_image_that_is_absent_or_from_other_inputs_is_built_and_labelled(project, ensure, labels):
+def test_a_missing_or_outdated_image_is_built_and_labelled(project, ensure, labels):
     assert ensure(Docker(**labels)) == [{fingerprint.LABEL: of(project)}]
 
 

@@ -36,7 +36,7 @@ def test_trainings_of_all_models_are_listed_by_date_and_those_of_one_alone():
         history.runs(Server(), "unheard-of")
 
 
-def test_the_keys_are_the_same_for_every_training_and_hold_no_process_number():
+def test_every_training_has_the_same_keys():
     first, second = history.runs(Server(), None)
     assert set(first) == set(second) == {"model", *(set(RUN) - {"pid"})}
 

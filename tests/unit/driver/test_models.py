@@ -85,7 +85,7 @@ def left(file: Path) -> list[str]:
 # --- out ---
 
 
-def test_what_the_server_gives_is_compressed_into_a_file_of_its_owner_alone(container, file, capsys):
+def test_an_export_is_compressed_and_private(container, file, capsys):
     models.export(container.does(f"sys.stdout.buffer.write(bytes(range(256)) * {len(PLAIN) // 256})"), "m", file)
     with file.open("rb") as stream:
         assert zstandard.ZstdDecompressor().stream_reader(stream).read() == PLAIN
@@ -94,7 +94,7 @@ def test_what_the_server_gives_is_compressed_into_a_file_of_its_owner_alone(cont
     assert "start_server python -m label_server.models export m" in capsys.readouterr().err
 
 
-def test_all_models_are_asked_for_by_naming_none_and_what_is_left_out_is_said(container, file, capsys):
+def test_export_of_all_says_what_is_left_out(container, file, capsys):
     program = "print('archive: left out: m: untrained', file=sys.stderr); sys.stdout.buffer.write(b'tar')"
     models.export(container.does(program), None, file)
     assert container.asked == ["start_server python -m label_server.models export --all"]
@@ -311,7 +311,7 @@ def test_export_of_neither_or_both_is_wrong_usage(container, run, file, words):
     assert container.asked == []
 
 
-def test_import_says_what_became_of_it_and_exits_with_1_where_it_is_refused(container, run, archive, capsys):
+def test_a_refused_import_exits_with_1(container, run, archive, capsys):
     outcome = [{"name": "m", "outcome": "unchanged", "kept": None, "note": None}]
     assert run(container.says(outcome), "import", str(archive)) == 0
     assert capsys.readouterr().out == "m: unchanged, these weights serve already\n"

@@ -374,7 +374,7 @@ def test_the_table_shows_every_problem_and_the_numbers(slices):
     assert text.splitlines()[-1] == "0 series can be sent; 1 series refused; 1 file skipped: not DICOM"
 
 
-def test_words_of_a_header_cannot_steer_the_terminal_or_be_taken_for_markup(slices):
+def test_header_text_cannot_steer_the_terminal(slices):
     for path in slices:
         edit(path, SeriesDescription="\x1b[2Jgone [red]")
     with console.out.capture() as capture:

@@ -133,7 +133,7 @@ def test_the_label_list_is_baked_into_the_image_as_its_default():
 # Values that reach start_server by its environment alone are dealt with in test_start_server.py.
 @pytest.mark.parametrize("name", ["LABELS", "MODELS", "STUDIES"])
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_a_value_that_is_shell_is_refused_and_past_that_is_data_in_start_server(tmp_path, start, name, hostile):
+def test_shell_in_a_value_is_refused_and_else_only_data(tmp_path, start, name, hostile):
     made = tmp_path / "made"
     value = "/" + hostile.format(file=made)
     with pytest.raises(DeployError, match=name):
@@ -158,7 +158,7 @@ def test_a_line_break_in_the_name_of_the_base_image_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_no_setting_brings_a_line_into_the_dockerfile_or_into_orthancs_configuration(name):
+def test_no_setting_adds_a_line_to_dockerfile_or_orthanc(name):
     harmless = Settings().model_copy(update={name: "x"})
     hostile = Settings().model_copy(update={name: 'x"\nRUN touch /pwned\n", "AuthenticationEnabled": false, "'})
     for file in (DOCKERFILE, ORTHANC):
@@ -209,7 +209,7 @@ def orthanc(**values: str) -> dict:
     return json.loads(render(Settings(**values))[ORTHANC])
 
 
-def test_orthancs_configuration_is_json_with_authentication_and_without_users():
+def test_orthanc_json_has_authentication_and_no_users():
     configuration = orthanc()
     assert configuration["AuthenticationEnabled"] is True
     assert "RegisteredUsers" not in configuration, "they are a secret, in a file of their own"

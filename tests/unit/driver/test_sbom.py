@@ -154,7 +154,7 @@ def test_a_base_from_a_registry_is_known_by_its_digest(docker):
     assert base(written[ORTHANC]) == {"name": "registry.example/orthanc:1", "digest": "sha256:pulled"}
 
 
-def test_a_base_from_a_registry_whose_digest_docker_has_forgotten_is_known_by_its_id(docker):
+def test_a_base_without_digest_is_known_by_its_id(docker):
     docker.record[ORTHANC] = "registry.example/orthanc:1"
     assert base(docker.write()[ORTHANC]) == {"name": "registry.example/orthanc:1", "id": f"sha256:{ORTHANC}"}
 
@@ -219,7 +219,7 @@ def test_it_is_valid_cyclonedx(docker):
         assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(path.read_text()) is None
 
 
-def test_build_lists_the_packages_and_asks_about_them_once_the_images_are_there(monkeypatch, tmp_path):
+def test_build_writes_sboms_and_advisories_after_the_images(monkeypatch, tmp_path):
     done: list[str] = []
     monkeypatch.setattr(lifecycle, "_prepared", lambda *_: Settings())
     monkeypatch.setattr(lifecycle, "_configured", lambda _, values, __: values)

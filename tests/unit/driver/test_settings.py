@@ -112,7 +112,7 @@ def test_an_empty_value_means_the_default(load):
     assert load("LABELS=\nORTHANC_PORT=\nMODELS=''\n") == Settings()
 
 
-def test_quotes_comments_and_windows_line_ends_are_read_as_compose_reads_them(load):
+def test_env_file_is_read_as_compose_reads_it(load):
     text = "# mine\r\n\r\nLABELS=\"left upper:1,right:1\" # two\r\nDEVICE='cpu'\r\n  ORTHANC_PORT=81\r\n"
     assert load(text) == Settings(LABELS="left upper:1,right:1", DEVICE="cpu", ORTHANC_PORT=81)
 
@@ -208,7 +208,7 @@ TEXTS = [name for name, field in Settings.model_fields.items() if isinstance(fie
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("hostile", ["'", '"', "`id`", "$(id)", "${HOME}", "\\", "\n", "\r", "\x00", "\x1b[2J"])
-def test_nothing_that_a_shell_compose_or_a_dockerfile_would_act_on_is_accepted(refusal, name, hostile):
+def test_characters_of_shell_or_compose_are_refused(refusal, name, hostile):
     default = (Settings().model_dump()[name] if name not in settings.secret_names() else "") or "a=b"
     for value in (default + hostile, f"{default},{hostile}b"):
         assert refusal(**{name: value}).message.startswith(f"{PREFIX}{name}: ")
@@ -239,19 +239,19 @@ def test_the_checks_own_error_does_not_show_a_secret_either():
 
 
 @pytest.mark.parametrize("url", [f"http://me:{SECRET}@pacs:8042/dicom-web", f"https://{SECRET}@pacs/dicom-web"])
-def test_a_login_in_the_studies_url_is_refused_because_the_url_is_baked_into_the_image(refusal, url):
+def test_a_login_in_the_studies_url_is_refused(refusal, url):
     error = refusal(f"STUDIES={url}\n")
     assert "DICOMWEB_PASSWORD" in error.message and SECRET not in error.message
 
 
 @pytest.mark.parametrize(("there", "missing"), [("TLS_CERT", "TLS_KEY"), ("TLS_KEY", "TLS_CERT")])
-def test_a_certificate_without_its_key_is_refused_and_a_key_without_its_certificate(refusal, load, there, missing):
+def test_certificate_and_key_come_together(refusal, load, there, missing):
     error = refusal(f"{there}=tls/file.pem\n")
     assert there in error.message and missing in error.message and missing in error.remedy
     assert load(f"{there}=tls/file.pem\n{missing}=tls/other.pem\n").tls is True
 
 
-def test_with_https_the_stacks_orthanc_is_reached_by_https_and_no_other_way(refusal, load):
+def test_with_https_orthanc_is_reached_only_by_https(refusal, load):
     https = "TLS_CERT=cert.pem\nTLS_KEY=key.pem\n"
     assert load(https).own_dicomweb == "https://orthanc:8042/dicom-web"
     assert load().own_dicomweb == "http://orthanc:8042/dicom-web"

@@ -104,7 +104,7 @@ def test_a_single_favourite_which_qt_gives_as_text_stays():
     assert app.stored["Modules/FavoriteModules"] == ["Data", "MONAILabel"]
 
 
-def test_a_missing_extension_is_installed_where_the_user_wants_it_and_the_address_is_kept():
+def test_a_missing_extension_is_installed_if_wanted():
     app = Slicer(extension=False)
     app.run()
     assert app.done == ["ask", "install MONAILabel, restart True, dialogs False"]

@@ -91,7 +91,7 @@ def test_pips_indexes_become_uvs_and_pips_own(machine):
     }
 
 
-def test_a_machine_without_any_configuration_gives_a_valid_one_that_names_no_index(machine):
+def test_no_configuration_gives_one_without_an_index(machine):
     written = machine.written()
     assert tomllib.loads(written["uv_config"]) == {"index-strategy": "unsafe-best-match"}
     assert written["pip_config"] == "[global]\n"
@@ -255,7 +255,7 @@ def test_a_login_of_a_private_index_ends_up_in_secrets_only(machine):
     assert {path.name for path in machine.secrets.iterdir()} == {"uv_config", "pip_config", "apt_conf"}
 
 
-def test_every_secret_that_is_written_is_mounted_by_the_builds_and_no_other(machine, tmp_path, monkeypatch):
+def test_builds_mount_exactly_the_secrets_written(machine, tmp_path, monkeypatch):
     (tmp_path / "ca.crt").write_text("a certificate")
     monkeypatch.setattr(package_sources, "CA_BUNDLE", tmp_path / "ca.crt")
     machine.apt(APT, TARGETS)

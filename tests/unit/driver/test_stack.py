@@ -128,7 +128,7 @@ def test_postgres_is_a_service_where_the_setting_says_so():
     assert "postgres" not in stack_of().services
 
 
-def test_the_containers_are_those_of_the_project_and_not_what_compose_runs_once(monkeypatch):
+def test_containers_are_the_projects_without_one_offs(monkeypatch):
     def container(name: str, **labels: str) -> SimpleNamespace:
         own = {f"com.docker.compose.{key}": value for key, value in ({"service": "orthanc"} | labels).items()}
         return SimpleNamespace(name=name, config=SimpleNamespace(labels=own))

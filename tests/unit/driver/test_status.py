@@ -67,12 +67,12 @@ def test_a_server_that_still_loads_is_told_from_one_that_does_not_answer(collect
     assert ("starting: it has not answered yet" in status.text(state)) == (health == "starting")
 
 
-def test_a_server_that_answers_is_ready_even_where_docker_has_not_looked_yet(collect, web):
+def test_a_server_that_answers_is_ready_before_docker_looks(collect, web):
     web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
     assert collect("starting") == collect("healthy")
 
 
-def test_others_are_told_an_address_that_they_can_reach_and_this_machine_asks_itself(collect, web):
+def test_status_shows_an_address_others_can_reach(collect, web):
     web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
     state = collect(BIND_ADDRESS="0.0.0.0")
     assert state["label_server"]["ready"] is True

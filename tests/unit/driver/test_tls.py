@@ -99,19 +99,19 @@ def serve():
         server.server_close()
 
 
-def test_the_driver_trusts_the_configured_certificate_whatever_name_it_carries(tmp_path, serve):
+def test_the_configured_certificate_is_trusted_by_any_name(tmp_path, serve):
     pair = certificates.make(tmp_path)
     assert httpx.get(serve(*pair), verify=tls.trust(settings(*pair)), trust_env=False).status_code == 200
 
 
-def test_the_driver_trusts_no_other_certificate_not_even_one_of_the_same_name(tmp_path, serve):
+def test_no_other_certificate_is_trusted(tmp_path, serve):
     other = certificates.make(tmp_path, "other")
     trust = tls.trust(settings(*certificates.make(tmp_path)))
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(serve(*other), verify=trust, trust_env=False)
 
 
-def test_the_driver_trusts_the_first_of_a_chain_and_nobody_else_whom_its_signer_signed(tmp_path, serve):
+def test_only_the_first_of_a_chain_is_trusted(tmp_path, serve):
     certificate, key = certificates.make(tmp_path)
     signer = certificates.make(tmp_path, "signer")
     certificate.write_text(certificate.read_text() + signer[0].read_text())
@@ -119,5 +119,5 @@ def test_the_driver_trusts_the_first_of_a_chain_and_nobody_else_whom_its_signer_
         httpx.get(serve(*signer), verify=tls.trust(settings(certificate, key)), trust_env=False)
 
 
-def test_without_a_certificate_nothing_is_changed_in_how_servers_are_verified():
+def test_without_a_certificate_httpx_verifies_as_usual():
     assert tls.trust(Settings()) is True

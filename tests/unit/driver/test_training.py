@@ -172,7 +172,7 @@ def test_a_training_that_somebody_stopped_is_said_so():
     assert "was stopped" in failure(watched, (task("STOPPED"), None, [])).message
 
 
-def test_ctrl_c_leaves_the_training_running_and_says_how_to_look_again_and_to_stop(monkeypatch):
+def test_ctrl_c_leaves_the_training_running(monkeypatch):
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 

@@ -107,7 +107,7 @@ def test_two_at_once_do_not_lose_each_others_work(tmp_path):
     assert len(entries(tmp_path)) == 12
 
 
-def test_the_containers_user_can_read_the_file_and_other_users_of_the_machine_cannot_get_there(tmp_path):
+def test_modes_of_the_users_file(tmp_path):
     users.add("anna", "annotator", tmp_path / "secrets")
     modes = {
         path.name: stat.S_IMODE(path.stat().st_mode)

@@ -113,7 +113,7 @@ def test_a_hostile_archive_is_refused_in_one_line_and_leaves_nothing(what, folde
     assert (folder / "deepgrow_2d.pt").read_bytes() == b"serves"
 
 
-def test_an_archive_that_has_no_room_is_refused_before_any_of_it_is_written(folder, monkeypatch):
+def test_an_archive_without_room_writes_nothing(folder, monkeypatch):
     monkeypatch.setattr(archive_format.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**28 + len(WEIGHTS) - 1))
     assert "needs 268 MB on the workspace's disk, which has 268 MB left" in refusal(GOOD)
 
@@ -126,7 +126,7 @@ def test_an_archive_that_ends_anywhere_in_the_middle_is_refused(folder):
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=600))
-def test_whatever_is_written_over_an_archive_it_is_refused_or_holds_the_same_weights(tmp_path_factory, at, noise):
+def test_a_changed_archive_is_refused_or_the_same(tmp_path_factory, at, noise):
     damaged = (GOOD[:at] + noise + GOOD[at + len(noise) :])[: len(GOOD)]
     place, stream = tmp_path_factory.mktemp("place"), io.BytesIO(damaged)
     try:
@@ -137,7 +137,7 @@ def test_whatever_is_written_over_an_archive_it_is_refused_or_holds_the_same_wei
     assert file.read_bytes() == WEIGHTS
 
 
-def test_only_one_archive_is_read_at_a_time_and_what_a_killed_one_left_is_removed(folder):
+def test_one_archive_at_a_time_and_leftovers_go(folder):
     (folder / ".incoming").mkdir(parents=True)
     (folder / ".incoming" / "deepgrow_2d.pt").write_bytes(b"left")
     with archive_format.unpacked(io.BytesIO(GOOD)) as (_, place):

@@ -43,7 +43,7 @@ def test_every_model_that_can_be_served_has_its_files():
     assert all(url.startswith("https://") for url in urls) and len(set(urls)) == len(urls)
 
 
-def test_what_is_missing_is_fetched_and_recorded_with_its_source_and_sha256(offer, web, folder):
+def test_fetched_weights_are_recorded_with_sha256(offer, web, folder):
     offer(one=web.answer(body=BODY), two=web.answer(body=b"2"), three=web.answer(body=b"3"))
     assert pretrained.fetch(["one", "two"], folder, 10) == []
     assert names(folder) == {"one.pt", "two.pt", pretrained.RECORD}
@@ -78,9 +78,7 @@ def test_a_model_without_pretrained_weights_wants_none(offer, web, folder):
         (lambda _: lambda request: None, "closed connection"),
     ],
 )
-def test_what_cannot_be_had_is_one_line_with_file_reason_and_address_and_leaves_nothing(
-    offer, web, folder, page, reason
-):
+def test_what_cannot_be_fetched_is_one_line(offer, web, folder, page, reason):
     offer(one=page(web), two=web.answer(body=b"2"))
     (line,) = pretrained.fetch(["one", "two"], folder, 10)
     assert line.startswith("one.pt: ") and reason in line and line.endswith(f"({web.url}/one)")
@@ -130,7 +128,7 @@ def test_the_builds_step_needs_nothing_but_the_standard_library(folder):
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_the_builds_step_says_what_is_missing_and_leaves_no_half_file_and_does_not_fail(web, folder, tmp_path):
+def test_the_builds_step_never_fails_a_build(web, folder, tmp_path):
     web.pages["/one"] = web.hang(b"x" * 100_000)
     program = (
         f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import pretrained as weights;"

@@ -176,7 +176,7 @@ def test_a_patient_whose_name_in_orthanc_is_another_is_noticed_to_go(pacs: Pacs,
     assert index.images() == []
 
 
-def test_nothing_is_asked_within_the_age_that_is_allowed_until_told_to_forget(pacs: Pacs):
+def test_lists_are_kept_for_their_age_unless_forgotten(pacs: Pacs):
     index = SeriesIndex(pacs, {"Modality": "CT"}, max_age=3600)
     assert index.images() == []
     pacs.add("2.1")
@@ -222,7 +222,7 @@ def test_a_server_that_does_not_tell_of_changes_is_listed_each_time(pacs: Pacs, 
     assert pacs.asked.count("/statistics") == 1 and pacs.whole_lists() == 2
 
 
-def test_an_orthanc_that_keeps_its_series_to_itself_is_not_taken_for_an_empty_one(filled: Pacs, index: SeriesIndex):
+def test_an_orthanc_that_hides_its_series_is_not_empty(filled: Pacs, index: SeriesIndex):
     filled.refuses = "/series"
     filled.add("2.new")
     assert len(index.images()) == 401 and filled.whole_lists() == 2

@@ -139,7 +139,7 @@ def test_a_server_that_is_not_prepared_is_not_started(start, code):
     assert (started.code, started.server) == (code, None)
 
 
-def test_a_command_runs_with_the_servers_settings_instead_of_it_and_needs_no_secret(start, tmp_path):
+def test_a_command_runs_with_the_servers_settings(start, tmp_path):
     words = ("python", "-m", "label_server.models", "list")
     started = start(Settings(LABELS="left:1,right:2"), *words, DICOMWEB_PASSWORD_FILE=str(tmp_path / "absent"))
     assert (started.code, started.prepare, started.server.arguments) == (0, None, list(words[1:]))

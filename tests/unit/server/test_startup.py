@@ -147,7 +147,7 @@ def test_a_full_disk_ends_the_start_with_one_line(server, monkeypatch, tmp_path)
     assert run_as_a_program(monkeypatch) == "start_server: [Errno 28] No space left on device"
 
 
-def test_models_and_logs_of_earlier_starts_stay_and_an_older_app_is_replaced(server):
+def test_models_and_logs_of_earlier_starts_stay(server):
     folder = startup.lay_out(server, "radiology")
     (folder / "model" / "deepedit.pt").write_text("trained")
     (folder / "main.py").unlink()
@@ -193,7 +193,7 @@ def test_the_server_is_ready_when_it_accepts_the_login(server, web, monkeypatch)
 
 
 @pytest.mark.parametrize("password", ["wrong-hunter3", ""])
-def test_a_wrong_login_is_one_line_that_names_the_user_and_not_the_password(server, web, monkeypatch, password):
+def test_a_wrong_login_names_the_user_not_the_password(server, web, monkeypatch, password):
     web.pages["/studies"] = login
     monkeypatch.setenv("DICOMWEB_USERNAME", "reader")
     monkeypatch.setenv("DICOMWEB_PASSWORD", password)
@@ -217,7 +217,7 @@ def test_a_server_that_comes_up_late_is_waited_for(server, web):
     ("page", "problem"),
     [("answer", "it answers 404"), ("hang", "it cannot be reached (ReadTimeout)")],
 )
-def test_a_server_that_does_not_get_ready_is_given_up_in_time_with_what_it_said_last(server, web, page, problem):
+def test_a_dicomweb_server_is_waited_for_in_bounds(server, web, page, problem):
     web.pages["/studies"] = {"answer": web.answer(404), "hang": web.hang()}[page]
     started = time.monotonic()
     assert refused(startup.wait_for_dicomweb, web.url, 0.5) == (

@@ -36,7 +36,7 @@ def test_without_use_it_stops_when_the_minutes_are_over():
     assert at == 1000.0 + HOUR and "60 minutes" in why
 
 
-def test_while_something_goes_on_it_does_not_stop_and_afterwards_it_waits_again():
+def test_work_keeps_the_pod_and_restarts_the_wait():
     watched = Watch(60 * MINUTE, 0, started=0.0)
     assert watched.look(5000.0, "a session over SSH") == (None, "")
     assert watched.look(5010.0, "")[0] == 5000.0 + HOUR
@@ -92,7 +92,7 @@ def test_a_busy_gpu_is_work(said: str, expected: str, programs: Programs, monkey
     assert watchdog.busy() == expected
 
 
-def test_somebody_who_is_logged_in_is_at_work_and_a_knock_at_the_port_is_not(monkeypatch: pytest.MonkeyPatch):
+def test_a_login_is_work_and_a_knock_is_not(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(watchdog, "_gpu_percent", lambda: 0)
     monkeypatch.setattr(watchdog, "_processes", lambda: iter(["sshd: [accepted]", "sshd: unknown [net]"]))
     assert watchdog.busy() == ""
@@ -127,7 +127,7 @@ def test_the_first_way_that_works_is_the_last_one_tried(api, programs: Programs,
     assert headers["Authorization"] == f"Bearer {KEY}" and headers["User-Agent"] == "labelpod-watchdog"
 
 
-def test_an_answer_with_errors_is_no_success_and_the_old_command_comes_before_the_new(api, programs: Programs):
+def test_an_answer_with_errors_is_no_success(api, programs: Programs):
     programs.add("runpodctl", '[ "$1" = pod ]')
     assert watchdog.stop("pod1")
     assert ways(api, programs) == ["/graphql", "stop pod pod1", "pod stop pod1"]

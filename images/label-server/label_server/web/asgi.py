@@ -1,4 +1,4 @@
-"""The application that uvicorn runs: the gate, and behind it upstream's endpoints, the viewer and its DICOMweb."""
+"""The application that uvicorn runs: the gateway, and behind it upstream's endpoints, the viewer and its DICOMweb."""
 
 import os
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ async def _lifespan(_: Starlette) -> AsyncIterator[None]:
 
 
 def application() -> Starlette:
-    """Make what is behind the gate."""
+    """Make what is behind the gateway."""
     return Starlette(
         routes=[
             Route("/", _home),
@@ -66,3 +66,5 @@ def application() -> Starlette:
 
 
 app = Gateway(application(), users.from_environment(), os.environ.get("LISTEN", "") in LOOPBACK)
+# A training, which inherits the environment, has no use for it.
+os.environ.pop("LABEL_SERVER_TOKEN", None)

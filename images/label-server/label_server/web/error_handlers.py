@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import requests
+import torch
 from monailabel.interfaces.exception import (
     ImageNotFoundException,
     LabelNotFoundException,
@@ -53,6 +54,12 @@ async def _busy(request: Request, error: Exception) -> Response:
     return _answer(503, "Too many inferences wait already", **{"Retry-After": "5"})
 
 
+async def _out_of_memory(request: Request, error: Exception) -> Response:
+    # Otherwise the next inference would find the memory that this one reserved.
+    torch.cuda.empty_cache()
+    return _answer(503, "The GPU has not enough free memory for this model", **{"Retry-After": "5"})
+
+
 async def _dicomweb_away(request: Request, error: Exception) -> Response:
     # The class alone: requests puts the URL, and with it a user's query, into its messages.
     return _answer(503, f"The DICOMweb server does not answer ({type(error).__name__})", **{"Retry-After": "5"})
@@ -76,6 +83,7 @@ HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     MONAILabelException: _failed,
     LabelError: _bad_label,
     Busy: _busy,
+    torch.OutOfMemoryError: _out_of_memory,
     IncompleteSeries: _incomplete,
     requests.ConnectionError: _dicomweb_away,
     requests.Timeout: _dicomweb_away,

@@ -10,7 +10,11 @@ from typing import Any, BinaryIO
 
 from torch import cuda, nn
 
-__all__ = ["Tensor", "cuda", "load", "nn", "save", "zeros"]
+__all__ = ["OutOfMemoryError", "Tensor", "cuda", "load", "nn", "save", "zeros"]
+
+
+class OutOfMemoryError(RuntimeError):
+    pass
 
 
 class Tensor:

@@ -7,3 +7,7 @@ def is_available() -> bool:
 
 def device_count() -> int:
     return 0
+
+
+def empty_cache() -> None:
+    """There is none."""

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import requests
+import torch
 from monailabel.interfaces.exception import (
     ImageNotFoundException,
     LabelNotFoundException,
@@ -35,6 +36,7 @@ RAISED = [
     (MONAILabelException(MONAILabelError.INFERENCE_ERROR, "out of memory"), 500, "out of memory"),
     (LabelError("it has a value without a name"), 422, "The label was not saved: it has a value without a name"),
     (Busy(), 503, "Too many inferences wait already"),
+    (torch.OutOfMemoryError("CUDA out of memory"), 503, "The GPU has not enough free memory for this model"),
     (IncompleteSeries("5 of 6 slices"), 503, "5 of 6 slices"),
     (requests.ConnectionError("secret"), 503, f"{AWAY} (ConnectionError)"),
     (requests.ConnectTimeout("secret"), 503, f"{AWAY} (ConnectTimeout)"),
