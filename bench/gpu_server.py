@@ -66,8 +66,8 @@ class Server:
     """What the measurements ask for.
 
     Args:
-        client: of the gate.
-        app: that the gate leads to.
+        client: of the gateway.
+        app: that the gateway leads to.
         sizes: of what is measured with.
 
     """
@@ -86,7 +86,7 @@ class Server:
         return [i + number, j, k]
 
     def click(self, model: str, point: list[int], image: str = _CLICKED, device: str = "") -> Answer:
-        """One click, through the gate; on the device that the server chooses by default."""
+        """One click, through the gateway; on the device that the server chooses by default."""
         np.random.seed(1)  # the pipeline draws points with it
         parameters = {"foreground": [point], "background": [], "label": "nodule1", "result_extension": ".nii.gz"}
         if device:

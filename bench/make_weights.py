@@ -1,4 +1,4 @@
-"""Writes weights by chance for both click models; runs in a label server's container: `python ... APP`."""
+"""Writes random weights for both click models; runs in a label server's container: `python ... APP`."""
 
 import sys
 

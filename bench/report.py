@@ -73,7 +73,7 @@ def table(rows: list[Row], left_out: list[str], day: str) -> str:
 
 
 def read(folder: Path) -> list[Row]:
-    """The rows of an earlier run; none where there was none."""
+    """The rows of an earlier run; none if there was none."""
     return [Row(**each) for each in _kept(folder)["rows"]]
 
 

@@ -37,7 +37,7 @@ class Side:
         requests.get(self.annotator.url + path, timeout=_LONG_SECONDS).raise_for_status()
 
     def restart(self) -> None:
-        """Start it anew, and wait until it answers."""
+        """Start it again, and wait until it answers."""
         self.clone.compose("restart", self.name)
         self.wait()
 

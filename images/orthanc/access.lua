@@ -2,7 +2,7 @@
 -- method that counts and the path without its query; registered users are otherwise all-powerful.
 --
 -- The label server reads and stores images, asks which series there are by now, and takes back labels of its own:
--- whoever takes it over gets no further.
+-- an attacker who controls it gets no further.
 
 local READ = {
   "^/dicom%-web/studies$", "^/dicom%-web/series$", "^/dicom%-web/instances$", "^/dicom%-web/studies/.+$",
@@ -24,7 +24,7 @@ local function one_of(path, patterns)
   return false
 end
 
--- DICOMweb knows no deletion; a label that was replaced or deleted is found by its UID and deleted as Orthanc does it.
+-- DICOMweb cannot delete; a label that was replaced or deleted is found by its UID and deleted as Orthanc does it.
 local function own_label(path)
   local id = path:match("^/series/([%x-]+)$")
   if not id then

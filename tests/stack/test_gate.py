@@ -1,4 +1,4 @@
-"""The gate: nobody in without a token, each user as far as the role goes, and none may take more than a share."""
+"""The gateway: nobody in without a token, each user as far as the role goes, and none may take more than a share."""
 
 import json
 import re

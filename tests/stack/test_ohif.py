@@ -1,4 +1,4 @@
-"""OHIF in a headless Chromium, through the gate, as a user opens it: with the URL that `status` prints."""
+"""OHIF in a headless Chromium, through the gateway, as a user opens it: with the URL that `status` prints."""
 
 import itertools
 import json

@@ -30,7 +30,7 @@ def submit_box(annotator: Annotator, image_id: str, slices: int = 1) -> None:
 
 
 def weights(stack: Clone) -> str:
-    """Checksum of what serves; "" where nothing has been trained."""
+    """Checksum of what serves; "" if nothing has been trained."""
     return stack.run_in(SERVER, "sh", "-c", f"sha256sum < {MODELS}/deepgrow_2d.pt 2>/dev/null || true").split(" ")[0]
 
 

@@ -35,8 +35,8 @@ def users(folder: Path) -> Users:
 
 @cache
 def application() -> Any:
-    """What is behind the gate; it keeps nothing of a test."""
-    from label_server.web import asgi  # it imports all of MONAI Label: not for the tests that need the gate alone
+    """What is behind the gateway; it keeps nothing of a test."""
+    from label_server.web import asgi  # it imports all of MONAI Label: not for the tests that need the gateway alone
 
     return asgi.application()
 

@@ -136,7 +136,7 @@ class Call:
 
 @dataclass
 class Start:
-    """What start_server did: its exit code and words, and the calls of Python, None where there was none."""
+    """What start_server did: its exit code and words, and the calls of Python, None if there was none."""
 
     code: int
     stderr: str

@@ -170,7 +170,7 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         return BoundedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """Upstream's inference, on images alone.
+        """Upstream's inference, only on images.
 
         Upstream reads any file of that path (interfaces/app.py:286); the server's own uploads are absolute paths,
         which no client may send.

@@ -71,7 +71,7 @@ def check_door() -> None:
 
 
 def lay_out(workspace: Path, app: str) -> Path:
-    """Make the app folder on the volume: our main.py, and the sample app's files where it has more.
+    """Make the app folder on the volume: our main.py, and the sample app's files if it has more.
 
     Returns:
         The app folder, which holds the models and logs of earlier starts.

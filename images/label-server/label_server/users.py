@@ -36,7 +36,7 @@ class User:
     role: Role
 
 
-# The user whose request is being answered, in the gate as well as in the threads that work for it.
+# The user whose request is being answered, in the gateway as well as in the threads that work for it.
 # Outside of requests, as in a training, it is the server itself.
 _SERVER = User("server", Role.ADMIN)
 current: ContextVar[User] = ContextVar("current", default=_SERVER)
@@ -87,7 +87,7 @@ class Users:
         except FileNotFoundError:
             self._users, self._version = {}, None
         except (OSError, ValueError) as error:
-            # Nobody is let in by a file that cannot be understood.
+            # A file that cannot be understood gives nobody access.
             logger.error(f"the users' file cannot be read: {type(error).__name__}")
             self._users, self._version = {}, None
 

@@ -1,4 +1,4 @@
-"""Writes weights by chance to the workspace: `python ... NAME=CHANNELS...`; the same name, the same weights."""
+"""Writes random weights to the workspace: `python ... NAME=CHANNELS...`; the same name, the same weights."""
 
 import sys
 

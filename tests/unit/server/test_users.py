@@ -1,4 +1,4 @@
-"""Who the gate lets in, from the users' file and the environment."""
+"""Who the gateway lets in, from the users' file and the environment."""
 
 import hashlib
 import json

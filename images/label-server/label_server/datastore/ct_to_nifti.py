@@ -83,7 +83,7 @@ class Slices:
         self._frames: dict[tuple[str, ...], _Frame | None] = {}
 
     def of(self, content: bytes) -> tuple[str, Slice | None]:
-        """The SOPInstanceUID of a DICOM file, and its slice; None where the series is to be left to ITK."""
+        """The SOPInstanceUID of a DICOM file, and its slice; None if the series is to be left to ITK."""
         instance = dcmread(BytesIO(content), specific_tags=[*_COMMON, *_OWN])
         return str(instance.SOPInstanceUID), self._slice(instance)
 
@@ -161,7 +161,7 @@ def write_by_itk(slices: Path, path: Path) -> None:
 
 
 def _frame(instance: Dataset) -> _Frame | None:
-    """What the slices have in common; None where it is not that of a plain stack."""
+    """What the slices have in common; None if it is not that of a plain stack."""
     try:
         slope, intercept = float(instance.get("RescaleSlope", 1)), float(instance.get("RescaleIntercept", 0))
         pixel = (int(instance.BitsStored), int(instance.PixelRepresentation))

@@ -1,6 +1,6 @@
 """The DICOMweb datastore of MONAI Label with upstream's faults repaired.
 
-Each method says which fault of monailabel 0.8.5 it mends. The file layout of the cache is upstream's:
+Each method says which fault of monailabel 0.8.5 it repairs. The file layout of the cache is upstream's:
 `<series>/*.dcm` and `<series>.nii.gz` for images, `labels/<tag>/<series>.nii.gz` for labels.
 """
 
@@ -98,7 +98,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
     # --- images: whole series or none (utils/dicom.py:72-84, convert.py:56) ---
 
     def get_image_uri(self, image_id: str) -> str:
-        """Path of the image's NIfTI file, fetched from the DICOMweb server where the cache has none.
+        """Path of the image's NIfTI file, fetched from the DICOMweb server if the cache has none.
 
         Raises:
             ImageNotFoundException: no such series.
@@ -210,12 +210,12 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         return [{"name": label.name, "idx": label.value} for label in self._labels]
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
-        """Path of a label's NIfTI file, or "" where there is none.
+        """Path of a label's NIfTI file, or "" if there is none.
 
         Upstream takes the id that REST passes for a SEG series and downloads the CT as if it were one
         (dicom.py:101-123). Here the id is the image's, as everywhere else. A final label is that of the newest SEG
         series in the DICOMweb server, whoever made it, on the image's whole grid and with the values of the
-        server's list; the cache serves where it has just that.
+        server's list; the cache is used if it has just that.
         """
         image_id = image_id or label_id
         cached = LocalDatastore.get_label_uri(self, image_id, label_tag)

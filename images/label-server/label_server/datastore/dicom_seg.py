@@ -46,10 +46,10 @@ def names_by_value(label_info: Sequence[Mapping[str, Any]] | None, labels: Seque
 
     Args:
         label_info: the client's list of `{"name", "idx"}`, or nothing.
-        labels: the server's list, which holds where the client says nothing.
+        labels: the server's list, which counts if the client says nothing.
 
     Slicer numbers the voxels by the position of a segment among those it sends, but counts `idx` over all
-    segments, skipped ones too. So `idx` is believed only where it agrees with the server's list.
+    segments, skipped ones too. So `idx` is believed only if it agrees with the server's list.
 
     """
     listed = {label.name: label.value for label in labels}
@@ -86,7 +86,7 @@ def renumber(voxels: NDArray[Any], names: Mapping[int, str], labels: Sequence[La
 
 
 def on_grid_of(image: sitk.Image, label: sitk.Image) -> sitk.Image:
-    """The label map on the image's grid; resampled (nearest neighbour) only where it lies on another."""
+    """The label map on the image's grid; resampled (nearest neighbour) only if it lies on another."""
     if label.GetSize() == image.GetSize() and np.allclose(_corners(label), _corners(image), atol=1e-2):
         return label
     return sitk.Resample(label, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0, label.GetPixelID())

@@ -1,4 +1,4 @@
-"""The images that the label server keeps on disk: whole series or none, and no more of them than fit.
+"""The images that the label server keeps on disk: whole series or none, as many as fit.
 
 `<series>.nii.gz` is what models and Slicer read, `<series>/*.dcm` what a DICOM SEG takes its references from. All of
 it can be had again from the DICOMweb server, so that the longest unused makes way; labels are elsewhere, and stay.
@@ -58,7 +58,7 @@ class ImageFiles:
         return Path(self._folder, Path(uid).name).resolve()
 
     def get(self, uid: str, fetch: Callable[[Path], None]) -> Path:
-        """The image's file; fetched where it is not there.
+        """The image's file; fetched if it is missing.
 
         Args:
             uid: of the series.

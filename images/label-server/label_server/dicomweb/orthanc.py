@@ -48,7 +48,7 @@ class Orthanc:
         self._kinds = _NEW_SERIES
 
     def state(self, before: State | None) -> State | None:
-        """Where it is now; None where the server cannot say.
+        """Where it is now; None if the server cannot say.
 
         The numbers of changes only rise, but those of a deleted series are taken back; its count says that it went.
 
@@ -77,12 +77,12 @@ class Orthanc:
         return int(changes["Last"]) if changes["Done"] and kinds <= _NOTHING_NEW else None
 
     def series(self) -> set[str] | None:
-        """Orthanc's names of all its series; None where it keeps them to itself."""
+        """Orthanc's names of all its series; None if it does not tell them."""
         names = self._ask("/series")
         return None if names is None else set(names)
 
     def describe(self, name: str) -> dict[str, str]:
-        """The main attributes of one series; empty where it is gone."""
+        """The main attributes of one series; empty if it is gone."""
         return (self._ask(f"/series/{name}") or {}).get("MainDicomTags", {})
 
     def _ask(self, path: str) -> Any:
@@ -113,7 +113,7 @@ def delete_series(session: requests.Session, dicomweb_url: str, uid: str) -> boo
         uid: of the series.
 
     Returns:
-        Whether the series is gone; False where the server is no Orthanc, or does not allow it.
+        Whether the series is gone; False if the server is not Orthanc, or does not allow it.
 
     """
     if not dicomweb_url.rstrip("/").endswith(_DICOMWEB):

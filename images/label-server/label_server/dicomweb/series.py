@@ -29,7 +29,7 @@ _TAGS = {
 
 @dataclass(frozen=True)
 class ImageSeries:
-    """An image series: its attributes by keyword, as text, "" where the server has none."""
+    """An image series: its attributes by keyword, as text, "" if the server has none."""
 
     uid: str
     study_uid: str

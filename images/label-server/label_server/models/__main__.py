@@ -121,9 +121,9 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run one verb; the exit code is 0 where all is well."""
     arguments = _parser().parse_args()
-    # Whoever ends it ends it properly: what has been unpacked so far is removed.
+    # However it is ended, it ends properly: what has been unpacked so far is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # MONAI and torch say things on stdout, which is the result's alone.
+    # MONAI and torch say things on stdout, which is only for the result.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
@@ -135,7 +135,7 @@ def main() -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return 1
-    except Exception as error:  # the disk is full, whoever reads has gone, or it is a fault of ours
+    except Exception as error:  # the disk is full, the reader has gone, or it is a fault of ours
         _say(f"{type(error).__name__}: {error}")
         raise
     return 0 if good else 1

@@ -23,7 +23,7 @@ class Network:
     """A model's network.
 
     Args:
-        module: with weights by chance.
+        module: with random weights.
         key: under which a checkpoint may keep its weights beside others.
         labels: that it tells apart, name to value; None for click models.
 

@@ -1,6 +1,6 @@
 """Pretrained weights: which file each model wants, and fetching them within a bounded time.
 
-Upstream downloads while it starts, without a time limit, and does not start where the download fails.
+Upstream downloads while it starts, without a time limit, and does not start if the download fails.
 Here what cannot be had is left out: the model starts untrained and /info says so. Standard library only,
 so that the image can run it before anything else is installed.
 """

@@ -94,7 +94,7 @@ def _of_run(run: dict[str, Any]) -> Origin:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none."""
+    """A JSON object; empty if there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

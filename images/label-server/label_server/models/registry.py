@@ -1,6 +1,6 @@
-"""Which models this server has, and which file serves each; looks at names alone, and loads nothing.
+"""Which models this server has, and which file serves each; looks only at names, and loads nothing.
 
-The radiology app keeps two files for each model, and the second wins where it is there (monailabel 0.8.5,
+The radiology app keeps two files for each model, and the second wins if it is there (monailabel 0.8.5,
 tasks/infer/basic_infer.py:143): pretrained_NAME.pt, and NAME.pt, which a training publishes.
 """
 
@@ -40,7 +40,7 @@ class Model:
         return self.folder / self.name
 
     def serving(self) -> Path | None:
-        """The file that serves; None where it is untrained."""
+        """The file that serves; None if it is untrained."""
         files = (self.published, self.folder / f"pretrained_{self.stem}.pt")
         return next((file for file in files if file.exists()), None)
 
@@ -62,7 +62,7 @@ def model_folder() -> Path:
 
 
 def foreign_app() -> str:
-    """The app, where it is one whose models are bundles or are kept in ways of their own; else empty."""
+    """The app, if it is one whose models are bundles or are kept in ways of their own; else empty."""
     app = os.environ["APP"]
     return app if app != "radiology" else ""
 
@@ -79,7 +79,7 @@ def served() -> dict[str, Model]:
 
 
 def own() -> dict[str, Model]:
-    """The same, where there must be some.
+    """The same, if there must be some.
 
     Raises:
         Refused: there are none.
@@ -91,7 +91,7 @@ def own() -> dict[str, Model]:
 
 
 def chosen(names: list[str]) -> list[Model]:
-    """The models of these names; all that have weights where none is named.
+    """The models of these names; all that have weights if none is named.
 
     Raises:
         Refused: there is no such model, or it has no weights.
@@ -133,7 +133,7 @@ def put(incoming: Path, target: Path) -> Path | None:
         target: their place.
 
     Returns:
-        As what those so far are kept; None where there were none.
+        As what those so far are kept; None if there were none.
 
     """
     kept = None

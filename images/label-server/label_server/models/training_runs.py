@@ -82,7 +82,7 @@ class Run:
 
 
 def progress(folder: Path) -> dict[str, Any] | None:
-    """How far the training of this model is; None where none runs."""
+    """How far the training of this model is; None if none runs."""
     try:
         data: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
         alive: bool = _process(data["process"][0]) == data["process"]

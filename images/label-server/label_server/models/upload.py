@@ -51,11 +51,11 @@ def replace(model: str, file: UploadFile) -> dict[str, Any]:
 
 
 def check(file: Path | BinaryIO, network: torch.nn.Module | None, key: str) -> None:
-    """Read a checkpoint as weights alone, which runs no code, and compare it with the network.
+    """Read a checkpoint only as weights, which runs no code, and compare it with the network.
 
     Args:
         file: the checkpoint.
-        network: that is to load it; None where the model is a script of its own.
+        network: that is to load it; None if the model is a script of its own.
         key: under which a checkpoint may keep the network's weights beside others.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a rented pod of RunPod's has besides: notes about its use, for the gate, the server and the watchdog."""
+"""What a rented pod of RunPod's has besides: notes about its use, for the gateway, the server and the watchdog."""
 
 import os
 import time

@@ -1,6 +1,6 @@
 """Stops a rented pod that nobody uses, or that runs too long: it costs by the second.
 
-What counts as use: requests that passed the gate, work in the background (a training, a batch of inferences, a
+What counts as use: requests that passed the gateway, work in the background (a training, a batch of inferences, a
 scoring), a busy GPU, and a session over SSH. Run by start_pod, beside the label server.
 """
 
@@ -37,7 +37,7 @@ class Watch:
 
     Args:
         idle_seconds: without use; 0: never for that.
-        most_seconds: since the start, whatever goes on; 0: never for that.
+        most_seconds: since the start, whatever runs; 0: never for that.
         started: in seconds as of time.time().
 
     """
@@ -52,7 +52,7 @@ class Watch:
 
         Args:
             now: in seconds as of time.time().
-            busy: what goes on; "" if nothing does.
+            busy: what runs; "" if nothing does.
 
         """
         self.used = max(self.used, self.started, state.last_use(), now if busy else 0.0)
@@ -65,7 +65,7 @@ class Watch:
 
 
 def busy() -> str:
-    """What goes on in the pod that is no request; "" if nothing does."""
+    """What runs in the pod beside requests; "" if nothing does."""
     for words in _processes():
         if _TASK in words:
             return "a task in the background"
@@ -84,7 +84,7 @@ def _processes() -> Iterator[str]:
 
 
 def _gpu_percent() -> int:
-    """The busiest GPU's; 0 where none can be asked."""
+    """The busiest GPU's; 0 if none can be asked."""
     command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=_CALL_SECONDS, check=False).stdout
@@ -159,7 +159,7 @@ def _runpodctl(*words: str) -> None:
 
 
 def save_record(here: Path, there: Path) -> None:
-    """Copy an SQLite database, whole, where it is newer than the copy."""
+    """Copy an SQLite database, whole, if it is newer than the copy."""
     if not here.exists() or (there.exists() and there.stat().st_mtime >= here.stat().st_mtime):
         return
     copy, draft = here.with_name(f"{here.name}.copy"), there.with_name(f"{there.name}.draft")

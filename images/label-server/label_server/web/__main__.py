@@ -1,6 +1,6 @@
-"""Starts the label server, without what its trainings alone need: they are processes of their own.
+"""Starts the label server, without what only its trainings need: they are processes of their own.
 
-MONAI imports these where it finds them and does without where not; here they would take a hundred megabytes and two
+MONAI imports these if it finds them and does without if not; here they would take a hundred megabytes and two
 seconds of each start.
 """
 

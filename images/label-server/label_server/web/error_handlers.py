@@ -61,7 +61,7 @@ async def _out_of_memory(request: Request, error: Exception) -> Response:
 
 
 async def _dicomweb_away(request: Request, error: Exception) -> Response:
-    # The class alone: requests puts the URL, and with it a user's query, into its messages.
+    # Only the class: requests puts the URL, and with it a user's query, into its messages.
     return _answer(503, f"The DICOMweb server does not answer ({type(error).__name__})", **{"Retry-After": "5"})
 
 

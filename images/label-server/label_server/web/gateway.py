@@ -1,7 +1,7 @@
-"""The gate: what every request goes through before an endpoint sees it, as a list of middlewares with one job each.
+"""The gateway: what every request goes through before an endpoint sees it, as a list of middlewares with one job each.
 
 The order is that of cost: what can be refused without reading anything is refused first. Only `/healthz` answers
-without a token. What is behind the gate is no matter of this module: asgi.py puts the two together.
+without a token. What is behind the gateway is no matter of this module: asgi.py puts the two together.
 """
 
 from starlette.middleware import Middleware
@@ -18,7 +18,7 @@ def middleware(known: Users, open_on_loopback: bool) -> list[Middleware]:
 
     Args:
         known: the users.
-        open_on_loopback: whether nobody needs a token where no user is known.
+        open_on_loopback: whether nobody needs a token if no user is known.
 
     """
     return [
@@ -37,12 +37,12 @@ def middleware(known: Users, open_on_loopback: bool) -> list[Middleware]:
 
 
 class Gateway:
-    """An application behind the gate.
+    """An application behind the gateway.
 
     Args:
         inner: the application.
         known: the users.
-        open_on_loopback: whether nobody needs a token where no user is known.
+        open_on_loopback: whether nobody needs a token if no user is known.
 
     """
 
@@ -52,7 +52,7 @@ class Gateway:
             self._guarded = part.cls(self._guarded, *part.args, **part.kwargs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request through the gate; the start and the end of the server are no requests."""
+        """Pass a request through the gateway; the start and the end of the server are no requests."""
         if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
         elif scope["type"] == "websocket":

@@ -1,4 +1,4 @@
-"""The gate's parts that keep no count and know no token: each does one thing for every HTTP request."""
+"""The gateway's parts that keep no count and know no token: each does one thing for every HTTP request."""
 
 import logging
 import time
@@ -34,7 +34,7 @@ _FOR_THE_LOG = "labelpod.log"
 
 
 class Liveness:
-    """Answers `/healthz`, whoever asks."""
+    """Answers `/healthz` to anybody."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -89,7 +89,7 @@ class SecurityHeaders:
 
 
 class Refusals:
-    """Answers for the parts of the gate behind it: they raise what is to be answered."""
+    """Answers for the parts of the gateway behind it: they raise what is to be answered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -113,7 +113,7 @@ class AddressCheck:
         """Pass the request on, or refuse it with 400."""
         try:
             request_validation.path(scope["raw_path"].decode("latin-1"))
-            # A backslash in a DICOM query parts values; it goes to the DICOMweb server alone.
+            # A backslash in a DICOM query parts values; it goes only to the DICOMweb server.
             if not scope["path"].startswith("/proxy/dicom/"):
                 request_validation.query(scope["query_string"].decode("latin-1"))
         except Refused as problem:

@@ -13,9 +13,9 @@ _CLOSE = {"Connection": "close"}
 
 
 class Failures:
-    """Requests without a valid token, by address; too many of them are answered no more.
+    """Requests without a valid token, by address; too many of them are answered with 429.
 
-    A valid token is let in all the same: behind a tunnel everybody has one address.
+    A valid token is accepted anyway: behind a tunnel everybody has one address.
 
     Args:
         most: failures of one address within `seconds`.
@@ -60,7 +60,7 @@ class HeaderLimit:
 
 
 class Concurrency:
-    """Lets a user have so many requests at once, and no more; the user is in the scope."""
+    """Lets a user have a limited number of requests at once; the user is in the scope."""
 
     def __init__(self, app: ASGIApp, most: int = MAX_REQUESTS_PER_USER) -> None:
         self._app = app
@@ -82,7 +82,7 @@ class Concurrency:
 
 
 class BodyLimit:
-    """Gives up a body that is too long, 413, or does not keep coming, 408; whoever reads it meets the error."""
+    """Gives up a body that is too long, 413, or does not keep coming, 408; the reader meets the error."""
 
     def __init__(self, app: ASGIApp, most: int = MAX_BODY_BYTES, seconds: float = SLOW_CLIENT_SECONDS) -> None:
         self._app = app

@@ -3,7 +3,7 @@
 Upstream puts names into paths, lets parameters replace the image by any file of the server, and hands
 parameters to MONAI's configuration parser, which evaluates them (monailabel 0.8.5, datastore/local.py:434,
 endpoints/infer.py:160, tasks/infer/bundle.py:188). Values are looked at as they are and as decoded again and
-again, whoever sends them.
+again, from any sender.
 """
 
 import json
@@ -104,7 +104,7 @@ def states(value: Mapping[str, Any]) -> None:
 
 
 def upload(file: UploadFile) -> None:
-    """Keep the last part of an upload's name alone: Slicer sends the whole path on its own machine.
+    """Keep only the last part of an upload's name: Slicer sends the whole path on its own machine.
 
     Without a name, upstream would keep a session's file in the temporary folder itself, beside everybody else's
     (monailabel 0.8.5, endpoints/session.py:77), and what then removes the upload's folder would remove that.

@@ -29,7 +29,7 @@ class PatientProtocol(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Wait on for the rest of a request's head; what follows it is the gate's matter."""
+        """Wait on for the rest of a request's head; what follows it is the gateway's matter."""
         super().data_received(data)
         if self.cycle is None or self.cycle.response_complete:
             self._wait()
@@ -70,7 +70,7 @@ class LabelServer(Main):
             host=args.host,
             port=args.port,
             log_config=log_config,
-            # The gate keeps its own, without tokens.
+            # The gateway keeps its own, without tokens.
             access_log=False,
             server_header=False,
             proxy_headers=False,

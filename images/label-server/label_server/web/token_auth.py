@@ -42,7 +42,7 @@ class Authentication:
     Args:
         app: behind it.
         known: the users.
-        open_on_loopback: whether nobody needs a token where no user is known.
+        open_on_loopback: whether nobody needs a token if no user is known.
         failures: counts the requests without a valid token.
 
     """
@@ -56,7 +56,7 @@ class Authentication:
         self._failures = failures or Failures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a user's request on, or refuse it with 401, or 429 where there were many such."""
+        """Pass a user's request on, or refuse it with 401, or 429 if there were many such."""
         entry = identify(scope, self._users, self._open_on_loopback)
         if entry is None:
             if self._failures.note(client_address(scope)):

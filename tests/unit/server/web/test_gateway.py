@@ -1,4 +1,4 @@
-"""The gate as a whole, in front of an application that tells what came through."""
+"""The gateway as a whole, in front of an application that tells what came through."""
 
 import json
 import logging

@@ -30,7 +30,7 @@ class RandomStrategy(Strategy):
         super().__init__("Random Strategy")
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
-        """Choose an unlabelled image; None where there is none."""
+        """Choose an unlabelled image; None if there is none."""
         images = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
         if not images:
             return None

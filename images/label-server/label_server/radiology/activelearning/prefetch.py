@@ -8,7 +8,7 @@ logger = logging.getLogger(__name__)
 
 
 class Prefetch:
-    """Runs one errand at a time beside the requests; of those that wait, the newest of each owner alone."""
+    """Runs one background job at a time; keeps only the newest pending job of each owner."""
 
     def __init__(self) -> None:
         self._errands: dict[str, Callable[[], object]] = {}
@@ -33,5 +33,5 @@ class Prefetch:
                 errand = self._errands.pop(next(iter(self._errands)))
             try:
                 errand()
-            except Exception as problem:  # whoever asks for it is told
+            except Exception as problem:  # the one who asks for it is told
                 logger.info(f"Nothing was done ahead: {type(problem).__name__}")

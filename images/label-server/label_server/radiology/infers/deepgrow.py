@@ -29,7 +29,7 @@ _MOST_KEPT = 3  # volumes, of 300 MB each where the CT has 300 slices of 512 x 5
 
 
 class _Volume:
-    """Made when it is first asked for; whoever asks meanwhile waits for it."""
+    """Made when it is first asked for; others who ask meanwhile wait for it."""
 
     def __init__(self, make: Callable[[], Data]) -> None:
         self._make = make

@@ -52,7 +52,7 @@ def write_mask(mask: NDArray[Any], affine: NDArray[np.float64], extension: str, 
         mask: columns x rows x slices.
         affine: of its voxels, in mm, right-anterior-superior.
         extension: of the file, with its dot.
-        compress: where the format leaves the choice.
+        compress: if the format leaves the choice.
 
     Returns:
         A new file.

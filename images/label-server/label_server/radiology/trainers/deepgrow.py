@@ -71,7 +71,7 @@ class Deepgrow(lib.trainers.Deepgrow):
         return records
 
     def partition_datalist(self, context: Any, shuffle: bool = False) -> tuple[list[Any], list[Any]]:
-        """Whole patients to validate on, about `val_split` of the records; none where there is but one patient."""
+        """Whole patients to validate on, about `val_split` of the records; none if there is but one patient."""
         share = float(context.request.get("val_split", 0.0))
         validation = _patients_to_validate_on([record["patient"] for record in context.datalist], share)
         if share and not validation:
@@ -83,10 +83,10 @@ class Deepgrow(lib.trainers.Deepgrow):
         return parts
 
     def load_path(self, output_dir: str, pretrained: bool = True) -> str | None:
-        """The weights that serve, to go on from.
+        """The weights in use, to continue from.
 
-        Upstream goes on from the files of its last run, whatever has replaced those weights since, and even where it
-        is to begin anew (tasks/train/basic_train.py:284).
+        Upstream continues from the files of its last run, whatever has replaced those weights since, and even if it
+        is to begin again (tasks/train/basic_train.py:284).
         """
         serving = (self._publish_path, self._load_path)
         return next((path for path in serving if pretrained and path and Path(path).exists()), None)
@@ -136,7 +136,7 @@ class Deepgrow(lib.trainers.Deepgrow):
         target = Path(self._publish_path)
         draft = target.with_suffix(".draft")
         shutil.copyfile(best, draft)
-        # On record first: whoever looks at what serves finds where it came from.
+        # On record first: anybody who looks at the weights in use finds where they came from.
         self._run.published(registry.digest(draft))
         draft.replace(target)
 

@@ -25,7 +25,7 @@ class OhifFiles(StaticFiles):
         self._page = _with_script(INDEX.read_text())
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """A file where there is one; any other path is a page of the viewer's own."""
+        """A file if there is one; any other path is a page of the viewer's own."""
         if own := self._own.get(path):
             return str(own), own.stat()
         full_path, stat = super().lookup_path(path)

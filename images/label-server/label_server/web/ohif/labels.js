@@ -16,7 +16,7 @@ export const voxels = () => volume().voxelManager.getCompleteScalarDataArray();
 
 const segments = () => Object.values(services.segmentationService.getSegmentation(SEGMENTATION).segments);
 
-/** Tells one label map from another; "" where there is none. */
+/** Tells one label map from another; "" if there is none. */
 export const identity = () => (map() && volume() ? map().imageIds[0] : "");
 
 /** Series UID of the image that is labelled, whatever else the user has put into a view since. */
@@ -25,7 +25,7 @@ export function image() {
   return cornerstone.metaData.get("instance", slice).SeriesInstanceUID;
 }
 
-/** A good answer, or null where there may be nothing and is nothing; throws what the server says against it. */
+/** A good answer, or null if there may be nothing and is nothing; throws what the server says against it. */
 async function answered(request, mayBeNothing = false) {
   const answer = await request.catch(() => {
     throw new Error("the label server does not answer");

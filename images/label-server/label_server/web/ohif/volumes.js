@@ -48,7 +48,7 @@ export async function toNrrd(volume, voxels) {
 
 /** The voxels of a NIfTI file as the label server writes it: gzip, unsigned bytes, little endian.
  *
- * Throws where it does not lie on the volume's grid.
+ * Throws if it does not lie on the volume's grid.
  */
 export async function fromNifti(body, volume) {
   const file = await new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
