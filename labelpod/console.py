@@ -19,9 +19,9 @@ from rich.progress import (
 )
 
 # Results go to stdout, all else to stderr, so that `--json` can be piped.
-# No markup: passwords and headers may hold brackets.
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+# Neither markup nor emoji codes: passwords and headers may hold brackets and colons.
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=True)
 
 
 def say_command(*words: str) -> None:

@@ -28,8 +28,8 @@ def test_commands_that_change_something_are_shown_and_questions_are_not(command,
         assert (capsys.readouterr().err == f"$ {command}\n") is (shown or verbose)
 
 
-@pytest.mark.parametrize("text", ["a[/b]c", "x[bold]y", "[", "[/]", "[link=http://x]"])
-def test_brackets_are_shown_as_they_are(text, capsys):
+@pytest.mark.parametrize("text", ["a[/b]c", "x[bold]y", "[", "[/]", "[link=http://x]", ":key:", "a:lock:b"])
+def test_brackets_and_emoji_codes_are_shown_as_they_are(text, capsys):
     console.out.print(text)
     console.say(text)
     assert capsys.readouterr() == (f"{text}\n", f"{text}\n")

@@ -139,8 +139,8 @@ def test_pretrained_weights_are_on_the_record_of_what_was_fetched(row, model, tm
 def test_weights_from_outside_bring_along_where_they_came_from(row, model):
     model.published.write_bytes(WEIGHTS)
     there = provenance.Origin(weights="trained", run="r1", dice=0.5, studies=3, epochs=7)
-    provenance.bring(model.folder, sha256(WEIGHTS), there)
-    provenance.bring(model.folder, sha256(WEIGHTS), provenance.Origin(weights="uploaded"))
+    provenance.record_import(model.folder, sha256(WEIGHTS), there)
+    provenance.record_import(model.folder, sha256(WEIGHTS), provenance.Origin(weights="uploaded"))
     found = row()
     assert found.pop("imported").startswith("20") and found.items() >= there.model_dump().items()
     # The next archive says what they were, not what became of them here.
@@ -152,7 +152,7 @@ def test_weights_from_outside_bring_along_where_they_came_from(row, model):
 @pytest.mark.parametrize("text", ["[", "[]", json.dumps({sha256(WEIGHTS): {"weights": "dreamt"}})])
 def test_a_record_that_cannot_be_read_is_as_good_as_none(row, model, text):
     model.published.write_bytes(WEIGHTS)
-    (model.folder / provenance.BROUGHT).write_text(text)
+    (model.folder / provenance.IMPORTED).write_text(text)
     assert row()["weights"] == "trained" and row()["imported"] is None
 
 

@@ -67,7 +67,7 @@ def test_all_models_serve_with_their_origin_and_those_before_them_are_kept(archi
     assert (second["name"], second["kept"]) == ("segmentation", None)
     assert (place / "deepgrow_2d.pt").read_bytes() == (place / "segmentation.pt").read_bytes() == NEW
     assert (place / first["kept"]).read_bytes() == GOOD
-    assert provenance.brought(place)[sha256(NEW)].run == "r1"
+    assert provenance.imported(place)[sha256(NEW)].run == "r1"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_serves_is_sound_if_it_can_be_read_and_is_on_record(place):
     assert verdict["problems"] == [
         "deepgrow_2d: nobody knows where deepgrow_2d.pt comes from: its checksum is on no record"
     ]
-    provenance.bring(place, sha256(GOOD), provenance.Origin(weights="uploaded"))
+    provenance.record_import(place, sha256(GOOD), provenance.Origin(weights="uploaded"))
     assert archive_import.verify(make) == {"ok": True, "models": ["deepgrow_2d"], "problems": []}
     (place / "deepgrow_2d.pt").write_bytes(BAD)
     assert len(archive_import.verify(make)["problems"]) == 2

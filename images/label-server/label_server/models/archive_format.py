@@ -217,7 +217,7 @@ def unpacked(stream: BinaryIO) -> Iterator[tuple[Manifest, Path]]:
     known, place = registry.own(), registry.model_folder()
     place.mkdir(parents=True, exist_ok=True)
     drafts = place / _DRAFTS
-    with _alone(place):
+    with _exclusive(place):
         shutil.rmtree(drafts, ignore_errors=True)  # of one that was killed
         drafts.mkdir()
         try:
@@ -231,7 +231,8 @@ def unpacked(stream: BinaryIO) -> Iterator[tuple[Manifest, Path]]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Hold the only lock on a folder. By flock, because a lock file would be left among the models."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:

@@ -92,7 +92,7 @@ def _other_network(packed: Packed, network: Network, path: Path) -> str:
 
 
 def _take(model: Model, packed: Packed, folder: Path, make: _Maker) -> dict[str, Any]:
-    provenance.bring(model.folder, packed.sha256, packed.origin)
+    provenance.record_import(model.folder, packed.sha256, packed.origin)
     kept = registry.put(folder / packed.file, model.published)
     note = _other_names(packed, make(model))
     return {"name": model.name, "outcome": "imported", "kept": kept.name if kept else None, "note": note}

@@ -104,9 +104,14 @@ _record_lock = threading.Lock()
 def _record(folder: Path, name: str, url: str, sha256: str) -> None:
     with _record_lock:
         path = folder / RECORD
-        known = json.loads(path.read_text()) if path.exists() else {}
+        try:
+            known = dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):  # none yet, or one that a killed download left half written
+            known = {}
         known[name] = {"url": url, "sha256": sha256}
-        path.write_text(json.dumps(known, indent=2, sort_keys=True))
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(known, indent=2, sort_keys=True))
+        draft.replace(path)
 
 
 def main() -> None:

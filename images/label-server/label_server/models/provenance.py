@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from label_server.models.pretrained import RECORD
@@ -14,7 +15,7 @@ from label_server.models.registry import Model
 from labelpod_common import atomic_file
 
 # Beside the models: what came from outside, by checksum. In a run's folder: the training that runs, and those before.
-BROUGHT = "imported.json"
+IMPORTED = "imported.json"
 PROGRESS, RUNS = "progress.json", "runs.jsonl"
 _Count = Annotated[int, Field(ge=0, le=10**9)]
 
@@ -31,7 +32,7 @@ class Origin(BaseModel):
     epochs: _Count | None = None
 
 
-class Brought(Origin):
+class Imported(Origin):
     """Weights that came from outside, and when (UTC)."""
 
     imported: str
@@ -46,7 +47,7 @@ def on_record(model: Model) -> dict[str, Origin]:
         if name == f"pretrained_{model.stem}.pt"
     }
     trained = {run["checksum"]: _of_run(run) for run in _runs(model.runs) if run.get("checksum")}
-    return brought(model.folder) | pretrained | trained
+    return imported(model.folder) | pretrained | trained
 
 
 def of(model: Model, path: Path, checksum: str) -> Origin:
@@ -55,20 +56,22 @@ def of(model: Model, path: Path, checksum: str) -> Origin:
     return on_record(model).get(checksum, guess)
 
 
-def brought(folder: Path) -> dict[str, Brought]:
+def imported(folder: Path) -> dict[str, Imported]:
     """The weights that came from outside, by checksum."""
-    found: dict[str, Brought] = {}
-    for checksum, entry in _object(folder / BROUGHT).items():
+    found: dict[str, Imported] = {}
+    for checksum, entry in _object(folder / IMPORTED).items():
         with suppress(ValidationError):  # of another version
-            found[checksum] = Brought.model_validate(entry)
+            found[checksum] = Imported.model_validate(entry)
     return found
 
 
-def bring(folder: Path, checksum: str, origin: Origin) -> None:
+def record_import(folder: Path, checksum: str, origin: Origin) -> None:
     """Remember weights that come from outside; what is known of them already stays."""
-    known = _object(folder / BROUGHT)
-    known.setdefault(checksum, origin.model_dump() | {"imported": datetime.now(UTC).isoformat(timespec="seconds")})
-    atomic_file.write(folder / BROUGHT, json.dumps(known, indent=2).encode())
+    # The server and an import on the command line may do so at once.
+    with FileLock(folder / f".{IMPORTED}.lock"):
+        known = _object(folder / IMPORTED)
+        known.setdefault(checksum, origin.model_dump() | {"imported": datetime.now(UTC).isoformat(timespec="seconds")})
+        atomic_file.write(folder / IMPORTED, json.dumps(known, indent=2).encode())
 
 
 def records(path: Path) -> list[dict[str, Any]]:

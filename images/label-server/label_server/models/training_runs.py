@@ -133,5 +133,5 @@ def _close_killed(folder: Path) -> None:
     if left.exists() and progress(folder) is None:
         try:
             _record(folder, json.loads(left.read_text(encoding="utf-8")), "it was stopped")
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             left.unlink(missing_ok=True)

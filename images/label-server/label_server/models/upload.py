@@ -44,7 +44,7 @@ def replace(model: str, file: UploadFile) -> dict[str, Any]:
             check(incoming, getattr(task, "network", None), getattr(task, "model_state_dict", "model"))
         except NotWeights as problem:
             raise HTTPException(422, f"The model was not replaced: {problem}") from None
-        provenance.bring(path.parent, registry.digest(incoming), provenance.Origin(weights="uploaded"))
+        provenance.record_import(path.parent, registry.digest(incoming), provenance.Origin(weights="uploaded"))
         if kept := registry.put(incoming, path):
             logger.info(f"The weights of {model} so far are kept as {kept.name}")
     return {"checksum": file_checksum(str(path)), "modified_time": int(path.stat().st_mtime)}
