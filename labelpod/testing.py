@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from labelpod.config.settings import PREFIX
+from labelpod.config.settings import PREFIX, Settings
 from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
 from labelpod.host import apt, docker_install
@@ -59,7 +59,7 @@ def _pytest(project: Project, tiers: list[str], *options: str) -> int:
 
 def _clean_environment() -> dict[str, str]:
     """The user's own settings must not decide what the tests see."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+    return {key: value for key, value in os.environ.items() if key.removeprefix(PREFIX) not in Settings.model_fields}
 
 
 def _install_programs(yes: bool) -> None:

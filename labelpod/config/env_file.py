@@ -51,7 +51,13 @@ def _read(path: Path) -> str | None:
 def _prefixed(path: Path, text: str) -> str:
     """The text with our prefix before the names of settings, which had none in older versions."""
     names = "|".join(settings.Settings.model_fields)
-    after = re.sub(rf"^((?:export +)?)({names})(?==)", rf"\1{settings.PREFIX}\2", text, flags=re.MULTILINE)
+    there = set(re.findall(rf"^[ \t]*{settings.PREFIX}({names})=", text, flags=re.MULTILINE))
+
+    def renamed(found: re.Match[str]) -> str:
+        # Of two lines for one setting the one with the prefix counts.
+        return f"# {found[0]}" if found[2] in there else f"{found[1]}{settings.PREFIX}{found[2]}"
+
+    after = re.sub(rf"^([ \t]*)({names})(?==)", renamed, text, flags=re.MULTILINE)
     if after != text:
         files.write(path.with_name(f"{path.name}.before-prefix"), text.encode(), 0o600)
         say(f"{path.name}: names of settings begin with {settings.PREFIX} now; the old file is kept beside it")

@@ -152,6 +152,15 @@ def test_names_of_an_older_version_get_the_prefix_and_the_old_file_is_kept(path)
     assert env_file.ensure(path) is False and password(path) == "mine"
 
 
+def test_of_two_lines_for_a_setting_the_one_with_the_prefix_stays(path):
+    path.write_text(f"LABELPOD_DEVICE=cpu\n  DEVICE=gpu\n  ORTHANC_PORT=81\n{KEPT}")
+    before = settings.load(path, {})
+    env_file.ensure(path)
+    after = settings.load(path, {}).model_copy(update={"ORTHANC_PASSWORD": before.ORTHANC_PASSWORD})
+    assert after == before and (before.DEVICE, before.ORTHANC_PORT) == ("cpu", 81)
+    assert "#   DEVICE=gpu\n  LABELPOD_ORTHANC_PORT=81\n" in path.read_text()
+
+
 def test_two_writers_at_once_leave_one_whole_file(path):
     with atomic_file.draft(path, 0o600) as first:
         first.write(b"first\n")
