@@ -3,9 +3,12 @@
 import errno
 import ipaddress
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
 
 import psutil
+
+_LOOKS = 3
 
 
 def holder(address: str, port: int) -> str | None:
@@ -31,13 +34,19 @@ def holder(address: str, port: int) -> str | None:
 
 
 def _listener(address: str, port: int) -> str | None:
-    # Another user's process is seen without its pid, and may have ended by now.
-    with suppress(psutil.Error, OSError):
-        for each in psutil.net_connections("tcp"):
-            listens = each.status == psutil.CONN_LISTEN and each.laddr.port == port
-            if listens and each.pid and _covers(each.laddr.ip, address):
-                return f"{psutil.Process(each.pid).name()} (pid {each.pid})"
+    for _ in range(_LOOKS):
+        # A process that was just started by the one that listens has its sockets, too, and may have ended by now.
+        with suppress(psutil.Error, OSError):
+            return next(_listening(address, port), None)
     return None
+
+
+def _listening(address: str, port: int) -> Iterator[str]:
+    """Programs that listen there; those of other users are seen without their pid, and left out."""
+    for each in psutil.net_connections("tcp"):
+        listens = each.status == psutil.CONN_LISTEN and each.laddr.port == port
+        if listens and each.pid and _covers(each.laddr.ip, address):
+            yield f"{psutil.Process(each.pid).name()} (pid {each.pid})"
 
 
 def _covers(there: str, wanted: str) -> bool:

@@ -34,3 +34,15 @@ def test_a_program_that_may_not_be_looked_into_is_another_program(listener, monk
 
     monkeypatch.setattr(psutil, "net_connections", refuse)
     assert ports.holder("127.0.0.1", listener) == "another program"
+
+
+def test_a_process_that_has_just_ended_is_looked_for_again(listener, monkeypatch):
+    named, gone = psutil.Process.name, [True]
+
+    def name(process: psutil.Process) -> str:
+        if gone:
+            raise psutil.NoSuchProcess(gone.pop())
+        return named(process)
+
+    monkeypatch.setattr(psutil.Process, "name", name)
+    assert f"(pid {os.getpid()})" in ports.holder("127.0.0.1", listener)
