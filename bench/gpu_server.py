@@ -1,4 +1,4 @@
-"""Our label server in this process: its own app, trainers and gate, without a socket and without a PACS.
+"""Our label server in this process: its own app, trainers and gateway, without a socket and without a PACS.
 
 All that the measurements on a GPU know of the server's code is in this file.
 """

@@ -6,9 +6,9 @@ from labelpod.cli import main
 
 
 def run() -> None:
-    """Run the command line, and exit with its code."""
-    sys.exit(main())
+    """Run the command line under the name of the command, and exit with its code."""
+    sys.exit(main(name="labelpod"))
 
 
 if __name__ == "__main__":
-    run()
+    sys.exit(main())

@@ -1,5 +1,6 @@
 """The command line: the verbs, and the one place where errors become words and exit codes."""
 
+import sys
 import traceback
 from typing import Annotated
 
@@ -54,12 +55,13 @@ def options(
     console.verbose(verbose)
 
 
-def main(arguments: list[str] | None = None, project: Project | None = None) -> int:
+def main(arguments: list[str] | None = None, project: Project | None = None, name: str = "deploy.py") -> int:
     """Run one verb.
 
     Args:
         arguments: the command line; this process's own by default.
         project: the stack's folder; this checkout by default.
+        name: what the program is called.
 
     Returns:
         0 done, 1 an error that the user can fix, 2 wrong usage, 130 interrupted.
@@ -67,7 +69,7 @@ def main(arguments: list[str] | None = None, project: Project | None = None) -> 
     """
     try:
         found = project or Project.of_this_checkout()
-        code = int(app(arguments, prog_name="deploy.py", standalone_mode=False, obj=found) or 0)
+        code = int(app(arguments, prog_name=name, standalone_mode=False, obj=found) or 0)
     except DeployError as error:
         if console.is_verbose():
             traceback.print_exc()
@@ -75,13 +77,22 @@ def main(arguments: list[str] | None = None, project: Project | None = None) -> 
         return 1
     except typer.TyperException as error:
         return _misused(error)
-    except BrokenPipeError:
-        return 0
+    except (BrokenPipeError, SystemExit):
+        return 0  # typer's answer to a reader that has gone, as `| head`, is SystemExit
+    except typer.Abort:
+        code = _INTERRUPTED
     if code == _INTERRUPTED:
         console.say("\nInterrupted; the same command resumes where this one stopped.")
     return code
 
 
 def _misused(error: typer.TyperException) -> int:
-    error.show()  # type: ignore[attr-defined]
+    if isinstance(error, typer.TyperException) and type(error).__name__ == "NoArgsIsHelpError":
+        print(error)
+    else:
+        error.show()  # type: ignore[attr-defined]
     return int(getattr(error, "exit_code", 2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -43,7 +43,12 @@ def confirmed(question: str, yes: bool) -> bool:
     """Ask on a terminal; elsewhere only `--yes` is a yes."""
     if yes:
         return True
-    return sys.stdin.isatty() and err.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return err.input(f"{question} [y/N] ", markup=False, emoji=False).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 @contextmanager

@@ -34,6 +34,7 @@ def up(project: Project, device: Device, yes: bool) -> Stack:
     with files.locked(project.lock):
         stack = _ready(project, device, yes)
         migration.guard(stack)
+        _tell_compose(stack)
         stack.up()
     return stack
 
@@ -46,6 +47,7 @@ def migrate(project: Project, yes: bool) -> str:
             name = f"LABELPOD_ORTHANC_DB={stack.values.ORTHANC_DB}"
             return f"Nothing to migrate: {name}, and the other database holds no studies."
         words = migration.run(stack)
+        _tell_compose(stack)
         stack.up()
     return words
 
@@ -56,9 +58,11 @@ def build(project: Project, yes: bool) -> None:
 
     with files.locked(project.lock):
         values = _configured(project, _prepared(project, None, yes), None)
-        docker = Stack(project, values).docker
-        images.ensure(docker, values, project, ask_buildkit=True)
-        sbom.write(docker, values, project)
+        stack = Stack(project, values, _has_gpu(values))
+        images.ensure(stack.docker, values, project, ask_buildkit=True)
+        if not migration.pending(stack):
+            _tell_compose(stack)
+        sbom.write(stack.docker, values, project)
         advisories.check(project)
 
 
@@ -83,10 +87,21 @@ def _ready(project: Project, device: Device, yes: bool) -> Stack:
         say(f"Warning: {choice.warning}")
     values = _configured(project, values, device)
     stack = Stack(project, values, choice.use_gpu)
-    # What `docker compose` takes by itself is then what this driver starts.
-    env_file.put(project.env_file, "COMPOSE_FILE", ":".join(stack.compose_files))
     images.ensure(stack.docker, values, project)
     return stack
+
+
+def _tell_compose(stack: Stack) -> None:
+    """Let plain `docker compose` start what this driver starts."""
+    env_file.put(stack.project.env_file, "COMPOSE_FILE", ":".join(stack.compose_files))
+
+
+def _has_gpu(values: Settings) -> bool:
+    """Whether the label server would get a GPU here; an image can be built without one, whatever the setting says."""
+    try:
+        return gpu.choose(values.DEVICE, gpu.find(), gpu.runtime_available(docker_info())).use_gpu
+    except DeployError:
+        return False
 
 
 def _prepared(project: Project, device: Device, yes: bool) -> Settings:

@@ -1,5 +1,6 @@
 """`deploy.py test`: the tests, in tiers, with what they need: an engine, and some of Debian's packages."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -39,6 +40,8 @@ def run(project: Project, tiers: list[str], yes: bool) -> int:
     """
     if unknown := [tier for tier in tiers if tier not in TIERS]:
         raise DeployError(f"there is no test tier {unknown[0]!r}", f"one of: {', '.join(TIERS)}")
+    if importlib.util.find_spec("pytest") is None:
+        raise DeployError("the tests' packages are not installed here", "python3 deploy.py test --yes")
     chosen = [tier for tier in TIERS if tier in (tiers or TIERS)]
     _install_programs(yes)
     if not _SIDE_BY_SIDE.issuperset(chosen):

@@ -1,5 +1,6 @@
 """Writes a file whole or not at all: neither a killed process nor a second writer leaves half of it."""
 
+import glob
 import os
 import tempfile
 import time
@@ -44,7 +45,7 @@ def draft(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 def _remove_old_drafts(path: Path) -> None:
     """Remove what killed writers left; nothing is written for an hour."""
-    for left in path.parent.glob(f".{path.name}.*.draft"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.draft"):
         with suppress(OSError):
             if left.stat().st_mtime < time.time() - 3600:
                 left.unlink()

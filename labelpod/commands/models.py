@@ -27,7 +27,7 @@ def list_models(context: typer.Context, as_json: AsJson = False, pod: Pod = Fals
 def export(
     context: typer.Context,
     names: Annotated[
-        list[str], typer.Argument(metavar="[MODEL] FILE", help="A model as `models list` names it; NAME.tar.zst.")
+        list[str], typer.Argument(metavar="MODEL FILE", help="A model as `models list` names it; NAME.tar.zst.")
     ],
     all_models: Annotated[bool, typer.Option("--all", help="All models that have weights.")] = False,
     pod: Pod = False,

@@ -12,7 +12,7 @@ from labelpod.project import Project
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders of any depth.")]
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders of any depth.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on showing new lines.")]
 
 

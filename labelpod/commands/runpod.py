@@ -16,9 +16,7 @@ from labelpod.config.settings import Settings
 from labelpod.docker.stack import Stack
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from labelpod.runpod import catalog, cost, pods, push, reap, ssh, template, tunnel, wait
-from labelpod.runpod import launch as launching
-from labelpod.runpod import status as overview
+from labelpod.runpod import catalog, cost, launch, pods, push, reap, ssh, status, template, tunnel, wait
 from labelpod.runpod.client import Client
 
 app = group("Rent a GPU at RunPod, and run the label server on it.")
@@ -55,7 +53,7 @@ def publish(
 
 
 @app.command("launch", epilog="Example: deploy.py runpod launch --max-price 0.40 --volume nodules")
-def launch(
+def launch_pod(
     context: typer.Context,
     max_price: Annotated[float | None, typer.Option(metavar="USD", help="An hour.")] = None,
     min_vram: Annotated[int, typer.Option(metavar="GB", help="Memory of the GPU.")] = catalog.MIN_VRAM,
@@ -78,17 +76,17 @@ def launch(
     centers = tuple(center.upper() for center in data_center or ())
     wish = catalog.Wish(max_price, min_vram, gpu, community, centers)
     with _api(values) as client:
-        pod = launching.launch(client, values, place, wish, volume, create_volume, another=force, yes=yes)
+        pod = launch.launch(client, values, place, wish, volume, create_volume, another=force, yes=yes)
         _await(client, values, pod, minutes)
 
 
 @app.command("status", epilog="Example: deploy.py runpod status --json")
-def status(context: typer.Context, as_json: AsJson = False) -> None:
+def show_status(context: typer.Context, as_json: AsJson = False) -> None:
     """Show the template, the pod, and what it costs."""
     values = _values(project(context))
     with _api(values) as client:
-        state = overview.collect(client, values)
-    console.out.print(json.dumps(state, indent=2) if as_json else overview.text(state))
+        state = status.collect(client, values)
+    console.out.print(json.dumps(state, indent=2) if as_json else status.text(state))
 
 
 @app.command("cost", epilog="Example: deploy.py runpod cost")
@@ -176,10 +174,10 @@ def resume(context: typer.Context, minutes: Minutes = None) -> None:
     def relaunch(pod: pods.Pod) -> pods.Pod:
         wish = catalog.Wish(community=False)
         volume: str = pod["mounts"]["network"][0]["volumeId"]
-        return launching.launch(client, values, place, wish, volume, yes=True)
+        return launch.launch(client, values, place, wish, volume, yes=True)
 
     with _api(values) as client:
-        _await(client, values, launching.resume(client, values, relaunch), minutes)
+        _await(client, values, launch.resume(client, values, relaunch), minutes)
 
 
 @app.command("terminate", epilog="Example: deploy.py runpod terminate")
@@ -243,5 +241,5 @@ def _pushed(place: Project, values: Settings, dry_run: bool) -> str:
 
 
 def _await(client: Client, values: Settings, pod: pods.Pod, minutes: float | None) -> None:
-    wait.wait(client, values, pod["id"], minutes or _MINUTES, wait.lets_in(values))
+    wait.wait(client, values, pod["id"], _MINUTES if minutes is None else minutes, wait.lets_in(values))
     console.out.print(f"Pod {pod['id']} is ready; next: python3 deploy.py runpod connect")

@@ -12,7 +12,7 @@ _TIERS = "; ".join(f"{name}: {what}" for name, what in testing.TIERS.items())
 
 def test(
     context: typer.Context,
-    tiers: Annotated[list[str] | None, typer.Argument(metavar="[TIER]...", help=f"All by default. {_TIERS}.")] = None,
+    tiers: Annotated[list[str] | None, typer.Argument(metavar="TIER", help=f"All by default. {_TIERS}.")] = None,
     yes: Yes = False,
 ) -> None:
     """Run the tests."""

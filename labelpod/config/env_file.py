@@ -34,11 +34,15 @@ def ensure(path: Path) -> bool:
 
 
 def put(path: Path, name: str, value: str) -> None:
-    """Give one name of `.env` a value; other lines stay."""
+    """Give one name of `.env` a value, and say so if it had another; other lines stay."""
     before = _read(path) or ""
-    if dotenv_values(stream=io.StringIO(before), interpolate=False).get(name) != value:
-        after = re.sub(rf"^{name}=.*\n?", "", before, flags=re.MULTILINE)
-        files.write(path, f"{after.rstrip()}\n{name}={value}\n".encode(), 0o600)
+    was = dotenv_values(stream=io.StringIO(before), interpolate=False).get(name)
+    if was == value:
+        return
+    after = re.sub(rf"^[ \t]*{name}=.*\n?", "", before, flags=re.MULTILINE)
+    files.write(path, f"{after.rstrip()}\n{name}={value}\n".encode(), 0o600)
+    if was:
+        say(f"{path.name}: {name}={value}; it was {was}")
 
 
 def _read(path: Path) -> str | None:
@@ -78,5 +82,5 @@ def _completed(text: str) -> str:
 def _with(text: str, line: str) -> str:
     """The text with this line in the place of the empty one, or at its end."""
     name = line.partition("=")[0]
-    text, replaced = re.subn(rf"^{name}=[ \t]*(?:''|\"\")?[ \t]*$", line, text, count=1, flags=re.MULTILINE)
+    text, replaced = re.subn(rf"^[ \t]*{name}=[ \t]*(?:''|\"\")?[ \t]*$", line, text, count=1, flags=re.MULTILINE)
     return text if replaced else f"{text.rstrip()}\n{line}\n"

@@ -229,7 +229,7 @@ class Settings(BaseModel):
     LABEL_SERVER_MEMORY: Memory = Field("16g", description="Memory that the label server may take.")
     ORTHANC_MEMORY: Memory = Field("4g", description="Memory that Orthanc may take.")
     POSTGRES_MEMORY: Memory = Field(
-        "1g", description="Memory that PostgreSQL may take, where LABELPOD_ORTHANC_DB=postgres."
+        "1g", description="Memory that PostgreSQL may take, if LABELPOD_ORTHANC_DB=postgres."
     )
     IMAGE_SOURCE: Literal["auto", "registry", "debian"] = Field(
         "auto",
@@ -322,7 +322,10 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
         raise DeployError(f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment") from None
     _agree(settings, env_file.name)
     # Relative to the file that names them, wherever the user stands.
-    files = {name: str(env_file.parent / path) for name in ("TLS_CERT", "TLS_KEY") if (path := getattr(settings, name))}
+    names = ("TLS_CERT", "TLS_KEY", "RUNPOD_API_KEY_FILE")
+    files = {
+        name: str(env_file.parent / Path(path).expanduser()) for name in names if (path := getattr(settings, name))
+    }
     return settings.model_copy(update=files)
 
 

@@ -49,6 +49,10 @@ def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
     }
 
 
+# The user's own changes; the names that Compose looks for, in its order.
+_OVERRIDES = tuple(f"{name}.override.{ending}" for name in ("compose", "docker-compose") for ending in ("yml", "yaml"))
+
+
 @dataclass(frozen=True)
 class Stack:
     """One set of containers; which one is said by Compose's project name.
@@ -95,7 +99,7 @@ class Stack:
             names.append("compose.tls.yaml")
         if self.values.STUDIES.startswith("/"):
             names.append("compose.folder.yaml")
-        return [*names, *(name for name in ("compose.override.yaml",) if (self.project.root / name).exists())]
+        return [*names, *(name for name in _OVERRIDES if (self.project.root / name).exists())][: len(names) + 1]
 
     @cached_property
     def docker(self) -> DockerClient:

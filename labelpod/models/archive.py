@@ -215,7 +215,13 @@ def _run(
     lines = [line.removeprefix(_SAYS) for line in words.splitlines() if line.startswith(_SAYS)]
     refused = process.returncode == 1 and not result and lines
     if process.returncode and not refused and not result:
-        raise DeployError(f"{command[0]}: {last_line(words)}", "python3 deploy.py up")
+        older = "No module named" in words
+        raise DeployError(
+            f"{command[0]}: {last_line(words)}",
+            "it runs an image of an earlier version: use that version's deploy.py, or start the new image there"
+            if older
+            else "python3 deploy.py up",
+        )
     refusal = lines.pop() if refused else ""
     for line in lines:
         console.say(line)

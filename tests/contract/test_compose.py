@@ -198,3 +198,7 @@ def test_services_restart_report_their_health_and_rotate_their_logs(services):
 
 def test_the_label_server_loads_while_orthanc_starts(services):
     assert services["label-server"]["depends_on"]["orthanc"]["condition"] == "service_started"
+
+
+def test_a_containers_own_label_names_orthancs_user(services):
+    assert services["orthanc"]["labels"] == {"labelpod.orthanc.username": "labelpod"}

@@ -13,7 +13,8 @@ NAMES = ("same_file", "byte_a_voxel", "other_images", "unknown_format", "read_on
 
 @pytest.mark.parametrize("name", NAMES)
 def test_clicks(clone: Clone, name: str):
-    run("start_server", "python", f"/programs/{name}.py", options=("-v", f"{PROGRAMS}:/programs:ro"))
+    said = run("start_server", "python", f"/programs/{name}.py", options=("-v", f"{PROGRAMS}:/programs:ro"))
+    assert said.splitlines()[-1] == "done"
 
 
 def test_every_program_is_run():

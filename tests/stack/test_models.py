@@ -216,5 +216,5 @@ def test_every_network_is_known_and_other_labels_and_code_are_refused(stack: Clo
     assert set(labels) == set(MODELS) - {"sam2"}, words
     assert (labels["deepgrow_2d"], labels["segmentation"], labels["deepedit"]) == ("0", "2", "7")
     assert "archive: segmentation: it was trained on 3 labels, and has 2 on this server" in words
-    assert "; deepgrow_3d: it is not a checkpoint of weights alone" in words and result.returncode == 1
+    assert "; deepgrow_3d: it is not a checkpoint that holds only weights" in words and result.returncode == 1
     assert shell(stack, f"ls /workspace/pwned || rm {FOLDER}/pretrained_segmentation.pt && echo none") == "none\n"

@@ -156,7 +156,7 @@ def main() -> None:
     if app != "pathology":
         fetch_bundles(folder / "model", bundles, weights_wait)
     if state.rented():
-        return  # the studies come later, see waiting.py
+        return  # the studies come later, see pod/standby.py
     if studies.startswith(("http://", "https://")):
         wait_for_dicomweb(studies.rstrip("/"), studies_wait)
     elif not Path(studies).is_dir():

@@ -9,3 +9,4 @@ assert loaded == [a]
 for task in (ours, tasks(2)[1]):
     click(task, a, [20, 20, 6])
 assert loaded == [a]
+print("done")

@@ -13,3 +13,4 @@ for dimension in (2, 3):
     assert (sitk.GetArrayFromImage(ours) == sitk.GetArrayFromImage(theirs)).all() and sitk.GetArrayFromImage(ours).any()
     for what in ("GetOrigin", "GetSpacing", "GetDirection"):
         assert getattr(ours, what)() == getattr(theirs, what)(), what
+print("done")

@@ -6,3 +6,4 @@ for path in (image("a", extension=".nii"), image("a", extension=".nrrd"), image(
     upstream, ours = tasks(2)
     masks = [click(task, path, [20, 20, 6], result_dtype="uint8") for task in (upstream, ours)]
     assert masks[0] == masks[1], path
+print("done")

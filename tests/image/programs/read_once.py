@@ -18,3 +18,4 @@ others = [image(name) for name in "bcd"]
 for path in (*others, *others, a):
     click(ours, path, [20, 20, 6])
 assert loaded[2:] == [*others, a], loaded
+print("done")

@@ -9,3 +9,4 @@ for dimension in (2, 3):
         for point in ([20, 20, 6], [21, 20, 6], [30, 25, 3], [20, 20, 6]):
             masks = [click(task, path, point, result_dtype="uint16", **more) for task in (upstream, ours)]
             assert masks[0] == masks[1] and any(masks[0][352:]), (dimension, point, more)
+print("done")

@@ -10,3 +10,4 @@ try:
     click(ours, a, [20, 20, 6], result_extension=".unknown")
 except RuntimeError:
     assert set(Path("/tmp").iterdir()) == there
+print("done")

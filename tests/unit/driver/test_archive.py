@@ -324,3 +324,10 @@ def test_verify_exits_with_1_where_something_is_wrong(container, run, archive, c
     verdict = {"ok": ok, "models": ["m"], "problems": [] if ok else ["m: it holds no weights"]}
     assert run(container.says(verdict, int(not ok)), "verify", str(archive), "--json") == int(not ok)
     assert json.loads(capsys.readouterr().out) == verdict
+
+
+def test_an_image_of_an_earlier_version_is_told_as_that(container, file):
+    prefix = container.does("print('No module named label_server', file=sys.stderr); sys.exit(1)")
+    with pytest.raises(DeployError, match="No module named") as refused:
+        models.export(prefix, "m", file)
+    assert "earlier version" in refused.value.remedy and left(file) == []

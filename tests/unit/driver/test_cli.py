@@ -1,12 +1,14 @@
 """The command line's own promises: usage, exit codes, one line of what and one of what to do."""
 
 import json
+import shlex
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from labelpod import cli, lifecycle, testing
+from labelpod import cli, console, lifecycle, testing
 from labelpod.doctor import examine
 from labelpod.doctor.finding import Finding
 from labelpod.errors import DeployError
@@ -55,7 +57,7 @@ def test_every_verb_explains_itself(verb, capsys):
 @pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_usage_exits_with_2(arguments, capsys):
     assert cli.main(arguments) == 2
-    assert "Usage: deploy.py" in capsys.readouterr().err
+    assert "Usage: deploy.py" in "".join(capsys.readouterr())
 
 
 def test_an_error_is_two_lines_and_exit_code_1(failing, capsys):
@@ -185,5 +187,46 @@ def test_a_mistyped_verb_is_answered_with_the_nearest(typed, meant, capsys):
 
 def test_without_a_verb_the_verbs_are_shown(capsys):
     assert cli.main([]) == 2
-    words = capsys.readouterr().err
+    words = capsys.readouterr().out
     assert all(verb.split()[0] in words for verb in VERBS)
+
+
+@pytest.mark.parametrize("module", ["labelpod", "labelpod.cli"])
+def test_a_reader_that_has_gone_is_no_error(module, tmp_path):
+    users = tmp_path / "secrets" / "users"
+    users.mkdir(parents=True)
+    entry = {"name": "n" * 60, "role": "admin", "sha256": "0" * 64}
+    (users / "users.json").write_text(json.dumps({"users": [entry] * 5000}))
+    program = (
+        "from labelpod import project; from pathlib import Path; import runpy, sys;"
+        f"project.Project.of_this_checkout = classmethod(lambda cls: cls(Path({str(tmp_path)!r})));"
+        f"sys.argv[1:] = ['users', 'list', '--json']; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    )
+    pipe = f"set -o pipefail; {sys.executable} -c {shlex.quote(program)} | head -1"
+    result = subprocess.run(["bash", "-c", pipe], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "[\n", "")
+
+
+def test_the_command_has_its_own_name_and_completion(capsys, monkeypatch):
+    assert cli.main(["users", "--help"], name="labelpod") == 0
+    assert "Usage: labelpod users" in capsys.readouterr().out
+    monkeypatch.setenv("_LABELPOD_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "labelpod stu")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    cli.main([], name="labelpod")
+    assert "studies" in capsys.readouterr().out
+
+
+def test_an_end_of_input_at_a_question_is_a_no(monkeypatch):
+    def end(*_: object, **__: object) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(console.err, "input", end)
+    assert console.confirmed("Delete everything?", yes=False) is False
+
+
+def test_without_the_tests_packages_the_remedy_is_the_launcher(monkeypatch, capsys):
+    monkeypatch.setattr(testing.importlib.util, "find_spec", lambda _: None)
+    assert cli.main(["test", "unit"]) == 1
+    assert "python3 deploy.py test" in capsys.readouterr().err

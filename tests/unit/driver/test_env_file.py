@@ -177,3 +177,12 @@ def test_one_name_is_put_and_every_other_line_stays(path):
     identity = path.stat().st_ino
     env_file.put(path, "COMPOSE_FILE", "compose.yaml:compose.gpu.yaml")
     assert path.stat().st_ino == identity
+
+
+@pytest.mark.parametrize("name", ["models.tar.zst", "x[1].tar.zst", "a*b?.json"])
+def test_what_killed_writers_left_goes_whatever_the_file_is_called(tmp_path, name):
+    left = tmp_path / f".{name}.k1ll3d.draft"
+    left.write_text("half")
+    os.utime(left, (0, 0))
+    atomic_file.write(tmp_path / name, b"whole")
+    assert [each.name for each in tmp_path.iterdir()] == [name]

@@ -10,8 +10,9 @@ from dotenv import dotenv_values
 from labelpod import lifecycle
 from labelpod.config.settings import Settings
 from labelpod.docker.stack import Stack
+from labelpod.errors import DeployError
 from labelpod.host import gpu
-from labelpod.images import build
+from labelpod.images import advisories, build, sbom
 from labelpod.project import Project
 from labelpod.studies import migrate
 
@@ -25,6 +26,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr(gpu, "find", lambda: [gpu.Gpu("RTX", 24.0, "570.1")])
     monkeypatch.setattr(build, "ensure", lambda *_, **__: None)
     monkeypatch.setattr(migrate, "guard", lambda _: None)
+    monkeypatch.setattr(migrate, "pending", lambda _: False)
+    monkeypatch.setattr(sbom, "write", lambda *_: None)
+    monkeypatch.setattr(advisories, "check", lambda _: None)
     monkeypatch.setattr(Stack, "up", lambda _: None)
     monkeypatch.setattr(Stack, "docker", None)
     return Project(tmp_path)
@@ -50,10 +54,46 @@ def test_plain_compose_is_told_the_same_files(project, text, device, files):
     assert compose_file(project) == files == ":".join(stack.compose_files)
 
 
-def test_the_users_own_compose_file_is_among_them(project):
-    (project.root / "compose.override.yaml").touch()
+@pytest.mark.parametrize("name", ["compose.override.yaml", "compose.override.yml", "docker-compose.override.yml"])
+def test_the_users_own_compose_file_is_among_them(project, name):
+    (project.root / name).touch()
     lifecycle.up(project, "cpu", yes=True)
-    assert compose_file(project) == "compose.yaml:compose.override.yaml"
+    assert compose_file(project) == f"compose.yaml:{name}"
+
+
+def test_a_compose_file_that_is_replaced_is_said(project, capsys):
+    project.env_file.write_text("COMPOSE_FILE=compose.yaml:mine.yaml\n")
+    lifecycle.up(project, "cpu", yes=True)
+    assert "it was compose.yaml:mine.yaml" in capsys.readouterr().err
+
+
+def test_a_refused_up_leaves_compose_where_it_was(project, monkeypatch):
+    def refuse(_: Stack) -> None:
+        raise DeployError("the studies are in SQLite", "migrate them")
+
+    project.env_file.write_text("LABELPOD_ORTHANC_DB=postgres\nCOMPOSE_FILE=compose.yaml\n")
+    monkeypatch.setattr(migrate, "guard", refuse)
+    with pytest.raises(DeployError):
+        lifecycle.up(project, "cpu", yes=True)
+    assert compose_file(project) == "compose.yaml"
+
+
+@pytest.mark.parametrize(
+    ("device", "found", "pending", "files"),
+    [
+        ("auto", True, False, "compose.yaml:compose.gpu.yaml:compose.tls.yaml"),
+        ("gpu", False, False, "compose.yaml:compose.tls.yaml"),
+        ("auto", True, True, None),
+    ],
+)
+def test_build_tells_compose_as_up_does(project, monkeypatch, device, found, pending, files):
+    monkeypatch.setattr(lifecycle.secret_files, "write", lambda *_: None)
+    monkeypatch.setattr(migrate, "pending", lambda _: pending)
+    if not found:
+        monkeypatch.setattr(gpu, "find", lambda: [])
+    project.env_file.write_text(f"LABELPOD_DEVICE={device}\nLABELPOD_TLS_CERT=c.pem\nLABELPOD_TLS_KEY=k.pem\n")
+    lifecycle.build(project, yes=True)
+    assert compose_file(project) == files
 
 
 def test_up_at_once_takes_turns(project, monkeypatch):

@@ -292,6 +292,12 @@ def test_the_certificate_lies_beside_the_file_that_names_it(load, tmp_path):
     assert (str(tmp_path / "tls/cert.pem"), "/etc/key.pem") == (loaded.TLS_CERT, loaded.TLS_KEY)
 
 
+def test_the_file_of_the_api_key_lies_beside_the_file_that_names_it(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert str(tmp_path / "key.txt") == load("RUNPOD_API_KEY_FILE=key.txt\n").RUNPOD_API_KEY_FILE
+    assert load("RUNPOD_API_KEY_FILE=~/.runpod-key\n").RUNPOD_API_KEY_FILE == "/home/anna/.runpod-key"
+
+
 @pytest.mark.parametrize("name", settings.secret_names())
 def test_no_secret_is_shown_where_the_settings_are_printed(name):
     values = Settings(**{name: f"{SECRET}-{'x' * 20}"})

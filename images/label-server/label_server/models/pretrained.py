@@ -115,7 +115,7 @@ def _record(folder: Path, name: str, url: str, sha256: str) -> None:
 
 
 def main() -> None:
-    """`python weights.py FOLDER SECONDS MODEL...`: fetch, and say what is missing; never fails a build."""
+    """`python pretrained.py FOLDER SECONDS MODEL...`: fetch, and say what is missing; never fails a build."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("seconds", type=float)

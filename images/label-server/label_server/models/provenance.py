@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +69,7 @@ def imported(folder: Path) -> dict[str, Imported]:
 def record_import(folder: Path, checksum: str, origin: Origin) -> None:
     """Remember weights that come from outside; what is known of them already stays."""
     # The server and an import on the command line may do so at once.
-    with FileLock(folder / f".{IMPORTED}.lock"):
+    with FileLock(Path(tempfile.gettempdir(), f"{IMPORTED}.lock")):
         known = _object(folder / IMPORTED)
         known.setdefault(checksum, origin.model_dump() | {"imported": datetime.now(UTC).isoformat(timespec="seconds")})
         atomic_file.write(folder / IMPORTED, json.dumps(known, indent=2).encode())

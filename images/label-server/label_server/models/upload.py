@@ -67,7 +67,7 @@ def check(file: Path | BinaryIO, network: torch.nn.Module | None, key: str) -> N
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a hostile file makes of the unpickler
-        raise NotWeights(f"it is not a checkpoint of weights alone ({type(error).__name__})") from None
+        raise NotWeights(f"it is not a checkpoint that holds only weights ({type(error).__name__})") from None
     state = checkpoint.get(key, checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise NotWeights("it holds no weights")

@@ -87,7 +87,7 @@ def test_weights_of_another_network_change_nothing(server: Server, weights: Path
 
 def test_code_is_no_weights(server: Server, weights: Path):
     answer = replace(server, code())
-    assert answer.status_code == 422 and "not a checkpoint of weights alone" in answer.json()["detail"]
+    assert answer.status_code == 422 and "not a checkpoint that holds only weights" in answer.json()["detail"]
     assert not weights.exists() and not Path("/tmp/pwned").exists()
 
 
