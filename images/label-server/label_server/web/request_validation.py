@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from fastapi import UploadFile
+from starlette.datastructures import UploadFile  # FastAPI passes these on, not its own
 
 from label_server.errors import Refused
 
@@ -71,13 +71,16 @@ def arguments(given: Mapping[str, Any]) -> None:
             name(value, key)
         elif isinstance(value, dict):
             parameters(value)
-        elif isinstance(value, UploadFile):
-            upload(value)
-        elif isinstance(value, list):
-            for each in value:
-                upload(each)
         elif isinstance(value, int) and value < 0:
             raise Refused(f"{key} is negative")
+    for file in uploads(given):
+        upload(file)
+
+
+def uploads(given: Mapping[str, Any]) -> Iterator[UploadFile]:
+    """Every uploaded file among the arguments of an endpoint."""
+    for value in given.values():
+        yield from (each for each in (value if isinstance(value, list) else [value]) if isinstance(each, UploadFile))
 
 
 def parameters(value: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ from monailabel.endpoints import (
 )
 from monailabel.endpoints.user.auth import User as UpstreamUser
 from monailabel.interfaces.utils.app import app_instance
+from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
@@ -34,7 +35,7 @@ from label_server import users
 from label_server.datastore import training_list
 from label_server.models import training_runs, upload
 from label_server.users import Role
-from label_server.web import downloads, endpoint_checks, request_validation, worker_pools
+from label_server.web import downloads, endpoint_checks, request_validation, upload_content, worker_pools
 from label_server.web.error_handlers import HANDLERS
 
 _PIECE = 2**20  # of a file that is sent: each takes a thread of its own
@@ -50,6 +51,7 @@ class Endpoint:
     check: Callable[[dict[str, Any]], None] | None = None
     among: tuple[str, str] | None = None  # a name in the path, and the app's collection that must have it
     function: Callable[..., Any] | None = None  # in the place of upstream's
+    content: Callable[[UploadFile], None] | None = upload_content.check  # of what is uploaded
     fixed: tuple[tuple[str, Any], ...] = ()
 
 
@@ -99,7 +101,7 @@ ENDPOINTS = {
     ("DELETE", "/batch/infer"): _ADMIN,
     ("GET", "/model/{model}"): _ADMIN,
     ("GET", "/model/info/{model}"): _ADMIN,
-    ("PUT", "/model/{model}"): Endpoint(Role.ADMIN, function=upload.replace),
+    ("PUT", "/model/{model}"): Endpoint(Role.ADMIN, function=upload.replace, content=None),
     ("DELETE", "/model/{model}"): _ADMIN,
     # As text: upstream's page loads its scripts from elsewhere.
     ("GET", "/logs/"): Endpoint(Role.ADMIN, fixed=(("html", False),)),
@@ -160,6 +162,9 @@ def _checked(opened: Endpoint, function: Callable[..., Any]) -> Callable[..., An
 
     async def answer(**given: Any) -> Any:
         request_validation.arguments(given)
+        if opened.content:
+            for file in request_validation.uploads(given):
+                opened.content(file)
         if opened.among and given[opened.among[0]] not in getattr(app_instance(), opened.among[1]):
             raise HTTPException(404, f"There is no such {opened.among[0]}")
         if opened.check:

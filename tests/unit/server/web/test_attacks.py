@@ -15,6 +15,8 @@ from tests.support.ct import Ct
 from tests.support.dicomweb import Pacs
 from tests.support.web import Server
 
+# A label whose voxels are said to be in another file of the server.
+DETACHED = b"NRRD0004\ntype: uint8\ndimension: 1\nsizes: 8\nencoding: raw\ndata file: /etc/passwd\n\n"
 CLICK = {"foreground": [[1, 2, 3]], "background": [], "result_extension": ".nii.gz"}
 
 
@@ -44,6 +46,12 @@ ATTACKS: dict[str, tuple[tuple[str, str, dict[str, Any]], int]] = {
     "an expression for the bundle": (infer(highres="$__import__('os').getcwd()"), 400),
     "a component for the bundle": (infer(network={"_target_": "os.getcwd"}), 400),
     "a reference for the bundle": (infer(highres="@network"), 400),
+    "an image that is a pickle": (("POST", "/infer/threshold", {"files": {"file": ("x.npy", code())}}), 400),
+    "a pickle in a session": (put("/session/", "files", ("x.npz", code())), 400),
+    "the name of an upload": (put("/datastore/label?image={ct}", "label", ("..\\l.nii.gz", image())), 400),
+    "the extension of an upload": (put("/datastore/label?image={ct}", "label", ("l.n;ls.nii.gz", image())), 400),
+    "a label of another file": (put("/datastore/label?image={ct}", "label", ("l.nrrd", DETACHED)), 400),
+    "the same, under another name": (put("/datastore/label?image={ct}", "label", ("l.nii.gz", DETACHED)), 400),
     "replace a model by code": (put("/model/threshold", "file", ("m.pt", code())), 422),
     "orthanc's own interface": (("GET", "/proxy/dicom/wado/..%2fsystem", {}), 400),
     "orthanc's scripts": (("POST", "/proxy/dicom/wado/tools/now", {}), 404),
