@@ -67,6 +67,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         root = cache / md5_digest(client.base_url)
         self._images = image_cache.ImageFiles(root, CACHE_MAX_BYTES)
         self._mutex = threading.RLock()
+        self._submits: dict[str, threading.Lock] = {}
         # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
         LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
 
@@ -170,16 +171,21 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         # MONAI Label Reviewer shows it as the annotator; Slicer's default says nothing.
         if str(label_info.get("client_id") or _NO_CLIENT) == _NO_CLIENT:
             label_info["client_id"] = label_info["user"]
-        with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
-            if label_filename.endswith(".bin"):
-                as_image = _from_binary(image_file, label_filename)
-                label_filename = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
-            if label_tag == DefaultLabelTag.FINAL:
-                label_filename = str(self._store_final(image_id, image_file, label_filename, label_info, folder))
-            with self._mutex:
-                LocalDatastore.save_label(self, image_id, str(label_filename), label_tag, label_info)
-        self._index.forget()
+        # Two submits of one person at once would each take back what the other has stored.
+        with self._submits.setdefault(image_id, threading.Lock()):
+            self._save(image_id, image_file, label_filename, label_tag, label_info)
         return image_id
+
+    def _save(self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any]) -> None:
+        with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
+            if label_file.endswith(".bin"):
+                as_image = _from_binary(image_file, label_file)
+                label_file = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
+            if label_tag == DefaultLabelTag.FINAL:
+                label_file = str(self._store_final(image_id, image_file, label_file, info, folder))
+            with self._mutex:
+                LocalDatastore.save_label(self, image_id, label_file, label_tag, info)
+        self._index.forget()
 
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)

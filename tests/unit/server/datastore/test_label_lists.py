@@ -4,14 +4,18 @@ import io
 import json
 import os
 import tempfile
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from label_server.dicomweb.client import DicomWebClient
 from tests.support.ct import Ct, ct
 from tests.support.dicomweb import Pacs
 from tests.support.labels import counted, ok, painted
@@ -25,6 +29,25 @@ def test_submitting_again_replaces_ones_own(server: Server, image: Ct, pacs: Pac
         ok(server.submit(image.uid, painted(first)))
     assert len(pacs.segmentations(image.uid)) == 1 and counted(server) == (1, 1)
     assert np.array_equal(server.label(image.uid), painted(1))
+
+
+def test_two_submits_at_once_leave_the_label(server: Server, image: Ct, pacs: Pacs, monkeypatch: pytest.MonkeyPatch):
+    """As Slicer sends one again whose answer is late: neither takes back what the other has just stored."""
+    server.image(image.uid)
+    store, both_stored = DicomWebClient.store_instances, threading.Barrier(2)
+
+    def store_and_wait(self: DicomWebClient, *given: Any, **more: Any) -> Any:
+        answer = store(self, *given, **more)
+        with suppress(threading.BrokenBarrierError):
+            both_stored.wait(1)
+        return answer
+
+    monkeypatch.setattr(DicomWebClient, "store_instances", store_and_wait)
+    with ThreadPoolExecutor() as pool:
+        for answer in pool.map(lambda first: server.submit(image.uid, painted(first)), (0, 1)):
+            ok(answer)
+    assert len(pacs.segmentations(image.uid)) == 1 and counted(server) == (1, 1)
+    assert any(np.array_equal(server.label(image.uid), painted(first)) for first in (0, 1))
 
 
 def test_the_label_of_another_is_kept_and_the_newest_counts(server: Server, image: Ct, pacs: Pacs):
