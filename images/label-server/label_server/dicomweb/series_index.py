@@ -66,7 +66,7 @@ class SeriesIndex:
         self._state: State | None = None
         # The series' UID by Orthanc's name; "" of one that no list had.
         self._names: dict[str, str] = {}
-        self._looked = -math.inf
+        self._looked = self._forgotten = -math.inf
         self._lock = threading.Lock()
 
     def images(self) -> list[str]:
@@ -93,13 +93,13 @@ class SeriesIndex:
         return next((each for each in found if each.uid == uid), None)
 
     def forget(self) -> None:
-        """The next question goes to the server."""
-        self._looked = -math.inf
+        """The next question goes to the server, even if one is on its way: it may miss the change."""
+        self._forgotten = time.monotonic()
 
     def _current(self) -> _Lists:
         with self._lock:
             started = time.monotonic()
-            if started - self._looked > self._max_age:
+            if started - self._looked > self._max_age or self._looked <= self._forgotten:
                 # Before the lists are read: what is changed meanwhile is found the next time.
                 state = self._orthanc.state(self._state)
                 if state is None or state.changed:

@@ -16,6 +16,7 @@ import pytest
 import SimpleITK as sitk
 
 from label_server.dicomweb.client import DicomWebClient
+from label_server.dicomweb.series_index import SeriesIndex
 from tests.support.ct import Ct, ct
 from tests.support.dicomweb import Pacs
 from tests.support.labels import counted, ok, painted
@@ -48,6 +49,23 @@ def test_two_submits_at_once_leave_the_label(server: Server, image: Ct, pacs: Pa
             ok(answer)
     assert len(pacs.segmentations(image.uid)) == 1 and counted(server) == (1, 1)
     assert any(np.array_equal(server.label(image.uid), painted(first)) for first in (0, 1))
+
+
+def test_a_label_that_comes_while_the_lists_are_read_is_known(image: Ct, pacs: Pacs, monkeypatch: pytest.MonkeyPatch):
+    """What is told to be forgotten during a reading is not taken for fresh when it ends."""
+    pacs.store(image)
+    index, read = SeriesIndex(DicomWebClient(url=pacs.url), {"Modality": "CT"}, max_age=60), SeriesIndex._read
+
+    def read_as_one_comes(self: SeriesIndex) -> Any:
+        lists = read(self)
+        if len(pacs.series) == 1:
+            pacs.store(ct(7))
+            self.forget()
+        return lists
+
+    monkeypatch.setattr(SeriesIndex, "_read", read_as_one_comes)
+    assert index.images() == [image.uid]
+    assert sorted(index.images()) == sorted([image.uid, ct(7).uid])
 
 
 def test_the_label_of_another_is_kept_and_the_newest_counts(server: Server, image: Ct, pacs: Pacs):

@@ -43,7 +43,7 @@ def test_another_format_is_refused(name: str):
         ("l.mha", b"ElementDataFile = /etc/passwd\nElementDataFile = LOCAL\n"),
         ("l.mha", b""),
         ("l.nii", _NIFTI1_HEADER),
-        ("l.nii.gz", gzip.compress(_NIFTI1_HEADER)),
+        ("l.nii.gz", gzip.compress(_NIFTI1_HEADER, mtime=0)),
         ("l.nii", _NIFTI2_HEADER),
     ],
 )
