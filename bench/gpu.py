@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     arguments = parser.parse_args()
     for name in arguments.hide:
-        sys.modules[name] = None  # type: ignore[assignment]
+        sys.modules[name] = None  # type: ignore[assignment]  # None: Python finds no such module
     logging.disable(logging.INFO)
     results = Results(arguments.output, arguments.condition)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

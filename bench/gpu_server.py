@@ -6,7 +6,6 @@ All that the measurements on a GPU know of the server's code is in this file.
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,9 +151,9 @@ def running(folder: Path, sizes: Sizes, sam2: bool) -> Iterator[Server]:
         TORCH_FORCE_WEIGHTS_ONLY_LOAD="1",
     )
     from label_server.startup import lay_out
-    from label_server.web.__main__ import unused
+    from label_server.web.__main__ import hide, unused
 
-    sys.modules.update(dict.fromkeys(unused(["sam2", str(sam2).lower()])))  # type: ignore[arg-type]
+    hide(unused(["sam2", str(sam2).lower()]))
 
     home, studies = lay_out(folder, "radiology"), folder / "studies"
     _write_studies(studies, sizes)

@@ -87,10 +87,10 @@ def main(arguments: list[str] | None = None, project: Project | None = None, nam
 
 
 def _misused(error: typer.TyperException) -> int:
-    if isinstance(error, typer.TyperException) and type(error).__name__ == "NoArgsIsHelpError":
+    if type(error).__name__ == "NoArgsIsHelpError":
         print(error)
     else:
-        error.show()  # type: ignore[attr-defined]
+        error.show()  # type: ignore[attr-defined]  # the base that typer names has none, each that it raises does
     return int(getattr(error, "exit_code", 2))
 
 

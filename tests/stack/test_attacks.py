@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from tests.support.annotator import Annotator
 from tests.support.attacks import (
+    DATA,
     HOSTILE,
+    TEXT,
     Operation,
     bomb,
     code,
@@ -226,15 +228,9 @@ def test_a_flood_of_hostile_requests_changes_nothing(running: Clone, untouched: 
 def test_made_up_requests_change_nothing(running: Clone, untouched: None, attacker: Attacker):
     document = Attacker(attacker.base, running.environment["LABEL_SERVER_TOKEN"])("GET", "/openapi.json").json()
     known = [each for each in operations(document) if each.method != "DELETE" and not each.path.startswith("/train")]
-    text = st.text(max_size=60) | st.sampled_from(HOSTILE).flatmap(lambda one: st.text(max_size=8).map(one.__add__))
-    data = st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
-        max_leaves=8,
-    )
 
     @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(st.sampled_from(known), text, data)
+    @given(st.sampled_from(known), TEXT, DATA)
     def check(operation: Operation, value: str, nested: Any) -> None:
         for path, arguments in hostile_requests(operation, value):
             if "data" in arguments:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import requests
 import SimpleITK as sitk
+from hypothesis import strategies as st
 
 
 def image(shape: tuple[int, int, int] = (4, 8, 8)) -> bytes:
@@ -84,6 +85,13 @@ HOSTILE = [
     "NaN",
     "\u202e\u0000\ufffd",
 ]
+# Made up by hypothesis: text, often with a hostile start, and what JSON can nest of it.
+TEXT = st.text(max_size=60) | st.sampled_from(HOSTILE).flatmap(lambda one: st.text(max_size=8).map(one.__add__))
+DATA = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @dataclass

@@ -5,7 +5,7 @@ seconds of each start.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 
@@ -16,9 +16,14 @@ def unused(arguments: Sequence[str]) -> tuple[str, ...]:
     return ("mlflow", "pandas") if sam2 else ("matplotlib", "mlflow", "pandas")
 
 
+def hide(packages: Iterable[str]) -> None:
+    """Let Python find none of these packages."""
+    # None does that, of which the type of sys.modules does not tell.
+    sys.modules.update(dict.fromkeys(packages))  # type: ignore[arg-type]
+
+
 if __name__ == "__main__":
-    # None: Python finds no such module. The type of sys.modules does not tell of it.
-    sys.modules.update(dict.fromkeys(unused(sys.argv)))  # type: ignore[arg-type]
+    hide(unused(sys.argv))
 
     from label_server.web.server import LabelServer
 
