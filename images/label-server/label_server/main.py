@@ -22,7 +22,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from label_server.datastore.datastore import RepairedDicomWebDatastore
-from label_server.datastore.uploads import BoundedSessions
+from label_server.datastore.sessions import OwnedSessions
 from label_server.dicomweb import client
 from label_server.paths import SAMPLE_APPS
 from label_server.pod import state
@@ -164,10 +164,10 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
             _LABELS,
         )
 
-    def _load_sessions(self, load: bool = False) -> BoundedSessions | None:
+    def _load_sessions(self, load: bool = False) -> OwnedSessions | None:
         if not load:
             return None
-        return BoundedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
+        return OwnedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Upstream's inference, only on images.

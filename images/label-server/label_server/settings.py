@@ -9,6 +9,7 @@ def limit(name: str, default: int) -> int:
 
 
 MAX_BODY_BYTES = limit("MAX_BODY_MB", 2048) * 2**20
+MAX_VOLUME_BYTES = limit("MAX_VOLUME_MB", 1024) * 2**20
 MAX_HEADER_BYTES = limit("MAX_HEADER_KB", 32) * 2**10
 MAX_REQUESTS_PER_USER = limit("MAX_REQUESTS_PER_USER", 16)
 SLOW_CLIENT_SECONDS = limit("SLOW_CLIENT_SECONDS", 20)

@@ -85,8 +85,8 @@ def lay_out(workspace: Path, app: str) -> Path:
         main.symlink_to(OWN_APP)
     except OSError as error:
         raise NotReady(f"the workspace cannot be written: {error}") from None
-    # What a killed server left of its downloads.
-    for incoming in workspace.glob("cache/*/.incoming"):
+    # What a killed server left of downloads and uploads.
+    for incoming in (*workspace.glob("cache/*/.incoming"), workspace / ".reading"):
         shutil.rmtree(incoming, ignore_errors=True)
     return folder
 

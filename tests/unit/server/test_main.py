@@ -9,7 +9,7 @@ from monailabel.config import settings
 from monailabel.datastore.local import LocalDatastore
 
 from label_server.datastore.datastore import RepairedDicomWebDatastore
-from label_server.datastore.uploads import BoundedSessions
+from label_server.datastore.sessions import OwnedSessions
 from label_server.pod import state
 from tests.support import app
 from tests.support.ct import Ct
@@ -19,7 +19,7 @@ from tests.support.web import Server
 
 def test_the_datastore_and_the_sessions_are_ours(label_app: Any):
     assert isinstance(label_app.datastore(), RepairedDicomWebDatastore)
-    assert isinstance(label_app.sessions(), BoundedSessions)
+    assert isinstance(label_app.sessions(), OwnedSessions)
 
 
 def test_a_folder_of_studies_is_left_to_upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,6 @@ Only a plain stack of slices is made here, and comes out voxel by voxel as ITK w
 series may be is left to ITK.
 """
 
-import shutil
 import struct
 import tempfile
 from dataclasses import dataclass
@@ -43,7 +42,6 @@ _COMMON = (
     "ModalityLUTSequence",
 )
 _OWN = ("SOPInstanceUID", "ImagePositionPatient", "PixelData")
-_PIECE = 2**20
 _HEADER_BYTES = 352  # NIfTI-1 in one file: where the voxels begin
 _DIMENSIONS = 42  # where the header holds the numbers of columns, rows and slices
 # How far a slice may lie from its place in an even stack, in mm; ITK would go on beyond it, and warn.
@@ -142,22 +140,6 @@ def write(slices: list[Slice | None], path: Path) -> bool:
         file.write(igzip.compress(header, _LEVEL, mtime=0))
         file.writelines(each.voxels for each in stack)
     return True
-
-
-def write_by_itk(slices: Path, path: Path) -> None:
-    """Write the volume that ITK makes of a folder of DICOM files, whatever they are."""
-    files = [str(file) for file in slices.iterdir()]
-    if len(files) > 1:
-        reader = sitk.ImageSeriesReader()
-        reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(slices)))
-    else:
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(files[0])
-    with tempfile.NamedTemporaryFile(suffix=".nii", dir=path.parent) as plain:
-        sitk.WriteImage(reader.Execute(), plain.name)
-        with igzip.IGzipFile(path, "wb", _LEVEL, mtime=0) as packed:
-            shutil.copyfileobj(plain, packed, _PIECE)
 
 
 def _frame(instance: Dataset) -> _Frame | None:

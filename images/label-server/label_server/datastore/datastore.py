@@ -32,6 +32,8 @@ from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.orthanc import delete_series
 from label_server.dicomweb.series import LabelSeries
 from label_server.dicomweb.series_index import SeriesIndex
+from label_server.errors import Refused
+from label_server.parsing import grid
 from label_server.settings import CACHE_MAX_BYTES
 from labelpod_common import atomic_file
 from labelpod_common.labels import Label
@@ -136,7 +138,10 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         series = self._index.look_up(image_id)
         if series is None:
             raise ImageNotFoundException(f"Image {image_id} not found")
-        got = image_cache.keep(self._client.series_files(series.study_uid, image_id), folder)
+        try:
+            got = image_cache.keep(self._client.series_files(series.study_uid, image_id), folder)
+        except Refused as refused:
+            raise Refused(f"the series {image_id} is no image: {refused}") from None
         if got < series.instances:
             raise IncompleteSeries(f"the DICOMweb server sent {got} of {series.instances} slices of {image_id}")
 
@@ -189,7 +194,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
-        label = dicom_seg.on_grid_of(image, _read_label(label_file))
+        label = grid.put_on(image, _read_label(label_file))
         names = dicom_seg.names_by_value(info.get("label_info"), self._labels)
         voxels = dicom_seg.renumber(sitk.GetArrayFromImage(label), names, self._labels)
         slices = self._images.slices(image_id)

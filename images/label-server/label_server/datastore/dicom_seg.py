@@ -85,13 +85,6 @@ def renumber(voxels: NDArray[Any], names: Mapping[int, str], labels: Sequence[La
     return result
 
 
-def on_grid_of(image: sitk.Image, label: sitk.Image) -> sitk.Image:
-    """The label map on the image's grid; resampled (nearest neighbour) only if it lies on another."""
-    if label.GetSize() == image.GetSize() and np.allclose(_corners(label), _corners(image), atol=1e-2):
-        return label
-    return sitk.Resample(label, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0, label.GetPixelID())
-
-
 def write(
     voxels: NDArray[np.uint8],
     image: sitk.Image,
@@ -237,9 +230,3 @@ def _slice_index(image: sitk.Image, position: Sequence[float]) -> int:
     if not 0 <= round(index[2]) < image.GetDepth():
         raise LabelError(f"the slice at {list(position)} lies outside the image")
     return round(index[2])
-
-
-def _corners(image: sitk.Image) -> NDArray[np.float64]:
-    last = [size - 1 for size in image.GetSize()]
-    indices = [(0, 0, 0), (last[0], 0, 0), (0, last[1], 0), (0, 0, last[2])]
-    return np.array([image.TransformIndexToPhysicalPoint(index) for index in indices])

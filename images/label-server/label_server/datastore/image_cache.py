@@ -20,6 +20,7 @@ from filelock import FileLock
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from label_server.datastore import ct_to_nifti
+from label_server.parsing import readers
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ def keep(files: Iterator[bytes], folder: Path) -> int:
         made.update(each.result() for each in waiting)
     path = folder / "volume.nii.gz"
     if made and not ct_to_nifti.write(list(made.values()), path):
-        ct_to_nifti.write_by_itk(kept, path)
+        readers.series(folder, kept.name)
     return len(made)
 
 

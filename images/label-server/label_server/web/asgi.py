@@ -1,6 +1,7 @@
 """The application that uvicorn runs: the gateway, and behind it upstream's endpoints, the viewer and its DICOMweb."""
 
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 
 from label_server import users
+from label_server.parsing import readers
 from label_server.users import LOOPBACK
 from label_server.web import dicomweb_proxy, routes
 from label_server.web.error_handlers import HANDLERS
@@ -44,6 +46,7 @@ async def _ready(request: Request) -> Response:
 @asynccontextmanager
 async def _lifespan(_: Starlette) -> AsyncIterator[None]:
     """Load the models before the first request, as upstream's application does (monailabel 0.8.5, app.py:45-53)."""
+    threading.Thread(target=readers.warm, name="READERS", daemon=True).start()
     instance = app_instance()
     instance.server_mode(True)
     instance.on_init_complete()

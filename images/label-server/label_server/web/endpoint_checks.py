@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from monailabel.interfaces.utils.app import app_instance
+from starlette.exceptions import HTTPException
 
 from label_server.errors import Refused
 
@@ -51,6 +52,8 @@ def some_image(given: Mapping[str, Any]) -> None:
     """Refuse an inference on nothing, which upstream takes for a fault of its own."""
     if not any(given.get(key) for key in ("image", "file", "session_id")):
         raise Refused("no image is named")
+    if given.get("session_id") and app_instance().sessions().get_session(given["session_id"], False) is None:
+        raise HTTPException(404, "There is no such session")
 
 
 def new_image(given: Mapping[str, Any]) -> None:

@@ -27,7 +27,6 @@ from monailabel.endpoints import (
 )
 from monailabel.endpoints.user.auth import User as UpstreamUser
 from monailabel.interfaces.utils.app import app_instance
-from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
@@ -35,7 +34,7 @@ from label_server import users
 from label_server.datastore import training_list
 from label_server.models import training_runs, upload
 from label_server.users import Role
-from label_server.web import downloads, endpoint_checks, request_validation, upload_content, worker_pools
+from label_server.web import downloads, endpoint_checks, request_validation, upload_reading, worker_pools
 from label_server.web.error_handlers import HANDLERS
 
 _PIECE = 2**20  # of a file that is sent: each takes a thread of its own
@@ -51,13 +50,19 @@ class Endpoint:
     check: Callable[[dict[str, Any]], None] | None = None
     among: tuple[str, str] | None = None  # a name in the path, and the app's collection that must have it
     function: Callable[..., Any] | None = None  # in the place of upstream's
-    content: Callable[[UploadFile], None] | None = upload_content.check  # of what is uploaded
+    reading: Callable[[dict[str, Any]], None] | None = None  # of what is uploaded
     fixed: tuple[tuple[str, Any], ...] = ()
 
 
 _ANNOTATOR, _REVIEWER, _ADMIN = Endpoint(Role.ANNOTATOR), Endpoint(Role.REVIEWER), Endpoint(Role.ADMIN)
-_INFER = Endpoint(Role.ANNOTATOR, worker_pools.inference, endpoint_checks.some_image, among=("model", "_infers"))
-_IMAGE = Endpoint(Role.ANNOTATOR, check=endpoint_checks.new_image)
+_INFER = Endpoint(
+    Role.ANNOTATOR,
+    worker_pools.inference,
+    endpoint_checks.some_image,
+    among=("model", "_infers"),
+    reading=upload_reading.images,
+)
+_IMAGE = Endpoint(Role.ANNOTATOR, check=endpoint_checks.new_image, reading=upload_reading.images)
 # In the server's own process a training would run into its next inference.
 _IN_BACKGROUND = (("run_sync", False),)
 _TRAIN = Endpoint(Role.ADMIN, check=endpoint_checks.training, fixed=_IN_BACKGROUND)
@@ -76,10 +81,10 @@ ENDPOINTS = {
     ("GET", "/datastore/image/info"): _ANNOTATOR,
     ("GET", "/datastore/label"): _ANNOTATOR,
     ("HEAD", "/datastore/label"): _ANNOTATOR,
-    ("PUT", "/datastore/label"): _ANNOTATOR,
+    ("PUT", "/datastore/label"): Endpoint(Role.ANNOTATOR, reading=upload_reading.label),
     ("GET", "/datastore/label/info"): _ANNOTATOR,
     ("GET", "/session/{session_id}"): _ANNOTATOR,
-    ("PUT", "/session/"): _ANNOTATOR,
+    ("PUT", "/session/"): Endpoint(Role.ANNOTATOR, reading=upload_reading.session),
     ("DELETE", "/session/{session_id}"): _ANNOTATOR,
     ("GET", "/train/"): _ANNOTATOR,
     ("GET", "/scoring/"): _ANNOTATOR,
@@ -101,7 +106,7 @@ ENDPOINTS = {
     ("DELETE", "/batch/infer"): _ADMIN,
     ("GET", "/model/{model}"): _ADMIN,
     ("GET", "/model/info/{model}"): _ADMIN,
-    ("PUT", "/model/{model}"): Endpoint(Role.ADMIN, function=upload.replace, content=None),
+    ("PUT", "/model/{model}"): Endpoint(Role.ADMIN, function=upload.replace),
     ("DELETE", "/model/{model}"): _ADMIN,
     # As text: upstream's page loads its scripts from elsewhere.
     ("GET", "/logs/"): Endpoint(Role.ADMIN, fixed=(("html", False),)),
@@ -162,9 +167,6 @@ def _checked(opened: Endpoint, function: Callable[..., Any]) -> Callable[..., An
 
     async def answer(**given: Any) -> Any:
         request_validation.arguments(given)
-        if opened.content:
-            for file in request_validation.uploads(given):
-                opened.content(file)
         if opened.among and given[opened.among[0]] not in getattr(app_instance(), opened.among[1]):
             raise HTTPException(404, f"There is no such {opened.among[0]}")
         if opened.check:
@@ -172,6 +174,8 @@ def _checked(opened: Endpoint, function: Callable[..., Any]) -> Callable[..., An
         if "user" in signature.parameters:
             given["user"] = UpstreamUser(username=users.current.get().name)
         try:
+            if opened.reading:
+                await worker_pools.reading.call(opened.reading, given)
             result = await opened.pool.run(function, given | dict(opened.fixed))
             if isinstance(result, FileResponse):
                 result.chunk_size = _PIECE

@@ -12,10 +12,10 @@ from typing import BinaryIO
 from starlette.datastructures import UploadFile
 
 from label_server.errors import Refused
+from label_server.parsing import archives
 
 _IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".dcm")
-# Slices of a session, an archive of them, and the voxels that OHIF sends.
-_OTHERS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".bin")
+_OTHERS = (*archives.SUFFIXES, ".bin")  # slices of a session, and the voxels that OHIF sends
 _HEADER_BYTES = 2**16
 _DETACHED_NRRD = re.compile(rb"^\s*data ?file\s*:", re.IGNORECASE | re.MULTILINE)
 _LOCAL_META = re.compile(rb"^\s*ElementDataFile\s*=\s*LOCAL\s*$", re.MULTILINE)
@@ -33,9 +33,8 @@ def check(file: UploadFile) -> None:
 
     """
     name = (file.filename or "").lower()
-    suffix = name.rpartition(".")[2]
     # A slice is often named after its UID.
-    if "." in name and not suffix.isdecimal() and not name.endswith((*_IMAGES, *_OTHERS)):
+    if "." in name and not name.rpartition(".")[2].isdecimal() and not suffix(name):
         raise Refused(f"only {', '.join(_IMAGES)} files and archives of them can be uploaded")
     header = _start(file.file)
     if header.startswith(b"NRRD"):
@@ -44,6 +43,11 @@ def check(file: UploadFile) -> None:
         _whole_meta_image(header)
     elif any(header[start : start + 4] in _DETACHED_NIFTI for start in (344, 4)):
         raise Refused("the NIfTI file is only a header: its voxels are in another file")
+
+
+def suffix(name: str) -> str:
+    """What the name says of the format, "" if nothing: a slice then."""
+    return next((each for each in (*_IMAGES, *_OTHERS) if name.lower().endswith(each)), "")
 
 
 def _start(file: BinaryIO) -> bytes:

@@ -37,7 +37,12 @@ class WorkerPool:
         self._limiter: CapacityLimiter | None = None
 
     async def run(self, endpoint: Callable[..., Any], arguments: dict[str, Any]) -> Response:
-        """The endpoint's answer.
+        """The endpoint's answer. Raises as `call`."""
+        answer: Response = await self.call(_answer, endpoint, arguments)
+        return answer
+
+    async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function returns.
 
         Raises:
             Busy: too many wait already.
@@ -49,7 +54,7 @@ class WorkerPool:
         self._limiter = self._limiter or CapacityLimiter(self._workers)
         self._here += 1
         try:
-            return await run_sync(_answer, endpoint, arguments, limiter=self._limiter)
+            return await run_sync(function, *arguments, limiter=self._limiter)
         finally:
             self._here -= 1
 
@@ -72,5 +77,7 @@ def _finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 inference = WorkerPool(1, INFER_QUEUE)
+# Of uploads: as many as there are processes that read them.
+reading = WorkerPool(2, 64)
 # Reading, writing and downloading; the rest waits for its turn as in any thread pool.
 others = WorkerPool(32, 1000)

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from monailabel.config import settings
 
-from tests.support import app
+from tests.support import app, attacks
 from tests.support.ct import SIZE, SLICES, Ct, ct, read, written
 from tests.support.dicomweb import Pacs
 from tests.support.web import Server
@@ -112,9 +112,11 @@ def test_nobody_waits_for_the_next_click_to_be_prepared(server: Server, image: C
 
 
 def test_an_image_is_not_uploaded_but_sent_to_the_pacs(server: Server, image: Ct):
-    answer = server.ask("PUT", "/datastore/image?image=new", "anna", files={"file": ("x.nii.gz", b"x")})
+    answer = server.ask("PUT", "/datastore/image?image=new", "anna", files={"file": ("x.nii.gz", attacks.image())})
     assert answer.status_code == 400 and "send it there" in answer.json()["detail"]
-    answer = server.ask("PUT", f"/datastore/image?image={image.uid}", "anna", files={"file": ("x.nii.gz", b"x")})
+    answer = server.ask(
+        "PUT", f"/datastore/image?image={image.uid}", "anna", files={"file": ("x.nii.gz", attacks.image())}
+    )
     assert answer.status_code == 400 and "there is an image of this name" in answer.json()["detail"]
 
 

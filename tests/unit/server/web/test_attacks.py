@@ -100,7 +100,7 @@ def test_an_attack_is_refused(server: Server, image: Ct, tmp_path: Path, monkeyp
 
 
 def test_a_bomb_stops_at_the_limit(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("label_server.datastore.uploads.MAX_BODY_BYTES", 2**20)
+    monkeypatch.setattr("label_server.parsing.readers.MAX_VOLUME_BYTES", 2**20)
     answer = server.ask("PUT", "/session/?uncompress=true", "anna", files={"files": ("bomb.zip", bomb(3))})
     assert answer.status_code == 400 and "unpacks to more than 1 MB" in answer.text
     assert list(tmp_path.rglob("zeros.bin")) == []

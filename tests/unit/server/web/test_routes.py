@@ -9,6 +9,7 @@ from monailabel.endpoints import datastore as upstream_datastore
 from label_server.users import Role
 from label_server.web import routes
 from label_server.web.routes import ENDPOINTS
+from tests.support.attacks import image as volume
 from tests.support.ct import Ct
 from tests.support.web import ROLES, Server
 
@@ -34,16 +35,18 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ran
 
 
-def arguments(method: str, path: str) -> dict[str, Any]:
+def arguments(method: str, path: str, uid: str) -> dict[str, Any]:
     """What the endpoint takes, so that it is not refused for want of it."""
-    query = {} if path.startswith("/session") else dict.fromkeys(("image", "id", "label", "tag"), "1.2")
+    query = {} if path.startswith("/session") else dict.fromkeys(("image", "id", "label", "tag"), uid)
     if method in ("GET", "HEAD", "DELETE"):
         return {"params": query}
     if path.startswith(("/train", "/activelearning", "/batch", "/scoring", "/infer/wsi/")):
         return {"params": query, "json": {}}
     if path.endswith("info"):
         return {"params": query}
-    files = dict.fromkeys(("file", "files", "label"), ("x.nii.gz", b"x"))
+    if path in ("/datastore/", "/datastore/image"):
+        query["image"] = "new"
+    files = dict.fromkeys(("file", "files", "label"), ("x.nii.gz", volume()))
     return {"params": query, "data": {"wsi": "{}"}, "files": files}
 
 
@@ -52,7 +55,7 @@ def test_each_role_goes_as_far_as_it_should(server: Server, image: Ct, nothing_r
     needed = ENDPOINTS[method, path].role
     for user in ("anna", "rita", "admin"):
         nothing_runs.clear()
-        answer = server.ask(method, address(path), user, **arguments(method, path))
+        answer = server.ask(method, address(path), user, **arguments(method, path, image.uid))
         if Role[ROLES[user].upper()] >= needed:
             assert answer.status_code == 200 and len(nothing_runs) == 1, (user, answer.text)
         else:
@@ -183,7 +186,7 @@ def test_a_training_does_not_run_in_the_server(server: Server, nothing_runs, mon
 def test_no_endpoint_ends_in_a_bare_500(server: Server, image: Ct, monkeypatch, method: str, path: str):
     """With arguments that fit, with those that name nothing, and with none."""
     monkeypatch.setattr("monailabel.utils.async_tasks.task.run_background_task", lambda request, method: {})
-    whole = arguments(method, path)
+    whole = arguments(method, path, "1.2")
     real = dict.fromkeys(whole["params"], image.uid) | ({"tag": "final"} if whole["params"] else {})
     for params in (whole["params"], real, {}):
         answer = server.ask(method, address(path), "admin", **whole | {"params": params})

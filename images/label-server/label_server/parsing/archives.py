@@ -1,53 +1,20 @@
-"""Sessions: images that an annotator uploads; archives are unpacked within bounds.
+"""Unpacking archives of images within bounds.
 
 Upstream unpacks whatever it is sent (monailabel 0.8.5, utils/sessions.py:121-127).
 """
 
 import stat
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from monailabel.utils.sessions import SessionInfo, Sessions
-
 from label_server.errors import Refused
-from label_server.settings import MAX_BODY_BYTES
 
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 MAX_FILES = 20_000
 _PIECE = 2**20
-
-
-class BoundedSessions(Sessions):
-    """Upstream's sessions; an archive keeps to its folder and to a size."""
-
-    def add_session(
-        self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None
-    ) -> tuple[str, SessionInfo]:
-        """Keep an uploaded file or folder.
-
-        Raises:
-            Refused: the archive is none, or reaches beyond its folder or the size that an upload may have.
-
-        """
-        if not uncompress or Path(data_file).is_dir():
-            return super().add_session(data_file, expiry, False, session_id)
-        # On the volume, not in the temporary folder, which is memory.
-        Path(self.store_path).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=Path(self.store_path).parent) as folder:
-            unpacked = Path(folder, "unpacked")
-            unpacked.mkdir()
-            try:
-                unpack(Path(data_file), unpacked, MAX_BODY_BYTES)
-            finally:
-                # Upstream's endpoint forgets the upload when this fails. Its folder goes only if that was all in it.
-                Path(data_file).unlink(missing_ok=True)
-                with suppress(OSError):
-                    Path(data_file).parent.rmdir()
-            return super().add_session(str(unpacked), expiry, False, session_id)
 
 
 def unpack(archive: Path, folder: Path, most: int) -> None:

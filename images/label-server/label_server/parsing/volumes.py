@@ -1,0 +1,181 @@
+"""A client's image or label, whatever it came as, made a NIfTI file of our own; it is judged by its header first."""
+
+import math
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from isal import igzip
+from numpy.typing import NDArray
+
+from label_server.errors import Refused
+from label_server.parsing import archives, grid
+from label_server.parsing.grid import Grid
+
+VOLUME = "volume.nii.gz"
+IMAGE, LABEL, SERIES = "image", "label map", "series"
+# By ITK's own reader of each format: without its name, ITK tries all that it has.
+_READERS = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
+_DICOM = "GDCMImageIO"
+_BYTES = {
+    sitk.sitkUInt8: 1,
+    sitk.sitkInt8: 1,
+    sitk.sitkUInt16: 2,
+    sitk.sitkInt16: 2,
+    sitk.sitkUInt32: 4,
+    sitk.sitkInt32: 4,
+    sitk.sitkUInt64: 8,
+    sitk.sitkInt64: 8,
+    sitk.sitkFloat32: 4,
+    sitk.sitkFloat64: 8,
+}
+_LEVEL = 1
+_PIECE = 2**20
+_DIMENSIONS = 3
+# A label on a finer grid than its image has more voxels; a small image's label may be of any size up to this.
+_FINER, _SMALL = 8, 2**26
+
+
+def image(files: Sequence[Path], folder: Path, most: int) -> None:
+    """Make the volume of what a client sent as one image: a file, slices, or an archive of either.
+
+    Args:
+        files: as they came.
+        folder: gets `volume.nii.gz`, with the values that the image has.
+        most: bytes of its voxels, and of the files in an archive.
+
+    Raises:
+        Refused: with the reason.
+
+    """
+    if len(files) == 1 and files[0].name.lower().endswith(archives.SUFFIXES):
+        unpacked = folder / "unpacked"
+        unpacked.mkdir()
+        archives.unpack(files[0], unpacked, most)
+        files = [each for each in unpacked.rglob("*") if each.is_file()]
+    volumes = [each for each in files if _suffix(each)]
+    slices = [each for each in files if not _suffix(each) and (len(files) == 1 or _is_dicom(each))]
+    if len(volumes) > 1 or (volumes and slices):
+        raise Refused("there is more than one image in it")
+    if not volumes and not slices:
+        raise Refused("there is no image in it")
+    if volumes or len(slices) == 1:
+        _write(_read((volumes or slices)[0], most), folder)
+        return
+    together = folder / "together"
+    together.mkdir()
+    for number, file in enumerate(slices):
+        shutil.copyfile(file, together / f"{number}.dcm")
+        file.unlink()
+    series(together, folder, most)
+
+
+def label(file: Path, on: Grid, folder: Path, most: int) -> None:
+    """Make the label map that a client sent, on the grid of its image, in as few bits as it takes.
+
+    Raises:
+        Refused: with the reason.
+
+    """
+    bound = max(_SMALL, _FINER * math.prod(on.size))
+    painted = grid.put_on(on.image(), _read(file, min(most, bound), LABEL))
+    values = _whole(sitk.GetArrayViewFromImage(painted))
+    made = sitk.GetImageFromArray(values)
+    made.CopyInformation(painted)
+    _write(made, folder)
+
+
+def series(slices: Path, folder: Path, most: int) -> None:
+    """Make the volume that ITK makes of a folder of DICOM files, whatever they are.
+
+    Raises:
+        Refused: they are no series, or more than one, or cannot be read.
+
+    """
+    files = list(slices.iterdir())
+    _write(_read(files[0], most) if len(files) == 1 else _stack(slices, most), folder)
+
+
+def unreadable(kind: str) -> Refused:
+    """What to say of a file that is not what it should be."""
+    return Refused(f"it is no {kind} that can be read")
+
+
+def _suffix(file: Path) -> str:
+    return next((suffix for suffix in _READERS if file.name.lower().endswith(suffix)), "")
+
+
+def _is_dicom(file: Path) -> bool:
+    with file.open("rb") as content:
+        content.seek(128)
+        return content.read(4) == b"DICM"
+
+
+def _read(file: Path, most: int, kind: str = IMAGE) -> sitk.Image:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_READERS.get(_suffix(file), _DICOM))
+    reader.SetFileName(str(file))
+    try:
+        _judge(reader, 1, most)
+        read = reader.Execute()
+    except RuntimeError:  # ITK has no other, and its message quotes the file
+        raise unreadable(kind) from None
+    while read.GetDimension() > _DIMENSIONS:
+        read = read[(slice(None),) * (read.GetDimension() - 1) + (0,)]
+    return read if read.GetDimension() == _DIMENSIONS else sitk.JoinSeries(read)
+
+
+def _stack(slices: Path, most: int) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    found = reader.GetGDCMSeriesIDs(str(slices))
+    if len(found) != 1:
+        raise Refused("there is more than one series in it") if found else unreadable(SERIES)
+    names = reader.GetGDCMSeriesFileNames(str(slices), found[0])
+    first = sitk.ImageFileReader()
+    for each in (first, reader):
+        each.SetImageIO(_DICOM)
+    first.SetFileName(names[0])
+    reader.SetFileNames(names)
+    try:
+        _judge(first, len(names), most)
+        return reader.Execute()
+    except RuntimeError:
+        raise unreadable(SERIES) from None
+
+
+def _judge(reader: sitk.ImageFileReader, files: int, most: int) -> None:
+    """Look at the header, before a voxel is read."""
+    reader.ReadImageInformation()
+    size = reader.GetSize()
+    voxel = _BYTES.get(reader.GetPixelID())
+    if voxel is None or reader.GetNumberOfComponents() != 1:
+        raise Refused("its voxels are no plain numbers")
+    if any(extent > 1 for extent in size[_DIMENSIONS:]) or len(size) < _DIMENSIONS - 1:
+        raise Refused(f"it has {len(size)} dimensions")
+    if math.prod(size) * voxel * files > most:
+        raise Refused(f"its voxels take more than {most // 2**20} MB")
+    placed: Iterable[float] = (*reader.GetSpacing(), *reader.GetOrigin(), *reader.GetDirection())
+    if not all(map(math.isfinite, placed)):
+        raise Refused("it does not say where it lies")
+
+
+def _whole(values: NDArray[Any]) -> NDArray[Any]:
+    """The values as whole numbers of the fewest bits."""
+    if values.dtype.kind == "f" and (not np.isfinite(values).all() or (values != np.rint(values)).any()):
+        raise Refused("its values are no whole numbers")
+    low, high = int(values.min()), int(values.max())
+    for kind in (np.uint8, np.uint16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return values.astype(kind)
+    raise Refused("its values are too large")
+
+
+def _write(made: sitk.Image, folder: Path) -> None:
+    plain = folder / "volume.nii"
+    sitk.WriteImage(made, str(plain))
+    with plain.open("rb") as file, igzip.IGzipFile(folder / VOLUME, "wb", _LEVEL, mtime=0) as packed:
+        shutil.copyfileobj(file, packed, _PIECE)
+    plain.unlink()

@@ -1,0 +1,99 @@
+"""An uploaded image or label is read by a process that can do nothing else; an endpoint gets what came out of it."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from monailabel.config import settings
+from monailabel.interfaces.utils.app import app_instance
+from starlette.datastructures import UploadFile
+
+from label_server.datastore.dicom_seg import LabelError
+from label_server.errors import Refused
+from label_server.parsing import grid, readers
+from label_server.web import request_validation, upload_content
+
+_VOXELS = ".bin"  # as OHIF sends them, without a header
+
+
+def images(given: dict[str, Any]) -> None:
+    """Put a volume in the place of each uploaded image of an inference.
+
+    Raises:
+        Refused: it is none.
+
+    """
+    for file in request_validation.uploads(given):
+        upload_content.check(file)
+        if not _voxels(file):
+            with _folder() as folder:
+                _replace(file, readers.image(folder, _kept([file], folder)))
+
+
+def session(given: dict[str, Any]) -> None:
+    """Put one volume in the place of a session's files, be they slices or an archive.
+
+    Raises:
+        Refused: they are no image.
+
+    """
+    files = list(request_validation.uploads(given))
+    for file in files:
+        upload_content.check(file)
+    with _folder() as folder:
+        _replace(files[0], readers.image(folder, _kept(files, folder)))
+    given["files"], given["uncompress"] = files[:1], False
+
+
+def label(given: dict[str, Any]) -> None:
+    """Put a label map on the grid of its image in the place of what was uploaded.
+
+    Raises:
+        LabelError: it is none.
+        ImageNotFoundException: there is no such image.
+
+    """
+    file = given["label"]
+    upload_content.check(file)
+    if _voxels(file):
+        return
+    on = grid.of_file(Path(app_instance().datastore().get_image_uri(given["image"])))
+    try:
+        with _folder() as folder:
+            (name,) = _kept([file], folder)
+            _replace(file, readers.label(folder, name, on))
+    except Refused as refused:
+        raise LabelError(str(refused)) from None
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """On the volume, not in the temporary folder, which is memory."""
+    folder = Path(settings.MONAI_LABEL_SESSION_PATH).parent / ".reading"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        yield Path(made)
+
+
+def _voxels(file: UploadFile) -> bool:
+    return str(file.filename).lower().endswith(_VOXELS)
+
+
+def _kept(files: Sequence[UploadFile], folder: Path) -> list[str]:
+    """Write the uploads into a folder, under names that say the format and nothing else."""
+    names = []
+    for number, file in enumerate(files):
+        suffix = upload_content.suffix(str(file.filename))
+        names.append(f"{number}{suffix}")
+        with (folder / names[-1]).open("xb") as copy:
+            shutil.copyfileobj(file.file, copy)
+    return names
+
+
+def _replace(file: UploadFile, volume: Path) -> None:
+    file.file.close()
+    file.file = volume.open("rb")  # it goes from the disk when it is closed
+    file.filename = "image.nii.gz"
