@@ -217,8 +217,8 @@ class Settings(BaseModel):
     )
     MAX_VOLUME_MB: Count = Field(
         1024,
-        description="Most that the voxels of an uploaded image or label may take, in MB, and of a series that the label "
-        "server reads: 1,000 slices of 512 x 512 take 500. While it is read, it takes three times that much memory.",
+        description="Most that the voxels of an upload may take, in MB, or of a series that ITK reads: "
+        "1,000 slices of 512 x 512 take 500. While it is read, it takes three times that much memory.",
     )
     MAX_HEADER_KB: Annotated[Count, Field(le=64)] = Field(32, description="Longest head of a request, in KB.")
     MAX_REQUESTS_PER_USER: Count = Field(16, description="Requests that one user may have running at once.")

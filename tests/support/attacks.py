@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pydicom
 import requests
 import SimpleITK as sitk
 from hypothesis import strategies as st
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 
 def image(shape: tuple[int, int, int] = (4, 8, 8)) -> bytes:
@@ -55,6 +57,17 @@ def bomb(megabytes: int = 300) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros.bin", bytes(megabytes * 2**20))
     return buffer.getvalue()
+
+
+def deflated(slice_: bytes, megabytes: int) -> bytes:
+    """A DICOM file like the given one, deflated, with a private element of zeros."""
+    dataset = pydicom.dcmread(io.BytesIO(slice_))
+    dataset.add_new((0x0009, 0x0010), "LO", "SOMEBODY")
+    dataset.add_new((0x0009, 0x1001), "OB", bytes(megabytes * 2**20))
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    made = io.BytesIO()
+    dataset.save_as(made)
+    return made.getvalue()
 
 
 HOSTILE = [

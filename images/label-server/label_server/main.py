@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from monai.transforms.io.array import SUPPORTED_READERS
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
@@ -46,6 +47,10 @@ def _sample_app(name: str) -> ModuleType:
     spec.loader.exec_module(module)
     return module
 
+
+# They run what a file says (NumpyReader unpickles), or take whatever looks like a picture; nothing here is either.
+for _reader in ("numpyreader", "pilreader"):
+    SUPPORTED_READERS.pop(_reader, None)
 
 _APP = os.environ.get("APP", "radiology")
 _DEEPGROW = ("deepgrow_2d", "deepgrow_3d")

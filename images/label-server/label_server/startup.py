@@ -3,6 +3,7 @@
 Run by start_server. Light on imports: a wrong label name must not take ten seconds to be refused.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from label_server.pod import state
 from labelpod_common import labels
 
 OWN_APP = Path(__file__).with_name("main.py")
+_SAM2_CONFIGURATION = "sam2_hiera_l.yaml"
 
 
 class NotReady(Exception):
@@ -120,6 +122,17 @@ def fetch_weights(folder: Path, models: list[str], seconds: float) -> None:
             print(f"start_server: the model starts untrained, {line}", flush=True)
 
 
+def place_sam2_configuration(folder: Path) -> None:
+    """Put the installed package's configuration where upstream would download one.
+
+    Hydra calls whatever it names (monailabel 0.8.5, sam2/infer.py:137), so what an earlier version fetched goes.
+    """
+    package = importlib.util.find_spec("sam2")
+    if package is None or package.origin is None:
+        raise NotReady("MODELS: the package sam2 is not installed")
+    shutil.copyfile(Path(package.origin).with_name(_SAM2_CONFIGURATION), folder / _SAM2_CONFIGURATION)
+
+
 def fetch_bundles(folder: Path, bundles: list[str], seconds: float) -> None:
     """Download the MONAI bundles that are not there; upstream does so without a time limit, or ends."""
     for name in bundles:
@@ -152,6 +165,8 @@ def main() -> None:
     check_door()
     folder = lay_out(Path(os.environ["WORKSPACE"]), app)
     if app == "radiology":
+        if "sam2" in models:
+            place_sam2_configuration(folder / "model")
         fetch_weights(folder / "model", models, weights_wait)
     if app != "pathology":
         fetch_bundles(folder / "model", bundles, weights_wait)

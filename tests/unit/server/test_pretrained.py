@@ -53,6 +53,15 @@ def test_fetched_weights_are_recorded_with_sha256(offer, web, folder):
     assert set(record) == {"one.pt", "two.pt"}
 
 
+def test_a_file_that_is_not_the_expected_one_is_not_kept(offer, web, folder, monkeypatch):
+    offer(one=web.answer(body=BODY), two=web.answer(body=BODY))
+    right = hashlib.sha256(BODY).hexdigest()
+    monkeypatch.setattr(pretrained, "SHA256", {"one.pt": hashlib.sha256(b"other").hexdigest(), "two.pt": right})
+    (problem,) = pretrained.fetch(["one", "two"], folder, 10)
+    assert problem.startswith("one.pt: it is not the file that is expected") and right in problem
+    assert names(folder) == {"two.pt", pretrained.RECORD}
+
+
 def test_what_is_there_is_not_fetched_again_and_stays_recorded(offer, web, folder):
     offer(one=web.answer(body=b"1"), two=web.answer(body=b"2"))
     pretrained.fetch(["one"], folder, 10)

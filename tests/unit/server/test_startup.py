@@ -119,9 +119,31 @@ def test_another_apps_models_are_its_own_matter(server, monkeypatch):
     assert (server / "monaibundle" / "model").is_dir()
 
 
-def test_sam2_goes_beside_another_model(server, monkeypatch):
+@pytest.fixture
+def sam2(tmp_path, monkeypatch) -> Path:
+    """The configuration in the installed package sam2."""
+    package = tmp_path / "packages" / "sam2"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise AssertionError('it is imported')")
+    (package / "sam2_hiera_l.yaml").write_text("of the package")
+    monkeypatch.syspath_prepend(package.parent)
+    return package / "sam2_hiera_l.yaml"
+
+
+def test_sam2_goes_beside_another_model(server, monkeypatch, sam2):
     monkeypatch.setenv("MODELS", " deepgrow_2d , sam2 ")
     startup.main()
+
+
+def test_sam2s_configuration_is_that_of_the_package_whatever_was_there(server, monkeypatch, sam2):
+    """Hydra calls what it names."""
+    monkeypatch.setenv("MODELS", "deepgrow_2d,sam2")
+    there = server / "radiology" / "model" / sam2.name
+    there.parent.mkdir(parents=True)
+    there.write_text("_target_: os.system")
+    startup.main()
+    assert there.read_text() == "of the package"
+    assert all(name.endswith(".pt") for files in pretrained.FILES.values() for name in files)
 
 
 def run_as_a_program(monkeypatch) -> str:

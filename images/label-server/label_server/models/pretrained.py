@@ -17,7 +17,7 @@ from pathlib import Path
 
 # Name in the release (MONAI Label 0.8.5, sample-apps/radiology/lib/configs) and name in the model folder.
 _RELEASE = "https://github.com/Project-MONAI/MONAILabel/releases/download/pretrained"
-_SAM2 = "https://huggingface.co/facebook/sam2-hiera-large/resolve/main"
+_SAM2 = "https://dl.fbaipublicfiles.com/segment_anything_2/072824"
 FILES: dict[str, dict[str, str]] = {
     model: {f"pretrained_{local or model}.pt": f"{_RELEASE}/radiology_{remote}.pt"}
     for model, remote, local in (
@@ -32,7 +32,10 @@ FILES: dict[str, dict[str, str]] = {
         ("sw_fastedit", "segmentation_sw_fastedit_pet", ""),
     )
 }
-FILES["sam2"] = {name: f"{_SAM2}/{name}" for name in ("sam2_hiera_large.pt", "sam2_hiera_l.yaml")}
+# Not its configuration, which names what to call: that is the installed package's own, see startup.py.
+FILES["sam2"] = {"sam2_hiera_large.pt": f"{_SAM2}/sam2_hiera_large.pt"}
+# What is fetched must have it. MONAI publishes none of its own files'; they are read as data, and recorded.
+SHA256 = {"sam2_hiera_large.pt": "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b"}
 RECORD = "weights.json"
 
 
@@ -85,6 +88,8 @@ def _fetch(name: str, url: str, folder: Path, deadline: float, problems: dict[st
                 # http.client takes a connection that ends early for the end of the file.
                 if size and file.tell() != int(size):
                     raise OSError(f"the connection ended after {file.tell()} of {size} bytes")
+        if SHA256.get(name, digest.hexdigest()) != digest.hexdigest():
+            raise ValueError(f"it is not the file that is expected: its SHA-256 is {digest.hexdigest()}")
         part.replace(folder / name)
         _record(folder, name, url, digest.hexdigest())
         problems.pop(name)

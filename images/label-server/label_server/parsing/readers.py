@@ -52,9 +52,15 @@ class _Reader:
 
         """
         process = self.ready()
-        cast(IO[str], process.stdin).write(json.dumps(job) + "\n")
-        cast(IO[str], process.stdin).flush()
-        return str(json.loads(_line(process))["refused"])
+        try:
+            cast(IO[str], process.stdin).write(json.dumps(job) + "\n")
+            cast(IO[str], process.stdin).flush()
+            return str(json.loads(_line(process))["refused"])
+        except OSError:
+            self._process = None
+            process.kill()
+            process.wait()
+            raise
 
 
 def _line(process: subprocess.Popen[str]) -> str:

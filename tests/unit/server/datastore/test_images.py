@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk
 from monailabel.config import settings
 
+from label_server.datastore import ct_to_nifti
 from tests.support import app, attacks
 from tests.support.ct import SIZE, SLICES, Ct, ct, read, written
 from tests.support.dicomweb import Pacs
@@ -171,3 +172,16 @@ def test_a_training_holds_its_images(server: Server, image: Ct, label_app, monke
     assert not path.exists(), "there is room for none"
     assert label_app.train({"model": "threshold"})["trained"] == {"model": "threshold"}
     assert Path(store.get_image_uri(image.uid)).exists()
+
+
+@pytest.mark.parametrize(("megabytes", "status"), [(1, 200), (3, 400)])
+def test_a_slice_that_inflates_without_end_is_refused(
+    server: Server, pacs: Pacs, megabytes: int, status: int, monkeypatch: pytest.MonkeyPatch
+):
+    """And one that is merely deflated is read."""
+    monkeypatch.setattr(ct_to_nifti, "_MOST_INFLATED", 2**21)
+    files = [attacks.deflated(each, megabytes) for each in ct(7).files[:2]]
+    pacs.store(Ct(ct(7).uid, ct(7).study_uid, tuple(files)))
+    answer = server.ask("GET", f"/datastore/image?image={ct(7).uid}", "anna")
+    assert answer.status_code == status, answer.text
+    assert status == 200 or "inflates to more than 2 MB" in answer.text

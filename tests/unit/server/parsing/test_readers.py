@@ -1,7 +1,6 @@
 """A client's image or label, read by a process of its own: what comes out, and what is refused before it costs much."""
 
 import gzip
-import io
 import os
 import resource
 import signal
@@ -11,13 +10,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from label_server.errors import Refused
 from label_server.parsing import grid, readers
+from tests.support.attacks import deflated
 from tests.support.ct import ct
 
 SHAPE = (5, 6, 7)
@@ -128,17 +127,6 @@ META_BOMB = (
 )
 
 
-def deflated(megabytes: int) -> bytes:
-    """A slice whose file is deflated, with a private element of zeros."""
-    dataset = pydicom.dcmread(io.BytesIO(ct().files[0]))
-    dataset.add_new((0x0009, 0x0010), "LO", "SOMEBODY")
-    dataset.add_new((0x0009, 0x1001), "OB", bytes(megabytes * 2**20))
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
-    made = io.BytesIO()
-    dataset.save_as(made)
-    return made.getvalue()
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
     [("x.nii.gz", nifti_bomb()), ("x.nrrd", NRRD_BOMB), ("x.mha", META_BOMB)],
@@ -160,7 +148,7 @@ def test_a_label_may_be_finer_than_its_image_and_not_of_any_size(tmp_path: Path)
 
 
 def test_a_file_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "x.dcm").write_bytes(deflated(400))
+    (tmp_path / "x.dcm").write_bytes(deflated(ct().files[0], 400))
     monkeypatch.setattr(readers, "_SECONDS", 0)
     started = time.monotonic()
     with pytest.raises(Refused, match="not read within 0 seconds"):

@@ -1,0 +1,7 @@
+class _Reader:
+    pass
+
+
+SUPPORTED_READERS = dict.fromkeys(
+    ("pydicomreader", "itkreader", "nrrdreader", "numpyreader", "pilreader", "nibabelreader"), _Reader
+)
