@@ -2,6 +2,9 @@
 
 Upstream's proxy drops the query string, waits for ever and passes any path on, so that every resource of
 Orthanc can be reached through it (monailabel 0.8.5, endpoints/proxy.py:49-95).
+
+Reading takes any role, storing takes admin: what is stored here would pass all checks of a label by, who painted it
+among them. Labels go to `PUT /datastore/label`.
 """
 
 import logging
@@ -13,11 +16,13 @@ from functools import cache
 import httpx
 from monailabel.config import settings
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from label_server.dicomweb import trust
+from label_server.users import Role
 
 logger = logging.getLogger(__name__)
 # It says whole URLs, and with them what a user searches for.
@@ -34,6 +39,8 @@ _STORE = re.compile(rf"studies/?(?:{_UID})?")
 _REQUEST_HEADERS = ("accept", "content-type", "range")
 _RESPONSE_HEADERS = ("content-type", "content-length", "content-encoding", "content-range")
 _TIMEOUT = httpx.Timeout(30.0, connect=3.0)
+# Orthanc holds some copies of what is stored in memory; a viewer sends each instance by itself.
+_MOST_STORED = 128 * 2**20
 
 
 def allowed(method: str, path: str) -> bool:
@@ -61,12 +68,15 @@ async def _forward(request: Request) -> Response:
     path = request.path_params["path"]
     if not allowed(request.method, path):
         return JSONResponse({"detail": "Not a DICOMweb resource"}, 404)
+    if request.method == "POST" and request.user.role < Role.ADMIN:
+        detail = "Storing images takes the role admin; labels go to PUT /datastore/label"
+        return JSONResponse({"detail": detail}, 403)
     upstream = client(_TIMEOUT)
     url = httpx.URL(f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/{path}").copy_with(
         query=request.url.query.encode() or None
     )
     headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
-    content = request.stream() if request.method == "POST" else None
+    content = _bounded(request) if request.method == "POST" else None
     try:
         answer = await upstream.send(
             upstream.build_request(request.method, url, headers=headers, content=content), stream=True
@@ -75,6 +85,9 @@ async def _forward(request: Request) -> Response:
         await upstream.aclose()
         logger.warning(f"DICOMweb proxy: {type(error).__name__}")
         return JSONResponse({"detail": "The DICOMweb server does not answer"}, 503, {"Retry-After": "5"})
+    except HTTPException:
+        await upstream.aclose()
+        raise
 
     async def close() -> None:
         await answer.aclose()
@@ -86,6 +99,24 @@ async def _forward(request: Request) -> Response:
         {name: answer.headers[name] for name in _RESPONSE_HEADERS if name in answer.headers},
         background=BackgroundTask(close),
     )
+
+
+async def _bounded(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes.
+
+    Raises:
+        HTTPException: 413, it is too long for Orthanc's memory.
+
+    """
+    left = _MOST_STORED
+    async for piece in request.stream():
+        left -= len(piece)
+        if left < 0:
+            most = f"{_MOST_STORED // 2**20} MB"
+            raise HTTPException(
+                413, f"More than {most} at once: send one instance after another", {"Connection": "close"}
+            )
+        yield piece
 
 
 async def _raw(answer: httpx.Response) -> AsyncIterator[bytes]:

@@ -98,9 +98,29 @@ def test_a_viewer_stores_through_the_gate(server: Server, pacs: Pacs):
     """Its body is passed on as it comes, of no length that anybody knows."""
     body, kind = multipart(*ct(5).files)
     pieces = (body[start : start + 999] for start in range(0, len(body), 999))
-    answer = server.ask("POST", "/proxy/dicom/stow/studies", "anna", content=pieces, headers={"Content-Type": kind})
+    answer = server.ask("POST", "/proxy/dicom/stow/studies", "admin", content=pieces, headers={"Content-Type": kind})
     assert answer.status_code == 200 and "00081199" in answer.json()
     assert list(pacs.series[ct(5).uid].values()) == list(ct(5).files)
+
+
+@pytest.mark.parametrize("user", ["anna", "rita"])
+@pytest.mark.parametrize("way", ["wado/studies", "stow/studies", "stow/studies/1.2"])
+def test_nobody_but_an_admin_stores_past_the_checks_of_a_label(server: Server, pacs: Pacs, user: str, way: str):
+    """A forged label, a slice in another's CT, an instance larger than Orthanc's memory."""
+    body, kind = multipart(*ct(5).files)
+    answer = server.ask("POST", f"/proxy/dicom/{way}", user, content=body, headers={"Content-Type": kind})
+    assert answer.status_code == 403 and "takes the role admin" in answer.json()["detail"]
+    assert pacs.series == {} and pacs.requests("POST", ".*") == []
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["of a length that is said", "of no length"])
+def test_more_than_orthancs_memory_takes_is_not_stored(server: Server, pacs: Pacs, monkeypatch, said: bool):
+    monkeypatch.setattr(dicomweb_proxy, "_MOST_STORED", 10_000)
+    body, kind = multipart(*ct(5).files)
+    pieces = body if said else (body[start : start + 999] for start in range(0, len(body), 999))
+    answer = server.ask("POST", "/proxy/dicom/stow/studies", "admin", content=pieces, headers={"Content-Type": kind})
+    assert answer.status_code == 413 and "one instance after another" in answer.json()["detail"]
+    assert pacs.series == {}
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])

@@ -24,12 +24,19 @@ def test_our_scripts_are_asked_for_again_each_time(server: Server, name: str):
     assert "javascript" in answer.headers["content-type"]
 
 
-@pytest.mark.parametrize("path", ["assets/favicon.ico", "assets/android-chrome-36x36.png", "app-config.js"])
+@pytest.mark.parametrize("path", ["assets/favicon.ico", "assets/android-chrome-36x36.png", "es6-shim.min.js"])
 def test_a_file_has_its_own_type(server: Server, path: str):
     """Upstream sends index.html for every file in a sub-folder (ohif.py:35)."""
     answer = server.ask("GET", f"/ohif/{path}", "anna")
     assert answer.status_code == 200 and "text/html" not in answer.headers["content-type"]
     assert answer.content == (ohif.FOLDER / path).read_bytes() and "no-cache" not in str(answer.headers)
+
+
+@pytest.mark.parametrize(("user", "may"), [("anna", "false"), ("rita", "false"), ("admin", "true")])
+def test_the_button_to_upload_is_shown_to_who_may(server: Server, user: str, may: str):
+    answer = server.ask("GET", "/ohif/app-config.js", user)
+    assert answer.text.count(f"dicomUploadEnabled: {may}") == 1 and answer.text.count("dicomUploadEnabled") == 1
+    assert answer.headers["cache-control"] == "no-cache" and "javascript" in answer.headers["content-type"]
 
 
 def test_a_browser_is_sent_to_the_viewer_and_a_program_told_who_it_is(server: Server):
