@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 from monailabel.config import settings
@@ -17,6 +18,7 @@ from label_server import users
 from label_server.parsing import readers
 from label_server.users import LOOPBACK
 from label_server.web import dicomweb_proxy, routes
+from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.error_handlers import HANDLERS
 from label_server.web.gateway import Gateway
 from label_server.web.ohif import OhifFiles
@@ -68,6 +70,8 @@ def application() -> Starlette:
     )
 
 
-app = Gateway(application(), users.from_environment(), os.environ.get("LISTEN", "") in LOOPBACK)
+_known = users.from_environment()
+_sessions = BrowserSessions(_known, Path(os.environ.get("WORKSPACE", "/workspace"), "browser_sessions.json"))
+app = Gateway(application(), _known, os.environ.get("LISTEN", "") in LOOPBACK, _sessions)
 # A training, which inherits the environment, has no use for it.
 os.environ.pop("LABEL_SERVER_TOKEN", None)

@@ -8,17 +8,20 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from label_server.users import Users
+from label_server.web.browser_login import BrowserLogin
+from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.middleware import AccessLog, AddressCheck, Liveness, Refusals, SecurityHeaders, UseNote
 from label_server.web.rate_limits import BodyLimit, Concurrency, HeaderLimit
-from label_server.web.token_auth import Authentication, BrowserLogin
+from label_server.web.token_auth import Authentication
 
 
-def middleware(known: Users, open_on_loopback: bool) -> list[Middleware]:
+def middleware(known: Users, open_on_loopback: bool, sessions: BrowserSessions) -> list[Middleware]:
     """List what a request goes through, the first one first.
 
     Args:
         known: the users.
         open_on_loopback: whether nobody needs a token if no user is known.
+        sessions: of browsers.
 
     """
     return [
@@ -27,11 +30,11 @@ def middleware(known: Users, open_on_loopback: bool) -> list[Middleware]:
         Middleware(SecurityHeaders),
         Middleware(Refusals),
         Middleware(HeaderLimit),
-        Middleware(Authentication, known, open_on_loopback),
+        Middleware(Authentication, known, sessions, open_on_loopback),
         Middleware(AddressCheck),
         Middleware(UseNote),
         Middleware(Concurrency),
-        Middleware(BrowserLogin),
+        Middleware(BrowserLogin, sessions),
         Middleware(BodyLimit),
     ]
 
@@ -43,12 +46,15 @@ class Gateway:
         inner: the application.
         known: the users.
         open_on_loopback: whether nobody needs a token if no user is known.
+        sessions: of browsers; None: they end with this process.
 
     """
 
-    def __init__(self, inner: ASGIApp, known: Users, open_on_loopback: bool) -> None:
+    def __init__(
+        self, inner: ASGIApp, known: Users, open_on_loopback: bool, sessions: BrowserSessions | None = None
+    ) -> None:
         self._inner = self._guarded = inner
-        for part in reversed(middleware(known, open_on_loopback)):
+        for part in reversed(middleware(known, open_on_loopback, sessions or BrowserSessions(known))):
             self._guarded = part.cls(self._guarded, *part.args, **part.kwargs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

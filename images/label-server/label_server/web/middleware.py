@@ -11,21 +11,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from label_server.errors import Refused
 from label_server.pod import state
 from label_server.web import request_validation
+from label_server.web.browser_sessions import secure
 from label_server.web.rate_limits import client_address
 
 access = logging.getLogger("access")
 
-# OHIF decodes images with WebAssembly in workers that it makes itself; it needs nothing of other servers.
-_CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' blob: data:; font-src 'self' data:; connect-src 'self' blob: data:; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
+_CONTENT_POLICY = "default-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+# What an answer does not say itself; ohif/ says what the viewer needs.
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": _CONTENT_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), serial=(), usb=()",
+    # Images and labels of patients stay in no browser and no proxy.
+    "Cache-Control": "no-store",
 }
+_TLS_ONLY = "max-age=31536000"
 _ALIVE = PlainTextResponse("alive\n")
 # Asking how the server is does not keep a rented pod from stopping.
 _LOOKED_AT = ("/info", "/readyz")
@@ -72,7 +75,7 @@ class AccessLog:
 
 
 class SecurityHeaders:
-    """Tells browsers with every answer what its pages may do."""
+    """Tells browsers with every answer what its pages may do, and who else may have it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -82,7 +85,11 @@ class SecurityHeaders:
 
         async def adding(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                if secure(scope):
+                    headers["Strict-Transport-Security"] = _TLS_ONLY
             await send(message)
 
         await self._app(scope, receive, adding)

@@ -20,6 +20,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from label_server import users
 from label_server.web import gateway, middleware
+from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.gateway import Gateway
 from tests.support import web
 from tests.support.paths import ROOT
@@ -63,7 +64,8 @@ def lines(caplog: pytest.LogCaptureFixture):
 
 
 def test_the_cheapest_comes_first():
-    parts = gateway.middleware(users.Users(Path("/nowhere"), ""), open_on_loopback=False)
+    nobody = users.Users(Path("/nowhere"), "")
+    parts = gateway.middleware(nobody, False, BrowserSessions(nobody))
     assert [part.cls.__name__ for part in parts] == [
         *("Liveness", "AccessLog", "SecurityHeaders", "Refusals", "HeaderLimit", "Authentication", "AddressCheck"),
         *("UseNote", "Concurrency", "BrowserLogin", "BodyLimit"),
@@ -125,7 +127,17 @@ def test_every_answer_has_the_security_headers(gate: Server, method: str, path: 
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
     policy = answer.headers["content-security-policy"]
-    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
+    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert "camera=()" in answer.headers["permissions-policy"]
+    assert answer.headers["cache-control"] == "no-store", "patients' data stays in no browser"
+
+
+def test_a_browser_is_told_of_tls_where_there_is_tls(gate: Server):
+    said = {url: gate.ask("GET", f"{url}/info/", "anna").headers for url in ("http://testserver", "https://testserver")}
+    assert said["https://testserver"]["strict-transport-security"] == "max-age=31536000"
+    assert "strict-transport-security" not in said["http://testserver"]
 
 
 def test_headers_that_are_too_long_are_refused_before_the_token(gate: Server):
@@ -172,7 +184,7 @@ def test_no_token_is_logged_however_it_came(gate: Server, lines, caplog: pytest.
     gate.ask("GET", f"/info/?token={mistyped}", token=mistyped)
     gate.ask("GET", f"/{TOKENS['anna']}/ohif/..%2f..%2fx", headers=web.HTML)
     gate.ask("GET", f"/{TOKENS['admin']}/ohif/?token={TOKENS['admin']}", headers=web.HTML)
-    gate.ask("GET", f"/info/{mistyped}", headers={"Cookie": f"labelpod={mistyped}"})
+    gate.ask("GET", f"/info/{mistyped}", headers={"Cookie": f"labelpod-80={mistyped}"})
     text = "\n".join([*lines(), *(r.getMessage() for r in caplog.records if r.name.startswith("label_server"))])
     assert len(lines()) == 5 and mistyped not in text
     assert not [token for token in TOKENS.values() if token in text]

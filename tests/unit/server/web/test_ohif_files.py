@@ -1,5 +1,9 @@
 """The viewer's files: upstream's, with our script in the page."""
 
+import re
+from base64 import b64encode
+from hashlib import sha256
+
 import pytest
 
 from label_server.web import ohif
@@ -30,6 +34,7 @@ def test_a_file_has_its_own_type(server: Server, path: str):
     answer = server.ask("GET", f"/ohif/{path}", "anna")
     assert answer.status_code == 200 and "text/html" not in answer.headers["content-type"]
     assert answer.content == (ohif.FOLDER / path).read_bytes() and "no-cache" not in str(answer.headers)
+    assert answer.headers["cache-control"] == "private, max-age=3600"
 
 
 @pytest.mark.parametrize(("user", "may"), [("anna", "false"), ("rita", "false"), ("admin", "true")])
@@ -37,6 +42,27 @@ def test_the_button_to_upload_is_shown_to_who_may(server: Server, user: str, may
     answer = server.ask("GET", "/ohif/app-config.js", user)
     assert answer.text.count(f"dicomUploadEnabled: {may}") == 1 and answer.text.count("dicomUploadEnabled") == 1
     assert answer.headers["cache-control"] == "no-cache" and "javascript" in answer.headers["content-type"]
+
+
+def policy(server: Server, path: str) -> dict[str, set[str]]:
+    directives = server.ask("GET", path, "anna").headers["content-security-policy"].split("; ")
+    return {name: set(values) for name, *values in map(str.split, directives)}
+
+
+def test_the_page_runs_no_script_but_its_own(server: Server):
+    """What a patient's name or a label says cannot become one."""
+    page, scripts = server.ask("GET", "/ohif/", "anna").text, policy(server, "/ohif/")["script-src"]
+    inline = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digests = {f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in inline}
+    assert len(digests) == 2 and scripts == {"'self'", "'wasm-unsafe-eval'"} | digests
+    assert not re.search(r"\son[a-z]+=", page)
+
+
+def test_only_a_worker_may_make_functions_of_text(server: Server):
+    """The codec of JPEG-LS; a worker has the policy of its own file."""
+    assert policy(server, "/ohif/app-config.js")["script-src"] == {"'self'", "'unsafe-eval'", "blob:"}
+    for path in ("/ohif/", "/ohif/app-config.js", "/info/"):
+        assert "'unsafe-inline'" not in policy(server, path).get("script-src", policy(server, path)["default-src"])
 
 
 def test_a_browser_is_sent_to_the_viewer_and_a_program_told_who_it_is(server: Server):

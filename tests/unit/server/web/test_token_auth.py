@@ -1,9 +1,7 @@
-"""How a request shows its token, and what a browser gets for it."""
+"""How a request shows its token, or a browser's session."""
 
 from collections.abc import Iterator
-from http.cookies import SimpleCookie
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 from starlette.requests import Request
@@ -22,6 +20,13 @@ ANNA = TOKENS["anna"]
 async def tell(scope, receive, send) -> None:
     request = Request(scope, receive)
     await PlainTextResponse(f"{request.user.name} {scope['path']} {scope['raw_path'].decode()}")(scope, receive, send)
+
+
+def session(gate: Server) -> str:
+    """The cookie of a browser of anna's; the test's own client keeps none."""
+    answer = gate.ask("GET", f"/{ANNA}/", headers=HTML)
+    gate.client.cookies.clear()
+    return answer.headers.get_list("set-cookie")[0].partition(";")[0]
 
 
 @pytest.fixture
@@ -49,9 +54,27 @@ def test_a_token_is_taken_in_front_of_the_path_and_taken_off(gate: Server, path:
     assert gate.ask("GET", path).text == f"anna {rest}"
 
 
-@pytest.mark.parametrize("cookie", [f"labelpod={ANNA}", f"a=b; labelpod={ANNA}; c=d", f'labelpod="{ANNA}"'])
-def test_a_token_is_taken_as_cookie(gate: Server, cookie: str):
-    assert gate.ask("GET", "/info/", headers={"Cookie": cookie}).text.startswith("anna ")
+@pytest.mark.parametrize(
+    "others",
+    [
+        *(
+            "",
+            "a=b; ",
+            'other={"a":1}; ',
+            "a=b=c; =; ;; ,; ",
+            'x="; ',
+            "bad[name]=1; ",
+            "labelpod-80; ",
+            "\x7f\xe9=\xff; ",
+        ),
+        *("labelpod-80=; ", "labelpod-80=of-another-port; "),
+    ],
+)
+def test_a_session_is_taken_as_cookie_whatever_other_cookies_there_are(gate: Server, others: str):
+    """Upstream's parser, Python's own, ends at the first that it does not like: the user was locked out."""
+    for cookie in (f"{others}{session(gate)}", f"{session(gate)}; {others}"):
+        answer = gate.ask("GET", "/info/", headers={"Cookie": cookie.encode("latin-1")})
+        assert answer.text.startswith("anna "), cookie
 
 
 @pytest.mark.parametrize(
@@ -66,9 +89,10 @@ def test_a_token_is_taken_as_cookie(gate: Server, cookie: str):
         ("/info/", {"Authorization": f"Bearer {ANNA[:-1]}"}),
         ("/info/", {"Authorization": "Bearer "}),
         ("/info/", {"Authorization": f"Basic {ANNA}"}),
-        ("/info/", {"Cookie": f"labelpod={ANNA[:-1]}"}),
-        ("/info/", {"Cookie": f"LABELPOD={ANNA}"}),
-        ("/info/", {"Cookie": "labelpod=\x7f;;=,"}),
+        ("/info/", {"Cookie": f"labelpod={ANNA}"}),
+        ("/info/", {"Cookie": f"labelpod-80={ANNA}"}),
+        ("/info/", {"Cookie": "labelpod-80="}),
+        ("/info/", {"Cookie": "labelpod-80=\x7f;;=,"}),
         (f"/{ANNA}/info/", {"Authorization": "Bearer wrong"}),
     ],
 )
@@ -97,62 +121,23 @@ def test_whether_a_place_exists_is_not_told(gate: Server):
         ({"Origin": "http://testserver.evil.example"}, 401),
         ({"Origin": "null"}, 401),
         ({"Origin": ""}, 401),
+        ({"Origin": "http://["}, 401),
         ({"Sec-Fetch-Site": "same-site"}, 401),
         ({"Sec-Fetch-Site": "cross-site"}, 401),
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_the_cookie_changes_nothing_for_other_origins(gate: Server, method: str, headers: dict[str, str], status: int):
-    cookie = {"Cookie": f"labelpod={ANNA}"}
+    cookie = {"Cookie": session(gate)}
     assert gate.ask(method, "/x", headers=cookie | headers).status_code == status
     assert gate.ask(method, "/x", "anna", headers=headers).status_code == 200, "a bearer is no browser's doing"
 
 
 def test_other_origins_may_read_nothing_but_are_let_through(gate: Server):
     """A link from elsewhere works; the answer has nothing that lets a foreign page look at it."""
-    answer = gate.ask("GET", "/x", headers={"Cookie": f"labelpod={ANNA}", "Origin": "http://evil.example"})
+    answer = gate.ask("GET", "/x", headers={"Cookie": session(gate), "Origin": "http://evil.example"})
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.startswith("access-control-")]
-
-
-# --- the browser's login ---
-
-
-def cookies(answer) -> SimpleCookie:
-    found: SimpleCookie = SimpleCookie()
-    for each in answer.headers.get_list("set-cookie"):
-        found.load(each)
-    return found
-
-
-def test_a_browser_gets_a_cookie_and_an_address_without_the_token(gate: Server):
-    answer = gate.ask("GET", f"/{ANNA}/ohif/viewer?StudyInstanceUIDs=1.2.3", headers=HTML)
-    assert answer.status_code == 303 and answer.headers["location"] == "/ohif/viewer?StudyInstanceUIDs=1.2.3"
-    login, server = cookies(answer)["labelpod"], cookies(answer)["MONAILABEL_SERVER_URL"]
-    assert login.value == ANNA and unquote(server.value) == "http://testserver/"
-    assert (login["httponly"], login["samesite"], login["path"], login["secure"]) == (True, "strict", "/", "")
-    assert not server["httponly"], "OHIF's panel reads it"
-
-
-@pytest.mark.parametrize("url, headers", [("https://testserver", {}), ("", {"X-Forwarded-Proto": "https"})])
-def test_the_cookie_is_for_tls_alone_if_there_is_tls(gate: Server, url: str, headers: dict[str, str]):
-    answer = gate.ask("GET", f"{url}/{ANNA}/", headers=HTML | headers)
-    assert all(each["secure"] for each in cookies(answer).values()) and len(cookies(answer)) == 2
-    assert unquote(cookies(answer)["MONAILABEL_SERVER_URL"].value) == "https://testserver/"
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "headers"),
-    [
-        ("GET", f"/{ANNA}/info/", {"Accept": "application/json"}),
-        ("POST", f"/{ANNA}/info/", HTML),
-        ("GET", "/info/", HTML | {"Authorization": f"Bearer {ANNA}"}),
-        ("GET", "/info/", HTML | {"Cookie": f"labelpod={ANNA}"}),
-    ],
-)
-def test_only_a_browser_that_opens_the_token_is_sent_on(gate: Server, method: str, path: str, headers: dict[str, str]):
-    answer = gate.ask(method, path, headers=headers)
-    assert answer.status_code == 200 and "set-cookie" not in answer.headers
 
 
 # --- many failures ---
