@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import uvicorn
 from label_server.web import server
 from label_server.web.gateway import Gateway
 from tests.support import web
+from tests.support.certificates import needs_openssl, openssl
 from tests.support.waiting import eventually
 from tests.support.web import TOKENS
 
@@ -105,19 +108,79 @@ def test_a_body_is_read_to_its_length_and_no_further(port: int):
     assert got.count(b"HTTP/1.1 200") == 2
 
 
-def test_the_server_starts_with_our_limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def options(monkeypatch: pytest.MonkeyPatch, certificate: str = "", key: str = "") -> dict[str, Any]:
+    """What uvicorn is told at the start."""
     ran: dict[str, Any] = {}
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: ran.update(options, app=app))
     for step in ("start_server_validate_args", "start_server_init_settings"):
         monkeypatch.setattr(server.LabelServer, step, lambda self, args: None)
     monkeypatch.setattr(server, "init_log_config", lambda *_: {})
-    monkeypatch.setenv("TLS_CERT_FILE", "/run/tls/cert")
-    monkeypatch.setenv("TLS_KEY_FILE", "")
+    monkeypatch.setenv("TLS_CERT_FILE", certificate)
+    monkeypatch.setenv("TLS_KEY_FILE", key)
     given = Namespace(
         uvicorn_app="label_server.web.asgi:app", host="0.0.0.0", port=8000, log_config=None, app="x", verbose="INFO"
     )
     server.LabelServer().action_start_server(given)
+    return ran
+
+
+def test_the_server_starts_with_our_limits(monkeypatch: pytest.MonkeyPatch):
+    ran = options(monkeypatch, "/run/tls/cert")
     assert (ran["app"], ran["http"], ran["access_log"]) == ("label_server.web.asgi:app", server.PatientProtocol, False)
     assert (ran["proxy_headers"], ran["server_header"], ran["ws"]) == (False, False, "none")
     assert ran["limit_concurrency"] == 1000 and ran["h11_max_incomplete_event_size"] == 2 * server.MAX_HEADER_BYTES
     assert (ran["ssl_certfile"], ran["ssl_keyfile"]) == ("/run/tls/cert", None)
+
+
+# --- TLS ---
+
+
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """The server's TLS, as uvicorn makes it of what it is told."""
+    key = ("-newkey", "rsa:2048", "-nodes", "-x509", "-subj", "/CN=labelpod.test")
+    openssl(tmp_path, "req", *key, "-keyout", "key.pem", "-out", "cert.pem")
+    told = options(monkeypatch, str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
+    names = [name for name in told if name.startswith("ssl_")]
+    config = uvicorn.Config(app, log_config=None, **{name: told[name] for name in names})
+    config.load()
+    return config.ssl
+
+
+def shaken(server: ssl.SSLContext, version: ssl.TLSVersion, ciphers: str) -> str:
+    """The cipher that a client of this version and these ciphers gets; in memory."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+    client.minimum_version = client.maximum_version = version
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking, answering = client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)
+    for side in (asking, answering, asking, answering):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return asking.cipher()[0]
+
+
+@needs_openssl
+@pytest.mark.parametrize(
+    ("version", "ciphers"),
+    [
+        (ssl.TLSVersion.TLSv1, "ALL"),
+        (ssl.TLSVersion.TLSv1_1, "ALL"),
+        (ssl.TLSVersion.TLSv1_2, "AES256-GCM-SHA384"),
+        (ssl.TLSVersion.TLSv1_2, "AES128-SHA"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE-RSA-AES256-SHA"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE-RSA-AES256-SHA384"),
+    ],
+    ids=["TLS 1.0", "TLS 1.1", "static RSA", "static RSA and CBC", "CBC-SHA1", "CBC"],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_weak_tls_is_not_spoken(tls: ssl.SSLContext, version: ssl.TLSVersion, ciphers: str):
+    with pytest.raises(ssl.SSLError):
+        shaken(tls, version, ciphers)
+
+
+@needs_openssl
+def test_strong_tls_is_spoken(tls: ssl.SSLContext):
+    assert shaken(tls, ssl.TLSVersion.TLSv1_2, "DEFAULT") == "ECDHE-RSA-AES256-GCM-SHA384"
+    assert shaken(tls, ssl.TLSVersion.TLSv1_3, "DEFAULT").startswith("TLS_")
