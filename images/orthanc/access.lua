@@ -1,8 +1,11 @@
--- Who may ask Orthanc for what. Orthanc calls this for each request over HTTP whose login it has accepted, with the
--- method that counts and the path without its query; registered users are otherwise all-powerful.
+-- Who may ask Orthanc for what, and what it takes in. Orthanc calls the first filter for each request over HTTP whose
+-- login it has accepted, with the method that counts and the path without its query; registered users are otherwise
+-- all-powerful, and a browser sends the login that it remembers whichever page makes it ask.
 --
 -- The label server reads and stores images, asks which series there are by now, and takes back labels of its own:
 -- an attacker who controls it gets no further.
+
+local SETTINGS = GetOrthancConfiguration()["Labelpod"]
 
 local READ = {
   "^/dicom%-web/studies$", "^/dicom%-web/series$", "^/dicom%-web/instances$", "^/dicom%-web/studies/.+$",
@@ -35,7 +38,41 @@ local function own_label(path)
   return tags and tags["Modality"] == "SEG" and tags["Manufacturer"] == "labelpod"
 end
 
+-- Whether a page of another site, or of another port of this host, makes a browser ask. The scheme may be a tunnel's.
+local function foreign(headers)
+  local origin, site = headers["origin"], headers["sec-fetch-site"]
+  if origin and origin:match("://(.+)$") ~= headers["host"] then
+    return true
+  end
+  return site == "cross-site" or site == "same-site"
+end
+
+-- A link to a page of Orthanc's.
+local function link(method, headers)
+  return method == "GET" and headers["sec-fetch-dest"] == "document" and not headers["origin"]
+end
+
+-- Orthanc takes a GET with `?_method=DELETE` for a DELETE, and nobody can see it. But what comes as GET has neither a
+-- body, not even one of no length, nor an origin of its own; browsers give their real changes both or one of them.
+local function came_as_get(headers)
+  return not (headers["content-length"] or headers["transfer-encoding"] or headers["origin"])
+end
+
+-- Orthanc holds several copies of what it takes in. Only the label server streams, and counts what it passes on.
+local function too_long(username, headers)
+  if headers["transfer-encoding"] then
+    return username ~= "label-server"
+  end
+  return (tonumber(headers["content-length"]) or 0) > SETTINGS["MaximumBody"]
+end
+
 function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
+  if foreign(httpHeaders) and not link(method, httpHeaders) then
+    return false
+  end
+  if (method ~= "GET" and came_as_get(httpHeaders)) or too_long(username, httpHeaders) then
+    return false
+  end
   if username ~= "label-server" then
     return true
   end
@@ -46,4 +83,27 @@ function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
     return own_label(uri)
   end
   return (method == "GET" and one_of(uri, READ)) or (method == "POST" and one_of(uri, STORE))
+end
+
+-- Images, and what is said of them: labels, contours, reports, registrations, presentations. Not what carries files of
+-- other kinds, such as encapsulated documents and raw data, and nothing private.
+local STORAGE = "^1%.2%.840%.10008%.5%.1%.4%.1%.1%."
+local KINDS = {
+  "1", "1%.[1-3]", "1%.[1-3]%.1", "2", "2%.[12]", "3%.1", "4", "4%.[134]", "6%.1", "6%.2", "7", "7%.[1-4]", "11%.%d+",
+  "12%.1", "12%.1%.1", "12%.2", "12%.2%.1", "13%.1%.[1-5]", "20", "66%.[134-7]", "67", "77%.1%.[1-6]", "77%.1%.5%.[1-4]",
+  "88%.%d+", "128", "128%.1", "130", "481%.[1-8]",
+}
+
+function ReceivedInstanceFilter(dicom, origin, info)
+  local kind = (dicom["SOPClassUID"] or ""):gsub("[^%d.]", "")
+  for _, pattern in ipairs(KINDS) do
+    if kind:match(STORAGE .. pattern .. "$") then
+      return true
+    end
+  end
+  if ("," .. SETTINGS["Kinds"] .. ","):find("," .. kind .. ",", 1, true) then
+    return true
+  end
+  print("refused an instance of a kind that does not belong here: " .. kind)
+  return false
 end

@@ -87,6 +87,30 @@ def _names(text: str) -> str:
     return text
 
 
+def _scanners(text: str) -> str:
+    entries = _listed(text)
+    for entry in entries:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,16}(@[A-Za-z0-9.-]+)?", entry):
+            raise ValueError(
+                f"{entry!r} is neither AET nor AET@ADDRESS, with an AET of 16 letters, digits, _ . - at most"
+            )
+    # Orthanc looks at everybody's address or at nobody's.
+    if len({"@" in entry for entry in entries}) > 1:
+        raise ValueError("either each AET has an address or none")
+    return ",".join(entries)
+
+
+def _uids(text: str) -> str:
+    for entry in _listed(text):
+        if not re.fullmatch(r"[0-9.]{1,64}", entry):
+            raise ValueError(f"{entry!r} is not a UID")
+    return ",".join(_listed(text))
+
+
+def _listed(text: str) -> list[str]:
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
+
+
 def _studies(text: str) -> str:
     if text and not text.startswith(("http://", "https://", "/")):
         raise ValueError("it must be a DICOMweb URL (http://, https://) or a folder's full path")
@@ -126,6 +150,7 @@ _NONE = SecretStr("")
 Port = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65535)]
 Seconds = Annotated[int, BeforeValidator(_digits), Field(le=3600)]
 Count = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65536)]
+Whole = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=1048576)]
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]b?$")]
 
 
@@ -193,6 +218,14 @@ class Settings(BaseModel):
         description="Address of Orthanc's DICOM port, which has no authentication: expose it only to scanners.",
     )
     DICOM_PORT: Port = Field(4242, description="Port of Orthanc's DICOM service (C-STORE).")
+    DICOM_AETS: Annotated[str, AfterValidator(_scanners)] = Field(
+        "",
+        description="Who may send to it, as AET@ADDRESS,... or AET,...; empty: anybody who reaches it.",
+    )
+    DICOM_KINDS: Annotated[str, AfterValidator(_uids)] = Field(
+        "",
+        description="SOP classes (UIDs) that Orthanc takes besides images, labels, contours and reports.",
+    )
     MLFLOW_PORT: Port = Field(5000, description="Port of MLflow's pages (profile mlflow), on this machine only.")
     TLS_CERT: Plain = Field(
         "",
@@ -231,6 +264,17 @@ class Settings(BaseModel):
         50, description="Images that the label server keeps on disk, in GB. Labels are always kept."
     )
     SAMPLE_LEASE: Count = Field(30, description="Minutes for which next sample gives an image to one annotator only.")
+    ORTHANC_MAX_BODY_MB: Count = Field(
+        512, description="Longest request that Orthanc takes, in MB: an instance, or an archive of them."
+    )
+    ORTHANC_MAX_GB: Whole = Field(
+        0, description="Images and labels that Orthanc stores, in GB; more is refused; 0: no limit."
+    )
+    ORTHANC_MAX_FOUND: Whole = Field(
+        0,
+        description="Patients, studies or series that Orthanc lists at once; 0: no limit, as `studies list` needs it.",
+    )
+    ORTHANC_MAX_FOUND_INSTANCES: Whole = Field(0, description="Instances that Orthanc lists at once; 0: no limit.")
     LABEL_SERVER_MEMORY: Memory = Field("16g", description="Memory that the label server may take.")
     ORTHANC_MEMORY: Memory = Field("4g", description="Memory that Orthanc may take.")
     POSTGRES_MEMORY: Memory = Field(
@@ -298,6 +342,15 @@ class Settings(BaseModel):
     def postgres(self) -> bool:
         """Whether Orthanc's database is PostgreSQL."""
         return self.ORTHANC_DB == "postgres"
+
+    @property
+    def scanners(self) -> dict[str, dict[str, Any]]:
+        """Who may send to the DICOM port, as Orthanc's configuration names them; none may ask for anything."""
+        asks = ("AllowFind", "AllowFindWorklist", "AllowGet", "AllowMove", "AllowStorageCommitment")
+        none = dict.fromkeys(asks, False)
+        pairs = [entry.partition("@")[::2] for entry in _listed(self.DICOM_AETS)]
+        # Orthanc sends them nothing: the port is of no use, nor is the address if none is looked at.
+        return {aet: {"AET": aet, "Host": host or "127.0.0.1", "Port": 104} | none for aet, host in pairs}
 
     @property
     def scheme(self) -> Literal["http", "https"]:

@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ def ask(stack: Clone) -> Ask:
     """Ask Orthanc, byte for byte; returns the status."""
     users = json.loads((stack.root / "secrets" / "orthanc_users.json").read_text())["RegisteredUsers"]
 
-    def run(user: str, method: str, path: str, body: bytes = b"", password: str = "", **headers: str) -> int:
+    def run(user: str, method: str, path: str, body: bytes | None = b"", password: str = "", **headers: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", int(stack.environment["ORTHANC_PORT"]), timeout=20)
         connection.putrequest(method, path, skip_accept_encoding=True)
         if user:
@@ -61,7 +62,8 @@ def ask(stack: Clone) -> Ask:
             headers["Authorization"] = f"Basic {login}"
         for name, value in headers.items():
             connection.putheader(name, value)
-        connection.putheader("Content-Length", str(len(body)))
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body)
         return connection.getresponse().status
 
@@ -111,6 +113,86 @@ def test_a_person_may_do_everything(ask: Ask, pacs: Pacs):
     for path in ("/system", "/app/explorer.html", "/changes", "/dicom-web/servers"):
         assert ask("labelpod", "GET", path) == 200
     assert ask("labelpod", "POST", "/tools/find", b'{"Level": "Study", "Query": {}}') == 200
+
+
+# --- a browser that remembers the login, and pages of others ---
+
+FIND = b'{"Level": "Series", "Query": {}}'
+
+
+@pytest.fixture
+def own(stack: Clone) -> str:
+    """What a browser says of Orthanc's own pages."""
+    return f"http://127.0.0.1:{stack.environment['ORTHANC_PORT']}"
+
+
+@pytest.mark.parametrize("user", ["labelpod", "label-server"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:9"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+    ids=["another site", "another port", "a page that hides", "nothing", "said to be another site", "said to be near"],
+)
+def test_a_page_of_others_changes_and_reads_nothing(ask: Ask, user: str, headers: dict[str, str]):
+    text = {"Content-Type": "text/plain"}  # of a form, which no browser asks Orthanc about before
+    assert ask(user, "POST", "/tools/lookup", b"1.2.3", **text, **headers) == 403
+    assert ask(user, "GET", "/statistics", None, **headers) == 403
+    assert ask(user, "POST", "/tools/lookup", b"1.2.3", **text) == 200, "a program"
+
+
+def test_orthancs_own_pages_and_links_to_them_work(ask: Ask, own: str):
+    for origin in (own, own.replace("http:", "https:")):  # a tunnel may speak HTTPS
+        headers = {"Origin": origin, "Sec-Fetch-Site": "same-origin"}
+        assert ask("labelpod", "POST", "/tools/find", FIND, **headers) == 200
+        assert ask("labelpod", "DELETE", "/series/none", None, **headers) == 404
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert ask("labelpod", "GET", "/app/explorer.html", None, **link) == 200
+    assert ask("labelpod", "POST", "/tools/find", FIND, **link) == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "document"}], ids=["img", "typed"]
+)
+@pytest.mark.parametrize("method", ["DELETE", "delete", "PUT"])
+def test_a_change_that_comes_as_get_is_refused(ask: Ask, pacs: Pacs, data: Path, method: str, headers: dict[str, str]):
+    pacs.store(data / "transfer-syntaxes" / "explicit-le.dcm")
+    (series,) = pacs.session.get(f"{pacs.url}/series", timeout=20).json()
+    assert ask("labelpod", "GET", f"/series/{series}?_method={method}", None, **headers) == 403
+    assert ask("labelpod", "GET", f"/series/{series}", None, **{"X-HTTP-Method-Override": method}) == 403
+    assert pacs.session.get(f"{pacs.url}/series", timeout=20).json() == [series]
+
+
+# --- what Orthanc takes in ---
+
+
+@pytest.mark.parametrize("way", ["/instances", "/dicom-web/studies"])
+def test_only_kinds_that_belong_here_are_taken(ask: Ask, pacs: Pacs, data: Path, way: str):
+    file = pydicom.dcmread(data / "transfer-syntaxes" / "explicit-le.dcm")
+    for kind in ("1.2.840.10008.5.1.4.1.1.104.1", "1.2.840.10008.5.1.4.1.1.66", "1.2.3.4", str(file.SOPClassUID)):
+        file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = kind
+        file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        content = io.BytesIO()
+        file.save_as(content)
+        if way == "/instances":
+            ask("labelpod", "POST", way, content.getvalue())
+        else:
+            part = b"--part\r\nContent-Type: application/dicom\r\n\r\n" + content.getvalue() + b"\r\n--part--\r\n"
+            ask("label-server", "POST", way, part, **STORE)
+    (stored,) = pacs.session.get(f"{pacs.url}/instances", timeout=20).json()
+    metadata = pacs.session.get(f"{pacs.url}/instances/{stored}/metadata/SopClassUid", timeout=20).text
+    assert metadata == "1.2.840.10008.5.1.4.1.1.2"
+
+
+def test_more_than_orthancs_memory_takes_is_refused_before_it_is_read(ask: Ask):
+    for user in ("labelpod", "label-server"):
+        assert ask(user, "POST", "/dicom-web/studies", None, **{"Content-Length": str(513 * 2**20)}) == 403
+    assert ask("labelpod", "POST", "/instances", None, **{"Transfer-Encoding": "chunked"}) == 403
 
 
 def test_not_even_a_person_may_run_scripts_or_write_files_on_the_server(ask: Ask):

@@ -32,8 +32,8 @@ class Pacs:
         return [pydicom.Dataset.from_json(each) for each in found]
 
     def store(self, path: Path) -> None:
-        """Every DICOM file in a folder, as it is."""
-        for file in sorted(path.rglob("*.dcm")):
+        """Every DICOM file in a folder, or one file, as it is."""
+        for file in [path] if path.is_file() else sorted(path.rglob("*.dcm")):
             self.session.post(f"{self.url}/instances", data=file.read_bytes(), timeout=30).raise_for_status()
 
     def segmentations(self, image_uid: str) -> list[hd.seg.Segmentation]:

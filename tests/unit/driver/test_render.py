@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,7 +78,10 @@ def test_every_generated_file_says_so():
 USED = {
     DOCKERFILE: set(),
     SCRIPT: {"LABELS", "MODELS", "STUDIES", "TLS_CERT"},  # with TLS the stack's Orthanc has another address
-    ORTHANC: {"TLS_CERT", "ORTHANC_EXPLORER"},
+    ORTHANC: {
+        *("TLS_CERT", "ORTHANC_EXPLORER", "DICOM_AETS", "DICOM_KINDS"),
+        *("ORTHANC_MAX_BODY_MB", "ORTHANC_MAX_GB", "ORTHANC_MAX_FOUND", "ORTHANC_MAX_FOUND_INSTANCES"),
+    },
 }
 
 
@@ -161,8 +165,11 @@ def test_a_line_break_in_the_name_of_the_base_image_is_refused(tmp_path):
 def test_no_setting_adds_a_line_to_dockerfile_or_orthanc(name):
     harmless = Settings().model_copy(update={name: "x"})
     hostile = Settings().model_copy(update={name: 'x"\nRUN touch /pwned\n", "AuthenticationEnabled": false, "'})
-    for file in (DOCKERFILE, ORTHANC):
-        assert render(hostile)[file].splitlines() == render(harmless)[file].splitlines()
+    assert render(hostile)[DOCKERFILE] == render(harmless)[DOCKERFILE]
+    before, after = render(harmless)[ORTHANC], render(hostile)[ORTHANC]
+    assert len(after.splitlines()) == len(before.splitlines())
+    changed = {key for key, value in json.loads(after).items() if value != json.loads(before)[key]}
+    assert changed == {"DICOM_AETS": {"DicomModalities"}, "DICOM_KINDS": {"Labelpod"}}.get(name, set())
 
 
 @given(st.text())
@@ -223,6 +230,35 @@ def test_orthanc_speaks_https_where_there_is_a_certificate():
     configuration = orthanc(TLS_CERT="cert.pem", TLS_KEY="key.pem")
     assert configuration["SslEnabled"] is True and configuration["SslCertificate"] == "/run/secrets/tls_both"
     assert configuration["SslMinimumProtocolVersion"] == 4, "TLS 1.2"
+    ciphers = configuration["SslCiphersAccepted"]
+    assert ciphers and all(re.fullmatch("ECDHE-[A-Z]+-(AES[0-9]+-GCM-.*|CHACHA20-.*)", each) for each in ciphers)
+
+
+def test_orthanc_refuses_what_is_too_much_and_deletes_nothing_for_it():
+    configuration = orthanc(ORTHANC_MAX_GB=2, ORTHANC_MAX_BODY_MB=3, ORTHANC_MAX_FOUND=4, ORTHANC_MAX_FOUND_INSTANCES=5)
+    assert (configuration["MaximumStorageSize"], configuration["MaximumStorageMode"]) == (2048, "Reject")
+    assert (configuration["LimitFindResults"], configuration["LimitFindInstances"]) == (4, 5)
+    assert configuration["Labelpod"]["MaximumBody"] == 3 * 2**20
+    assert orthanc()["MaximumStorageSize"] == 0, "no limit"
+
+
+def test_without_a_list_of_scanners_the_dicom_port_takes_what_comes():
+    configuration = orthanc()
+    assert configuration["DicomModalities"] == {} and configuration["DicomAlwaysAllowStore"] is True
+    assert configuration["DicomAlwaysAllowEcho"] is True and configuration["DicomCheckModalityHost"] is False
+
+
+@pytest.mark.parametrize(
+    ("listed", "hosts"), [("CT1, CT2", ["127.0.0.1"] * 2), ("CT1@10.0.0.5,CT2@pacs", ["10.0.0.5", "pacs"])]
+)
+def test_with_a_list_of_scanners_they_may_send_and_nobody_else_anything(listed: str, hosts: list[str]):
+    configuration = orthanc(DICOM_AETS=listed)
+    known = configuration["DicomModalities"]
+    assert [(each["AET"], each["Host"]) for each in known.values()] == list(zip(("CT1", "CT2"), hosts, strict=True))
+    assert not any(each[right] for each in known.values() for right in ("AllowFind", "AllowGet", "AllowMove"))
+    assert configuration["DicomAlwaysAllowStore"] is configuration["DicomAlwaysAllowEcho"] is False
+    assert configuration["DicomCheckCalledAet"] is True
+    assert configuration["DicomCheckModalityHost"] is ("@" in listed)
 
 
 @pytest.mark.parametrize("shown", ["true", "false"])

@@ -100,6 +100,22 @@ def test_keys_of_docker_and_compose_are_left_to_them(load, key):
     assert load(f"{key}=x\nDEVICE=cpu\n") == Settings(DEVICE="cpu")
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("DICOM_AETS=CT 1", "neither AET nor AET@ADDRESS"),
+        ("DICOM_AETS=AN-AET-THAT-IS-TOO-LONG", "neither AET nor AET@ADDRESS"),
+        ("DICOM_AETS=CT1@10.0.0.5:104", "neither AET nor AET@ADDRESS"),
+        ("DICOM_AETS=CT1@", "neither AET nor AET@ADDRESS"),
+        ("DICOM_AETS=CT1@10.0.0.5,CT2", "either each AET has an address or none"),
+        ("DICOM_KINDS=pdf", "'pdf' is not a UID"),
+        ("ORTHANC_MAX_BODY_MB=0", "greater than or equal to 1"),
+    ],
+)
+def test_who_and_what_orthanc_takes_is_said_plainly(refusal, line, reason):
+    assert reason in refusal(f"{line}\n").message
+
+
 def test_the_environment_wins_over_the_env_file(load):
     assert load("DEVICE=cpu\nORTHANC_PORT=1\n", DEVICE="gpu") == Settings(DEVICE="gpu", ORTHANC_PORT=1)
 
