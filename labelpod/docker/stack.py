@@ -37,11 +37,13 @@ def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
             project.build / "orthanc.json",
             project.images / "orthanc" / "access.lua",
             secrets / secret_files.ORTHANC_USERS,
+            secrets / secret_files.LABEL_DELETION,
             secrets / secret_files.ORTHANC_POSTGRES,
             secrets / secret_files.TLS_BOTH,
         ),
         LABEL_SERVER: (
             secrets / secret_files.DICOMWEB_PASSWORD,
+            secrets / secret_files.LABEL_KEY,
             secrets / secret_files.TLS_CERT,
             secrets / secret_files.TLS_KEY,
         ),

@@ -30,12 +30,13 @@ _LOGIN_SECONDS = 30
 
 @dataclass(frozen=True)
 class Studies:
-    """A DICOMweb server that this machine reaches, and the label server's login there."""
+    """A DICOMweb server that this machine reaches, the label server's login there, and the key of its labels."""
 
     host: str
     port: int
     username: str
     password: str
+    label_key: str = ""
 
 
 def studies(values: Settings, secrets: Path) -> Studies:
@@ -49,6 +50,8 @@ def studies(values: Settings, secrets: Path) -> Studies:
         DeployError: the pod could not talk to it through a tunnel.
 
     """
+    key_file = secrets / secret_files.LABEL_KEY
+    key = key_file.read_text(encoding="utf-8").strip() if key_file.exists() else ""
     if values.STUDIES:
         url = urlsplit(values.STUDIES)
         if url.scheme != "http" or url.path.rstrip("/") != "/dicom-web" or not url.hostname:
@@ -57,7 +60,7 @@ def studies(values: Settings, secrets: Path) -> Studies:
                 "a pod asks for http://HOST:PORT/dicom-web; SSH encrypts it",
             )
         return Studies(
-            url.hostname, url.port or 80, values.DICOMWEB_USERNAME, values.DICOMWEB_PASSWORD.get_secret_value()
+            url.hostname, url.port or 80, values.DICOMWEB_USERNAME, values.DICOMWEB_PASSWORD.get_secret_value(), key
         )
     if values.tls:
         raise DeployError(
@@ -67,7 +70,7 @@ def studies(values: Settings, secrets: Path) -> Studies:
     file = secrets / secret_files.DICOMWEB_PASSWORD
     if not file.exists():
         raise DeployError("this machine's Orthanc has never been started", "python3 deploy.py up")
-    return Studies(_HERE, values.ORTHANC_PORT, LABEL_SERVER_USER, file.read_text(encoding="utf-8").strip())
+    return Studies(_HERE, values.ORTHANC_PORT, LABEL_SERVER_USER, file.read_text(encoding="utf-8").strip(), key)
 
 
 def check(here: Studies) -> None:
@@ -99,7 +102,8 @@ def lend_login(ssh: list[str], here: Studies) -> None:
 
     """
     say_command(*ssh, "dicomweb_login")
-    login = f"{here.username}\n{here.password}\n"
+    lines = [here.username, here.password, *([here.label_key] if here.label_key else [])]
+    login = "".join(f"{line}\n" for line in lines)
     result = process.run(*ssh, "dicomweb_login", input=login, seconds=_LOGIN_SECONDS)
     if result.returncode != 0:
         raise DeployError(f"ssh: {process.last_line(result.stderr)}", "python3 deploy.py runpod logs")

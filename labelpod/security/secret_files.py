@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 from labelpod import files
 from labelpod.config.settings import LABEL_SERVER_USER, Settings
 from labelpod.security import certificate, users
+from labelpod_common import label_key
 
 ORTHANC_USERS = "orthanc_users.json"
+LABEL_KEY, LABEL_DELETION = "label_key", "label_deletion"
 DICOMWEB_PASSWORD = "dicomweb_password"  # noqa: S105, a file's name
 # They stay when the setting changes: what PostgreSQL has stored is still behind that password.
 ORTHANC_POSTGRES, POSTGRES_PASSWORD = "orthanc_postgres.json", "postgres_password"
@@ -27,7 +29,9 @@ def write(values: Settings, folder: Path) -> None:
 
     """
     files.folder(folder, 0o700)
-    texts = {**_logins(values, folder), **_certificate(values), **_database(values, folder)}
+    # It is made once: with another one the label server would not know its labels.
+    deletion = label_key.deletion(_own_password(folder / LABEL_KEY, 0o644))
+    texts = {LABEL_DELETION: deletion, **_logins(values, folder), **_certificate(values), **_database(values, folder)}
     for name in set(TLS_FILES) - set(texts):
         (folder / name).unlink(missing_ok=True)
     users.follow_admin(values.LABEL_SERVER_TOKEN.get_secret_value(), folder)

@@ -138,11 +138,14 @@ def test_a_service_is_given_no_secret_but_its_own():
     assert mounted == {
         "orthanc": {
             "orthanc_users": "/etc/orthanc/users.json",
+            "label_deletion": "/run/secrets/label_deletion",
             "orthanc_postgres": "/etc/orthanc/postgresql.json",
             "tls_both": "/run/secrets/tls_both",
         },
         "postgres": {"postgres_password": "/run/secrets/postgres_password"},
-        "label-server": {name: f"/run/secrets/{name}" for name in ("dicomweb_password", "tls_cert", "tls_key")},
+        "label-server": {
+            name: f"/run/secrets/{name}" for name in ("dicomweb_password", "label_key", "tls_cert", "tls_key")
+        },
     }
 
 

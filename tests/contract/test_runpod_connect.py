@@ -145,7 +145,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def kept(program: Path, port: int, finds: int) -> int:
     """Keep a tunnel until the pod is gone, after so many connections; how often it said that it is ready."""
-    here, ready = tunnel.Studies("127.0.0.1", 8042, "label-server", "its password"), []
+    here, ready = tunnel.Studies("127.0.0.1", 8042, "label-server", "its password", "the labels' key"), []
     left = iter(range(finds))
 
     def find() -> list[str]:
@@ -165,7 +165,7 @@ def test_a_tunnel_that_breaks_comes_back_until_the_pod_is_gone(
     calls = (program.parent / "calls").read_text().splitlines()
     assert len(calls) == 3 and "password" not in calls[0]
     assert f"-R 127.0.0.1:8042:127.0.0.1:8042 -L 127.0.0.1:{orthanc}:127.0.0.1:8000 labelpod@pod" in calls[0]
-    assert (program.parent / "login").read_text() == "label-server\nits password\n"
+    assert (program.parent / "login").read_text() == "label-server\nits password\nthe labels' key\n"
     said = capfd.readouterr().err
     assert said.count("Connection reset by peer") == 3 and said.count("Connected again") == 2
 

@@ -206,12 +206,20 @@ def test_orthanc_knows_nobody_else(stack: Clone):
     assert "PASSWORD" not in stack.run_in("orthanc", "bash", "-c", "env")
 
 
-def test_the_label_server_deletes_labels_of_its_own_and_nothing_else(ask: Ask, pacs: Pacs, annotator, ct: str):
+def test_the_label_server_deletes_labels_and_nothing_else_and_its_login_does_not_do(
+    ask: Ask, stack: Clone, pacs: Pacs, annotator, ct: str
+):
     image = annotator.image(ct)
     annotator.submit(ct, image, np.zeros(image.GetSize()[::-1], np.uint8))
+    permit = {"X-Labelpod-Deletion": (stack.root / "secrets" / "label_deletion").read_text()}
+    found = {kind: pacs.session.post(f"{pacs.url}/tools/find", json=_of(kind)).json() for kind in ("CT", "SEG")}
+    for kind, names in found.items():
+        for headers in ({}, {"X-Labelpod-Deletion": ""}, {"X-Labelpod-Deletion": "guessed"}):
+            assert [ask("label-server", "DELETE", f"/series/{each}", **headers) for each in names] == [403], kind
     for kind, status in (("CT", 403), ("SEG", 200)):
-        found = pacs.session.post(
-            f"{pacs.url}/tools/find", json={"Level": "Series", "Query": {"Modality": kind}}
-        ).json()
-        assert [ask("label-server", "DELETE", f"/series/{each}") for each in found] == [status], kind
+        assert [ask("label-server", "DELETE", f"/series/{each}", **permit) for each in found[kind]] == [status], kind
     assert len(pacs.series("CT")) == 1 and pacs.series("SEG") == []
+
+
+def _of(kind: str) -> dict:
+    return {"Level": "Series", "Query": {"Modality": kind}}

@@ -168,7 +168,8 @@ def test_user_ids_fit_into_the_hosts_range(pod: Rented):
 
 def test_with_the_tunnel_it_serves_without_it_says_so_and_recovers(pod: Rented, stack: Clone, ct: str):
     password = (stack.root / "secrets" / "dicomweb_password").read_text().strip()
-    login = f"label-server\n{password}\n"
+    key = (stack.root / "secrets" / "label_key").read_text()
+    login = f"label-server\n{password}\n{key}\n"
     subprocess.run(pod.command("dicomweb_login"), input=login, text=True, check=True, timeout=30)
     way = ("-R", f"127.0.0.1:8042:127.0.0.1:{stack.environment['ORTHANC_PORT']}")
     annotator = Annotator(f"{pod.url}/{TOKEN}")
@@ -177,7 +178,8 @@ def test_with_the_tunnel_it_serves_without_it_says_so_and_recovers(pod: Rented, 
         assert answer.json()["labels"][0] == "first nodule (left)"
         eventually(lambda: info(pod).json()["stops_at"] is None, 30, "a session over SSH keeps it from stopping")
         assert annotator.next_sample() == ct
-    assert password not in docker("logs", pod.name) + docker("inspect", pod.name)
+    told = docker("logs", pod.name) + docker("inspect", pod.name)
+    assert password not in told and key not in told
     ready = f"{pod.url}/{TOKEN}/readyz"
     eventually(lambda: requests.get(ready, timeout=30).status_code == 503, 20, "it notices that the studies are gone")
     with pod.tunnel(*way):

@@ -24,7 +24,8 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.sessions import OwnedSessions
-from label_server.dicomweb import client
+from label_server.dicomweb import client, own_labels
+from label_server.dicomweb.own_labels import OwnLabels
 from label_server.paths import SAMPLE_APPS
 from label_server.pod import state
 from label_server.radiology.activelearning.leased import LeasedStrategy, RandomStrategy
@@ -162,8 +163,10 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         return meta
 
     def _init_dicomweb_datastore(self) -> Datastore:
+        workspace = Path(self.app_dir).parent
         return RepairedDicomWebDatastore(
             client.client(self.studies),
+            OwnLabels(own_labels.key(workspace), workspace, self.studies),
             settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,
             Path(settings.MONAI_LABEL_DICOMWEB_CACHE_PATH),
             _LABELS,

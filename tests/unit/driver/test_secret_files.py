@@ -10,6 +10,7 @@ import pytest
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.security import secret_files
+from labelpod_common import label_key
 from tests.support import certificates
 
 SECRETS = {"ORTHANC_PASSWORD": "one", "LABEL_SERVER_TOKEN": "t" * 32}
@@ -75,8 +76,15 @@ def test_modes_of_the_secrets_folder_and_its_files(write):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert modes.pop("label_server_password") == 0o600 and modes.pop("users.lock") is not None
     assert modes.pop("users") == 0o755
-    assert set(modes) == {"orthanc_users.json", "dicomweb_password", "users/users.json"}
+    made = {"orthanc_users.json", "dicomweb_password", "users/users.json", "label_key", "label_deletion"}
+    assert set(modes) == made
     assert set(modes.values()) == {0o644}
+
+
+def test_the_key_of_labels_is_made_once_and_orthanc_is_not_told(write):
+    key, deletion = ((write() / name).read_text() for name in ("label_key", "label_deletion"))
+    assert (write() / "label_key").read_text() == key and len(key) == 32
+    assert deletion == label_key.deletion(key) and key not in deletion
 
 
 def test_a_folder_that_others_could_enter_is_closed(write):

@@ -3,6 +3,7 @@
 import json
 import re
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import requests
 from pydicom import Dataset
 
 from label_server.dicomweb.orthanc import name_of
+from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series_index import SeriesIndex
 
 
@@ -89,9 +91,14 @@ def pacs() -> Pacs:
 
 
 @pytest.fixture
-def index(pacs: Pacs) -> SeriesIndex:
+def own(tmp_path: Path) -> OwnLabels:
+    return OwnLabels("the stack's key", tmp_path, Pacs.base_url)
+
+
+@pytest.fixture
+def index(pacs: Pacs, own: OwnLabels) -> SeriesIndex:
     """Its lists may be of no age at all."""
-    return SeriesIndex(pacs, {"Modality": "CT"}, max_age=-1)
+    return SeriesIndex(pacs, own, {"Modality": "CT"}, max_age=-1)
 
 
 OURS = {"Manufacturer": "labelpod", "ContentDate": "20260101", "ContentTime": "120000"}
@@ -176,8 +183,8 @@ def test_a_patient_whose_name_in_orthanc_is_another_is_noticed_to_go(pacs: Pacs,
     assert index.images() == []
 
 
-def test_lists_are_kept_for_their_age_unless_forgotten(pacs: Pacs):
-    index = SeriesIndex(pacs, {"Modality": "CT"}, max_age=3600)
+def test_lists_are_kept_for_their_age_unless_forgotten(pacs: Pacs, own: OwnLabels):
+    index = SeriesIndex(pacs, own, {"Modality": "CT"}, max_age=3600)
     assert index.images() == []
     pacs.add("2.1")
     asked = len(pacs.asked)
@@ -240,7 +247,7 @@ def test_a_server_that_fails_is_not_taken_for_an_unchanged_one(pacs: Pacs, index
     assert index.images() == ["2.1", "2.2"]
 
 
-def test_another_server_than_orthanc_is_asked_for_dicomweb_alone(pacs: Pacs):
+def test_another_server_than_orthanc_is_asked_for_dicomweb_alone(pacs: Pacs, own: OwnLabels):
     pacs.base_url = "https://pacs.example/rs"
-    index = SeriesIndex(pacs, {"Modality": "CT"}, max_age=-1)
+    index = SeriesIndex(pacs, own, {"Modality": "CT"}, max_age=-1)
     assert index.images() == [] and not [each for each in pacs.asked if each.startswith("/")]

@@ -197,6 +197,12 @@ def test_a_pod_logs_in_at_the_studies_with_what_came_through_ssh(start, tmp_path
     assert "DICOMWEB_PASSWORD" not in environment
 
 
+@pytest.mark.parametrize(("login", "key"), [("u\np\nof the stack\n", "of the stack"), ("u\np\n", "")])
+def test_a_pod_knows_the_labels_of_the_stack_by_the_key_that_came_with_the_login(start, tmp_path, login: str, key: str):
+    (tmp_path / "dicomweb_login").write_text(login)
+    assert start(RUNPOD_POD_ID="pod1", POD_FOLDER=str(tmp_path)).server.environment["LABEL_KEY"] == key
+
+
 def test_a_pods_record_of_trainings_is_a_copy_that_is_not_on_the_volume(start, tmp_path):
     folder, record = tmp_path / "pod", tmp_path / "workspace" / "mlflow.db"
     folder.mkdir()

@@ -22,6 +22,7 @@ from monailabel.datastore.utils.convert import binary_to_image
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 from monailabel.utils.others.generic import md5_digest
+from pydicom import Dataset
 
 from label_server import users
 from label_server.datastore import dicom_seg, image_cache
@@ -30,6 +31,7 @@ from label_server.datastore.guarded import GuardedDatastore
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.orthanc import delete_series
+from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
 from label_server.dicomweb.series_index import SeriesIndex
 from label_server.errors import Refused
@@ -50,6 +52,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
     Args:
         client: where the images are.
         image_filter: DICOM attributes that a series must match to be offered.
+        own: seals and tells our labels.
         cache: folder on the workspace volume.
         labels: the server's label list.
 
@@ -58,6 +61,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
     def __init__(
         self,
         client: DicomWebClient,
+        own: OwnLabels,
         image_filter: Mapping[str, Any],
         cache: Path,
         labels: Sequence[Label],
@@ -65,7 +69,8 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         self._client = client
         self._convert_to_nifti = True
         self._labels = labels
-        self._index = SeriesIndex(client, image_filter, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
+        self._own = own
+        self._index = SeriesIndex(client, own, image_filter, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
         root = cache / md5_digest(client.base_url)
         self._images = image_cache.ImageFiles(root, CACHE_MAX_BYTES)
         self._mutex = threading.RLock()
@@ -89,7 +94,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         return [uid for uid in self._index.images() if uid not in labelled]
 
     def labels(self) -> Mapping[str, LabelSeries]:
-        """The newest label of each labelled image, by the image's UID; the same object while nothing changes."""
+        """The label that counts of each labelled image, by the image's UID; the same object while nothing changes."""
         return self._index.labels()
 
     def files(self, image_id: str) -> dict[str, str]:
@@ -201,6 +206,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         if slices.is_dir():
             creator = str(info.get("user") or "")
             seg = dicom_seg.write(voxels, image, slices, self._labels, names, creator)
+            self._own.seal(seg)
             self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
             self._retire(image_id, creator, str(seg.SeriesInstanceUID))
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
@@ -215,7 +221,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
                 self._withdraw(label)
 
     def _withdraw(self, label: LabelSeries) -> bool:
-        return delete_series(self._client._session, self._client.base_url, label.uid)
+        return delete_series(self._client._session, self._client.base_url, label.uid, self._own.deletion)
 
     def _listed(self) -> list[dict[str, Any]]:
         return [{"name": label.name, "idx": label.value} for label in self._labels]
@@ -224,9 +230,9 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         """Path of a label's NIfTI file, or "" if there is none.
 
         Upstream takes the id that REST passes for a SEG series and downloads the CT as if it were one
-        (dicom.py:101-123). Here the id is the image's, as everywhere else. A final label is that of the newest SEG
-        series in the DICOMweb server, whoever made it, on the image's whole grid and with the values of the
-        server's list; the cache is used if it has just that.
+        (dicom.py:101-123). Here the id is the image's, as everywhere else. A final label is the newest of ours in
+        the DICOMweb server, or else the newest of other programs, on the image's whole grid and with the values of
+        the server's list; the cache is used if it has just that.
         """
         image_id = image_id or label_id
         cached = LocalDatastore.get_label_uri(self, image_id, label_tag)
@@ -238,8 +244,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         if cached and Path(cached).exists() and self._is_of(image_id, series):
             return str(cached)
         image = sitk.ReadImage(self.get_image_uri(image_id))
-        seg = self._client.retrieve_series(series.study_uid, series.uid)[0]
-        voxels = dicom_seg.read(seg, image, self._labels)
+        voxels = dicom_seg.read(self._seg(series), image, self._labels)
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             path = _write_label(voxels, image, Path(folder, "label.nii.gz"))
             info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
@@ -248,6 +253,13 @@ class RepairedDicomWebDatastore(GuardedDatastore):
                 states = LocalDatastore.get_label_info(self, image_id, label_tag) if cached else {}
                 LocalDatastore.save_label(self, image_id, str(path), label_tag, states | info)
         return str(LocalDatastore.get_label_uri(self, image_id, label_tag))
+
+    def _seg(self, series: LabelSeries) -> Dataset:
+        """The DICOM SEG of a series; of one of ours the one that was sealed, whatever else was put beside it."""
+        for seg in self._client.retrieve_series(series.study_uid, series.uid):
+            if series.instance in ("", seg.SOPInstanceUID):
+                return seg
+        raise LabelError("the DICOMweb server has another one in its place")
 
     def _known_as(self, image_id: str) -> dict[str, Any]:
         return dict(LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL))
@@ -290,11 +302,20 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         return known
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """Image and label files of all labelled images, for training; fetches what the cache lacks."""
-        return [
-            {"image": self.get_image_uri(uid), "label": self.get_label_uri(uid, DefaultLabelTag.FINAL)}
-            for uid in self.get_labeled_images()
-        ]
+        """Image and label files of all labelled images, for training; fetches what the cache lacks.
+
+        What cannot be read is left out, whoever stored it: one odd DICOM SEG must not stop every training.
+        """
+        entries = []
+        for uid in self.get_labeled_images():
+            try:
+                entry = {"image": self.get_image_uri(uid), "label": self.get_label_uri(uid, DefaultLabelTag.FINAL)}
+            except (LabelError, IncompleteSeries, ImageNotFoundException, RuntimeError) as problem:  # ITK's is the last
+                logger.warning(f"Left out of the training: {uid}, {problem}")
+                continue
+            if entry["label"]:  # not deleted meanwhile
+                entries.append(entry)
+        return entries
 
     def _remove_non_existing(self) -> int:
         """Forget labels whose files are gone; an image's file may have made way for others.

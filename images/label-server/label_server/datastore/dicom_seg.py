@@ -152,20 +152,37 @@ def read(seg: Dataset, image: sitk.Image, labels: Sequence[Label]) -> NDArray[np
         (slices, rows, columns) of the image.
 
     Raises:
-        LabelError: the SEG lies on another grid.
+        LabelError: the SEG lies on another grid, or is not as DICOM wants it.
 
     """
+    try:
+        return _read(seg, image, labels)
+    except LabelError:
+        raise
+    except Exception as problem:  # whatever is missing or wrong in another program's SEG
+        raise LabelError(f"its DICOM SEG cannot be read: {type(problem).__name__}") from problem
+
+
+def _read(seg: Dataset, image: sitk.Image, labels: Sequence[Label]) -> NDArray[np.uint8]:
     names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
     values = _values(labels, names.values())
     result = np.zeros(image.GetSize()[::-1], dtype=np.uint8)
+    # Before any of it is decoded: a frame, or many, may be larger than the memory.
+    if (seg.Rows, seg.Columns) != result.shape[1:]:
+        raise LabelError(f"the SEG's frames are {(seg.Rows, seg.Columns)}, the image's slices {result.shape[1:]}")
+    places = [_place(image, group) for group in seg.PerFrameFunctionalGroupsSequence]
+    if len(set(places)) != len(places) or len(places) != seg.NumberOfFrames:
+        raise LabelError("the SEG has several frames of one segment in one slice")
     frames = np.atleast_3d(seg.pixel_array) if seg.NumberOfFrames > 1 else seg.pixel_array[np.newaxis]
-    for pixels, group in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
-        if pixels.shape != result.shape[1:]:
-            raise LabelError(f"the SEG's frames are {pixels.shape}, the image's slices {result.shape[1:]}")
-        number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-        index = _slice_index(image, group.PlanePositionSequence[0].ImagePositionPatient)
+    for pixels, (number, index) in zip(frames, places, strict=True):
         result[index][pixels > 0] = values[names[number]]
     return result
+
+
+def _place(image: sitk.Image, group: Dataset) -> tuple[int, int]:
+    """The segment's number and the slice of a frame."""
+    number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+    return number, _slice_index(image, group.PlanePositionSequence[0].ImagePositionPatient)
 
 
 def _related(source: Dataset) -> Dataset:

@@ -12,6 +12,8 @@ from typing import Any
 import requests
 from dicomweb_client import DICOMwebClient
 
+from labelpod_common.label_key import DELETION_HEADER
+
 logger = logging.getLogger(__name__)
 
 _DICOMWEB = "/dicom-web"
@@ -104,13 +106,14 @@ def name_of(patient_id: str, study_uid: str, series_uid: str) -> str:
     return "-".join(digest[start : start + 8] for start in range(0, 40, 8))
 
 
-def delete_series(session: requests.Session, dicomweb_url: str, uid: str) -> bool:
+def delete_series(session: requests.Session, dicomweb_url: str, uid: str, permit: str) -> bool:
     """Delete one series.
 
     Args:
         session: with the login of the DICOMweb server.
         dicomweb_url: of that server.
         uid: of the series.
+        permit: what Orthanc demands for it besides the login.
 
     Returns:
         Whether the series is gone; False if the server is not Orthanc, or does not allow it.
@@ -122,8 +125,9 @@ def delete_series(session: requests.Session, dicomweb_url: str, uid: str) -> boo
     found = session.post(f"{root}/tools/lookup", data=uid)
     if not found.ok:
         return False
+    headers = {DELETION_HEADER: permit}
     for resource in found.json():
-        if resource["Type"] == "Series" and not session.delete(f"{root}{resource['Path']}").ok:
+        if resource["Type"] == "Series" and not session.delete(f"{root}{resource['Path']}", headers=headers).ok:
             logger.warning(f"The DICOMweb server keeps {uid}, which was replaced or deleted")
             return False
     return True

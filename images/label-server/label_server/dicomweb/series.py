@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 
-# Tells our labels from those of other software, which are never replaced.
+# What our labels say of their maker; that it is true, own_labels.py tells.
 MANUFACTURER = "labelpod"
 IMAGE_FIELDS = (
     "StudyInstanceUID",
@@ -23,7 +24,11 @@ LABEL_FIELDS = (
     *("ContentDate", "ContentTime", "ContentCreatorName"),
 )
 _TAGS = {
-    keyword: f"{tag_for_keyword(keyword):08X}" for keyword in {*IMAGE_FIELDS, *LABEL_FIELDS, "ReferencedSeriesSequence"}
+    keyword: f"{tag_for_keyword(keyword):08X}"
+    for keyword in {
+        *(*IMAGE_FIELDS, *LABEL_FIELDS),
+        *("ReferencedSeriesSequence", "PurposeOfReferenceCodeSequence", "LongCodeValue"),
+    }
 }
 
 
@@ -45,7 +50,8 @@ class ImageSeries:
 class LabelSeries:
     """A SEG series and the image series that it segments ("" if it names none).
 
-    `own` says whether this software made it, `creator` who painted it.
+    `own` says whether this stack made it, `creator` who painted it, `instance` which instance of the series counts, ""
+    for any.
     """
 
     uid: str
@@ -54,6 +60,16 @@ class LabelSeries:
     created: str
     own: bool
     creator: str
+    instance: str = ""
+
+    @property
+    def rank(self) -> tuple[bool, str]:
+        """What the label that counts has most of: one of ours before any other, and then the newest.
+
+        Nobody else's word is taken for a time to come; a day is for other clocks and time zones.
+        """
+        tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y%m%d%H%M%S}"
+        return self.own, self.created if self.instance or self.created <= tomorrow else ""
 
 
 def text(listed: Mapping[str, Any], keyword: str) -> str:
@@ -61,13 +77,13 @@ def text(listed: Mapping[str, Any], keyword: str) -> str:
 
     Not by way of pydicom: of some thousand series that takes seconds.
     """
-    value = _first(listed, keyword)
+    value = first(listed, keyword)
     return str(value.get("Alphabetic", "") if isinstance(value, dict) else value)
 
 
 def referenced(listed: Mapping[str, Any], sequence: str) -> str:
     """The series that a sequence names first, "" if it names none."""
-    return text(_first(listed, sequence) or {}, "SeriesInstanceUID")
+    return text(first(listed, sequence) or {}, "SeriesInstanceUID")
 
 
 def image(listed: Mapping[str, Any]) -> ImageSeries:
@@ -76,7 +92,8 @@ def image(listed: Mapping[str, Any]) -> ImageSeries:
     return ImageSeries(attributes["SeriesInstanceUID"], attributes["StudyInstanceUID"], attributes)
 
 
-def _first(listed: Mapping[str, Any], keyword: str) -> Any:
+def first(listed: Mapping[str, Any], keyword: str) -> Any:
+    """The first value of an attribute as DICOM's JSON has it, "" if there is none."""
     values = listed.get(_TAGS[keyword], {}).get("Value")
     # An empty value in the middle of a list is null.
     return "" if not values or values[0] is None else values[0]

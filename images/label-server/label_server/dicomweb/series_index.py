@@ -17,10 +17,10 @@ from dicomweb_client import DICOMwebClient
 
 from label_server.dicomweb import series
 from label_server.dicomweb.orthanc import Orthanc, State, name_of
+from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import (
     IMAGE_FIELDS,
     LABEL_FIELDS,
-    MANUFACTURER,
     ImageSeries,
     LabelSeries,
     referenced,
@@ -41,8 +41,8 @@ class _Lists:
     labels: dict[str, LabelSeries] = field(default_factory=dict)
 
     def newest(self) -> dict[str, LabelSeries]:
-        """The newest label of each image, by image series UID."""
-        ordered = sorted(self.labels.values(), key=lambda label: label.created)
+        """The label of each image that counts, by image series UID."""
+        ordered = sorted(self.labels.values(), key=lambda label: label.rank)
         return {label.image_uid: label for label in ordered if label.image_uid in self.images}
 
 
@@ -51,13 +51,15 @@ class SeriesIndex:
 
     Args:
         client: of the DICOMweb server.
+        own: tells our labels.
         image_filter: DICOM attributes that a series must match to be an image.
         max_age: in seconds.
 
     """
 
-    def __init__(self, client: DICOMwebClient, image_filter: Mapping[str, Any], max_age: float) -> None:
+    def __init__(self, client: DICOMwebClient, own: OwnLabels, image_filter: Mapping[str, Any], max_age: float) -> None:
         self._client = client
+        self._own = own
         self._orthanc = Orthanc(client)
         self._filter = dict(image_filter)
         self._max_age = max_age
@@ -106,6 +108,7 @@ class SeriesIndex:
                     lists = self._follow() if state else self._read()
                     if lists is not self._lists:
                         self._lists, self._newest = lists, lists.newest()
+                    self._own.have_been_listed()
                 self._state = state
                 self._looked = started
             return self._lists
@@ -158,14 +161,16 @@ class SeriesIndex:
 
     def _label(self, listed: _Listed) -> LabelSeries:
         study_uid, uid = text(listed, "StudyInstanceUID"), text(listed, "SeriesInstanceUID")
-        own = text(listed, "Manufacturer") == MANUFACTURER
+        instance = self._own.sealed(listed)
+        own = bool(instance) or self._own.from_before(listed)
         image_uid = referenced(listed, "RelatedSeriesSequence") if own else ""
         if not image_uid:  # by other software, or on a server that does not list it
             listed = self._client.retrieve_series_metadata(study_uid, uid)[0]
-            own = text(listed, "Manufacturer") == MANUFACTURER
+            instance = self._own.sealed(listed)
+            own = bool(instance) or self._own.from_before(listed)
             image_uid = referenced(listed, "ReferencedSeriesSequence")
         created = text(listed, "ContentDate") + text(listed, "ContentTime")
-        return LabelSeries(uid, study_uid, image_uid, created, own, text(listed, "ContentCreatorName"))
+        return LabelSeries(uid, study_uid, image_uid, created, own, text(listed, "ContentCreatorName"), instance)
 
 
 def _name(listed: _Listed) -> str:

@@ -27,7 +27,11 @@ if [[ -n ${POD_FOLDER:-} ]]; then
   record="$POD_FOLDER/mlflow.db"
   python -m label_server.pod.standby
   if [[ -r $POD_FOLDER/dicomweb_login ]]; then
-    { IFS= read -r DICOMWEB_USERNAME && IFS= read -r DICOMWEB_PASSWORD; } <"$POD_FOLDER/dicomweb_login"
+    {
+      IFS= read -r DICOMWEB_USERNAME && IFS= read -r DICOMWEB_PASSWORD
+      IFS= read -r LABEL_KEY || LABEL_KEY=
+    } <"$POD_FOLDER/dicomweb_login"
+    export LABEL_KEY
   fi
 fi
 export MONAI_LABEL_DICOMWEB_USERNAME="${DICOMWEB_USERNAME:-}"

@@ -16,6 +16,7 @@ import pytest
 import SimpleITK as sitk
 
 from label_server.dicomweb.client import DicomWebClient
+from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series_index import SeriesIndex
 from tests.support.ct import Ct, ct
 from tests.support.dicomweb import Pacs
@@ -51,10 +52,13 @@ def test_two_submits_at_once_leave_the_label(server: Server, image: Ct, pacs: Pa
     assert any(np.array_equal(server.label(image.uid), painted(first)) for first in (0, 1))
 
 
-def test_a_label_that_comes_while_the_lists_are_read_is_known(image: Ct, pacs: Pacs, monkeypatch: pytest.MonkeyPatch):
+def test_a_label_that_comes_while_the_lists_are_read_is_known(
+    image: Ct, pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """What is told to be forgotten during a reading is not taken for fresh when it ends."""
     pacs.store(image)
-    index, read = SeriesIndex(DicomWebClient(url=pacs.url), {"Modality": "CT"}, max_age=60), SeriesIndex._read
+    own = OwnLabels("key", tmp_path, pacs.url)
+    index, read = SeriesIndex(DicomWebClient(url=pacs.url), own, {"Modality": "CT"}, max_age=60), SeriesIndex._read
 
     def read_as_one_comes(self: SeriesIndex) -> Any:
         lists = read(self)

@@ -46,19 +46,19 @@ def test_a_login_is_sent_if_it_is_whole(pacs: Pacs, monkeypatch, user: str, pass
 def test_a_series_is_deleted_by_its_uid(pacs: Pacs):
     pacs.store(ct(1), ct(2))
     session = http_session.session("", "")
-    assert orthanc.delete_series(session, f"{pacs.url}/", ct(1).uid) is True
+    assert orthanc.delete_series(session, f"{pacs.url}/", ct(1).uid, "permit") is True
     assert list(pacs.series) == [ct(2).uid]
-    assert orthanc.delete_series(session, pacs.url, ct(1).uid) is True, "what is gone is gone"
+    assert orthanc.delete_series(session, pacs.url, ct(1).uid, "permit") is True, "what is gone is gone"
 
 
 def test_a_server_that_does_not_let_go_is_said(pacs: Pacs):
     pacs.store(ct())
     session = http_session.session("", "")
     pacs.keeps = True
-    assert orthanc.delete_series(session, pacs.url, ct().uid) is False
+    assert orthanc.delete_series(session, pacs.url, ct().uid, "permit") is False
     pacs.status = 403
-    assert orthanc.delete_series(session, pacs.url, ct().uid) is False
+    assert orthanc.delete_series(session, pacs.url, ct().uid, "permit") is False
 
 
 def test_another_server_than_orthanc_is_not_asked(pacs: Pacs):
-    assert orthanc.delete_series(http_session.session("", ""), "https://pacs.example/rs", "1.2") is False
+    assert orthanc.delete_series(http_session.session("", ""), "https://pacs.example/rs", "1.2", "") is False
