@@ -109,7 +109,7 @@ class Connection:
 
     def _accepted(self, method: str, path: str, **body: Any) -> httpx.Response:
         answer = self._answer(method, path, **body)
-        if answer.status_code in (401, 403):
+        if answer.status_code == 401:
             raise DeployError(
                 f"Orthanc does not accept the login of user {self._orthanc.username}",
                 "LABELPOD_ORTHANC_PASSWORD in .env is not the one Orthanc started with: run `python3 deploy.py up`",
@@ -121,6 +121,8 @@ class Connection:
         except ValueError:
             content = {}
         words = [content[key] for key in ("Message", "Details") if isinstance(content, dict) and content.get(key)]
+        if answer.status_code == 403:  # access.lua gives no reason
+            words = ["it is longer than LABELPOD_ORTHANC_MAX_BODY_MB, or access.lua does not allow it"]
         reason = clean(": ".join(words)) or f"HTTP {answer.status_code}"
         raise RefusedError(f"Orthanc refuses it: {reason}", "python3 deploy.py logs orthanc")
 

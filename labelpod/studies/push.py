@@ -19,6 +19,9 @@ from labelpod.dicom.preflight import Series
 from labelpod.parallel import parallel
 from labelpod.text import counted
 
+# What Orthanc's words for a status mean.
+_REASONS = {"FilteredStatus": "Orthanc takes no objects of this kind; LABELPOD_DICOM_KINDS in .env adds some"}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -117,7 +120,8 @@ def _send(connection: Connection, stored: Mapping[str, str], instance: Instance)
         if known is None:
             answer = connection.ask("POST", "/instances", content=content)
             if answer["Status"] != "AlreadyStored":
-                return "sent" if answer["Status"] == "Success" else FileError(instance.path, answer["Status"])
+                reason = _REASONS.get(answer["Status"], answer["Status"])
+                return "sent" if answer["Status"] == "Success" else FileError(instance.path, reason)
             known = connection.ask("GET", f"/instances/{answer['ID']}/attachments/dicom/info")["UncompressedMD5"]
     except OSError as error:
         return FileError(instance.path, error.strerror or "cannot be read")

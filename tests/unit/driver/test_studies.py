@@ -229,6 +229,20 @@ def test_a_warning_does_not_keep_a_series_back(server, orthanc, folder):
     assert outcome.doubtful[0].problems[0].code == "lossy"
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((403, {}), "longer than LABELPOD_ORTHANC_MAX_BODY_MB"),
+        ((200, {"ID": "x", "Status": "FilteredStatus"}), "LABELPOD_DICOM_KINDS"),
+    ],
+    ids=["too long", "of no kind that belongs there"],
+)
+def test_what_access_lua_refuses_is_said_with_the_setting(server, orthanc, folder, answer, reason):
+    server.store = lambda _: answer
+    outcome = push.push([folder], orthanc, "CT")
+    assert not outcome.ok and all(reason in error.message for error in outcome.errors)
+
+
 def test_a_file_that_orthanc_refuses_does_not_stop_the_others(server, orthanc, folder):
     bad = folder / "0007.dcm"
     dataset = pydicom.dcmread(bad)

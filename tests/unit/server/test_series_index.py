@@ -220,6 +220,22 @@ def test_a_server_that_lists_no_related_series_is_asked_for_metadata(pacs: Pacs,
     assert index.labels()["2.1"].created == "20260101120000"
 
 
+def test_what_lies_beside_a_sealed_label_does_not_say_whose_it_is(pacs: Pacs, index: SeriesIndex, own: OwnLabels):
+    """On a server that lists no seals the first instance of the series is asked, whichever that is."""
+    for uid in ("2.1", "2.2"):
+        pacs.add(uid)
+    series = pacs.add("3.1", "SEG", of="2.1", **OURS)
+    series.SOPInstanceUID = "3.1.1"
+    own.seal(series)
+    beside = deepcopy(series)
+    beside.ReferencedSeriesSequence = [Dataset()]
+    beside.ReferencedSeriesSequence[0].SeriesInstanceUID = "2.2"
+    pacs.instances["3.1"] = beside
+    del series.RelatedSeriesSequence
+    label = index.labels()["2.1"]
+    assert (label.uid, label.own, label.instance) == ("3.1", True, "3.1.1") and "2.2" not in index.labels()
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_server_that_does_not_tell_of_changes_is_listed_each_time(pacs: Pacs, index: SeriesIndex, status: int):
     pacs.status = status

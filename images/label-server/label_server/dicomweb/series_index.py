@@ -168,7 +168,8 @@ class SeriesIndex:
             listed = self._client.retrieve_series_metadata(study_uid, uid)[0]
             instance = self._own.sealed(listed)
             own = bool(instance) or self._own.from_before(listed)
-            image_uid = referenced(listed, "ReferencedSeriesSequence")
+            # What is put beside a sealed instance may copy its seal, but cannot say of another image.
+            image_uid = referenced(listed, "RelatedSeriesSequence" if instance else "ReferencedSeriesSequence")
         created = text(listed, "ContentDate") + text(listed, "ContentTime")
         return LabelSeries(uid, study_uid, image_uid, created, own, text(listed, "ContentCreatorName"), instance)
 
