@@ -13,7 +13,7 @@ PACKAGES = {
 # Small modules at the top of a package that everybody may use; in a drawing they are one room.
 BASICS = {
     "labelpod": {"console", "errors", "files", "parallel", "process", "project", "text"},
-    "label_server": {"errors", "logs", "paths", "settings", "users"},
+    "label_server": {"audit", "errors", "logs", "paths", "settings", "users"},
 }
 
 Graph = dict[str, set[str]]

@@ -14,7 +14,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from label_server.audit import Trail, folder_of
 from label_server.users import Users
+from label_server.web.audit_log import Audit
 from label_server.web.gateway import Gateway
 from labelpod_common import users_file
 
@@ -81,10 +83,17 @@ class Server:
         return self.ask("PUT", f"/datastore/label?image={uid}&tag={tag}", user, data=form, files=file)
 
 
+def audit(folder: Path) -> Audit:
+    """The audit log of a workspace, as the application has it."""
+    from label_server.web import asgi
+
+    return Audit(Trail(folder_of(str(folder))), asgi.study_of)
+
+
 @contextmanager
-def running(known: Users, open_on_loopback: bool = False) -> Iterator[Server]:
+def running(known: Users, open_on_loopback: bool = False, audit: Audit | None = None) -> Iterator[Server]:
     """Run the application from its start to its end."""
-    with TestClient(Gateway(application(), known, open_on_loopback)) as client:
+    with TestClient(Gateway(application(), known, open_on_loopback, audit=audit)) as client:
         yield Server(client)
 
 

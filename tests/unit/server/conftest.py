@@ -29,7 +29,7 @@ def label_app(pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
 @pytest.fixture
 def server(label_app: Any, tmp_path: Path) -> Iterator[Server]:
     """The label server, running."""
-    with web.running(web.users(tmp_path)) as server:
+    with web.running(web.users(tmp_path), audit=web.audit(tmp_path)) as server:
         yield server
 
 

@@ -89,6 +89,12 @@ class SeriesIndex:
         """What is known of one image series; the server is asked where the list does not have it."""
         return self._current().images.get(uid) or self.look_up(uid)
 
+    def known_study(self, uid: str) -> str | None:
+        """The study of a series that the lists have, however old they are; the server is not asked."""
+        lists = self._lists
+        found = lists.images.get(uid) or lists.labels.get(uid)
+        return found.study_uid if found else None
+
     def look_up(self, uid: str) -> ImageSeries | None:
         """What the server says of one image series now: it may still be arriving."""
         found = [series.image(listed) for listed in self._search({"SeriesInstanceUID": uid}, IMAGE_FIELDS)]

@@ -14,10 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from label_server import users
+from label_server import audit, users
+from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.parsing import readers
 from label_server.users import LOOPBACK
 from label_server.web import dicomweb_proxy, routes
+from label_server.web.audit_log import Audit
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.error_handlers import HANDLERS
 from label_server.web.gateway import Gateway
@@ -70,8 +72,20 @@ def application() -> Starlette:
     )
 
 
+def study_of(image: str) -> str | None:
+    """The study of an image, if the lists of the DICOMweb server that are here have it."""
+    store = app_instance().datastore()
+    return store.study_of(image) if isinstance(store, RepairedDicomWebDatastore) else None
+
+
+_workspace = Path(os.environ.get("WORKSPACE", "/workspace"))
 _known = users.from_environment()
-_sessions = BrowserSessions(_known, Path(os.environ.get("WORKSPACE", "/workspace"), "browser_sessions.json"))
-app = Gateway(application(), _known, os.environ.get("LISTEN", "") in LOOPBACK, _sessions)
+app = Gateway(
+    application(),
+    _known,
+    os.environ.get("LISTEN", "") in LOOPBACK,
+    BrowserSessions(_known, _workspace / "browser_sessions.json"),
+    Audit(audit.Trail(audit.folder_of(str(_workspace))), study_of),
+)
 # A training, which inherits the environment, has no use for it.
 os.environ.pop("LABEL_SERVER_TOKEN", None)

@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from label_server.users import Users
+from label_server.web.audit_log import Audit, AuditLog
 from label_server.web.browser_login import BrowserLogin
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.middleware import AccessLog, AddressCheck, Liveness, Refusals, SecurityHeaders, UseNote
@@ -15,13 +16,16 @@ from label_server.web.rate_limits import BodyLimit, Concurrency, HeaderLimit
 from label_server.web.token_auth import Authentication
 
 
-def middleware(known: Users, open_on_loopback: bool, sessions: BrowserSessions) -> list[Middleware]:
+def middleware(
+    known: Users, open_on_loopback: bool, sessions: BrowserSessions, audit: Audit | None = None
+) -> list[Middleware]:
     """List what a request goes through, the first one first.
 
     Args:
         known: the users.
         open_on_loopback: whether nobody needs a token if no user is known.
         sessions: of browsers.
+        audit: records who does what; None for nobody.
 
     """
     return [
@@ -30,6 +34,7 @@ def middleware(known: Users, open_on_loopback: bool, sessions: BrowserSessions) 
         Middleware(SecurityHeaders),
         Middleware(Refusals),
         Middleware(HeaderLimit),
+        *([Middleware(AuditLog, audit)] if audit else []),
         Middleware(Authentication, known, sessions, open_on_loopback),
         Middleware(AddressCheck),
         Middleware(UseNote),
@@ -47,20 +52,29 @@ class Gateway:
         known: the users.
         open_on_loopback: whether nobody needs a token if no user is known.
         sessions: of browsers; None: they end with this process.
+        audit: records who does what; None for nobody.
 
     """
 
     def __init__(
-        self, inner: ASGIApp, known: Users, open_on_loopback: bool, sessions: BrowserSessions | None = None
+        self,
+        inner: ASGIApp,
+        known: Users,
+        open_on_loopback: bool,
+        sessions: BrowserSessions | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._inner = self._guarded = inner
-        for part in reversed(middleware(known, open_on_loopback, sessions or BrowserSessions(known))):
+        self._audit = audit
+        for part in reversed(middleware(known, open_on_loopback, sessions or BrowserSessions(known), audit)):
             self._guarded = part.cls(self._guarded, *part.args, **part.kwargs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request through the gateway; the start and the end of the server are no requests."""
         if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
+            if self._audit:
+                self._audit.close()
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
         else:

@@ -77,8 +77,8 @@ ATTACKS: dict[str, tuple[tuple[str, str, dict[str, Any]], int]] = {
 }
 
 
-# What any request may write: the cached image, locks and lists.
-WRITTEN = (".lock", "datastore_v2.json", "leases.json", ".dcm", ".nii.gz")
+# What any request may write: the cached image, locks and lists, and that it was refused.
+WRITTEN = ("refusals.jsonl", ".lock", "datastore_v2.json", "leases.json", ".dcm", ".nii.gz")
 
 
 def files(folder: Path) -> dict[str, int]:

@@ -19,7 +19,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from label_server import users
+from label_server.audit import Trail
 from label_server.web import gateway, middleware
+from label_server.web.audit_log import Audit
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.gateway import Gateway
 from tests.support import web
@@ -65,10 +67,11 @@ def lines(caplog: pytest.LogCaptureFixture):
 
 def test_the_cheapest_comes_first():
     nobody = users.Users(Path("/nowhere"), "")
-    parts = gateway.middleware(nobody, False, BrowserSessions(nobody))
+    audit = Audit(Trail(Path("/nowhere")), lambda image: None)
+    parts = gateway.middleware(nobody, False, BrowserSessions(nobody), audit)
     assert [part.cls.__name__ for part in parts] == [
-        *("Liveness", "AccessLog", "SecurityHeaders", "Refusals", "HeaderLimit", "Authentication", "AddressCheck"),
-        *("UseNote", "Concurrency", "BrowserLogin", "BodyLimit"),
+        *("Liveness", "AccessLog", "SecurityHeaders", "Refusals", "HeaderLimit", "AuditLog", "Authentication"),
+        *("AddressCheck", "UseNote", "Concurrency", "BrowserLogin", "BodyLimit"),
     ]
 
 
