@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from labelpod import console
-from labelpod.commands import models, runpod, status, studies, test, train, up, users
+from labelpod.commands import audit, models, runpod, status, studies, test, train, up, users
 from labelpod.errors import DeployError
 from labelpod.project import Project
 from labelpod_common import __version__
@@ -30,6 +30,7 @@ app.command("render", epilog="Example: deploy.py render")(up.render_files)
 app.command(epilog="Example: deploy.py build --yes")(up.build)
 app.add_typer(studies.app, name="studies")
 app.add_typer(users.app, name="users")
+app.command("audit", epilog="Example: deploy.py audit --user anna --since 2h")(audit.show_audit)
 app.command(epilog="Example: deploy.py train deepgrow_3d --epochs 50 --watch")(train.train)
 app.command("history", epilog="Example: deploy.py history --plot history.png")(train.show_history)
 app.add_typer(models.app, name="models")

@@ -1,12 +1,13 @@
 """`users`: who may use the label server."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from labelpod import console
+from labelpod import audit, console, text
 from labelpod.commands.options import AsJson, group, project, show
 from labelpod.config import addresses, settings
+from labelpod.docker.stack import Stack
 from labelpod.security import users
 
 app = group("Add, list and revoke users of the label server.")
@@ -32,9 +33,12 @@ def add(
 
 @app.command("list", epilog="Example: deploy.py users list")
 def list_users(context: typer.Context, as_json: AsJson = False) -> None:
-    """List names and roles."""
-    known = users.known(project(context).secrets)
-    show(as_json, known, lambda: "\n".join(f"{each['role']:<11}{each['name']}" for each in known))
+    """List names and roles, when each was last seen, and how many labels they stored."""
+    place = project(context)
+    seen = audit.users(Stack.load(place))
+    nothing = {"last_seen": None, "labels_stored": None}
+    known = [each | (nothing | seen.get(each["name"], {})) for each in users.known(place.secrets)]
+    show(as_json, known, lambda: "\n".join(map(_row, known)))
 
 
 @app.command(epilog="Example: deploy.py users revoke anna")
@@ -42,3 +46,9 @@ def revoke(context: typer.Context, name: Name) -> None:
     """Revoke a user's access."""
     users.revoke(name, project(context).secrets)
     console.out.print(f"Access of {name} revoked")
+
+
+def _row(user: dict[str, Any]) -> str:
+    time = audit.shown_time(user["last_seen"]) if user["last_seen"] else "-"
+    labels = "-" if user["labels_stored"] is None else text.counted(user["labels_stored"], "label")
+    return f"{user['role']:<11}{user['name']:<24} last seen {time:<21}{labels}"

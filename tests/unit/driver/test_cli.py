@@ -29,9 +29,9 @@ VERBS = (
     "studies check",
     "studies migrate",
 )
-VERBS += ("users add", "users list", "users revoke", "train", "history", "slicer")
+VERBS += ("users add", "users list", "users revoke", "audit", "train", "history", "slicer")
 VERBS += ("models list", "models export", "models import", "models verify")
-WRONG = [[], ["fly"], ["up", "--cpu", "--gpu"], ["studies", "push"]]
+WRONG = [[], ["fly"], ["up", "--cpu", "--gpu"], ["studies", "push"], ["audit", "--since", "yesterday"]]
 WRONG += [["train", "m", *words] for words in (["--watch", "--stop"], ["--epochs", "0"], ["--batch-size", "x"])]
 WRONG += [["train", "m", "--val-split", share] for share in ("1", "-0.1", "nan", "half")]
 

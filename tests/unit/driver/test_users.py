@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from labelpod import cli
+from labelpod.docker.stack import Stack
 from labelpod.errors import DeployError
 from labelpod.project import Project
 from labelpod.security import users
@@ -129,6 +130,7 @@ def test_a_file_that_cannot_be_understood_is_said_and_stays(tmp_path, content):
 def command(tmp_path, monkeypatch, capsys):
     """Run `deploy.py users ...` with a secrets folder of its own; what it printed."""
     monkeypatch.setenv("LABELPOD_LABEL_SERVER_PORT", "8123")
+    monkeypatch.setattr(Stack, "containers", lambda self: {})
 
     def run(*arguments: str) -> str:
         assert cli.main(["users", *arguments], Project(tmp_path)) == 0
@@ -152,6 +154,7 @@ def test_programs_get_name_role_url_and_token(command):
         "url": f"http://127.0.0.1:8123/{made['token']}/",
         "token": made["token"],
     }
-    assert json.loads(command("list", "--json")) == [{"name": "anna", "role": "admin"}]
+    listed = {"name": "anna", "role": "admin", "last_seen": None, "labels_stored": None}
+    assert json.loads(command("list", "--json")) == [listed]
     command("revoke", "anna")
     assert json.loads(command("list", "--json")) == []
