@@ -10,9 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import pytest
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
@@ -239,6 +241,14 @@ def multipart(*instances: bytes) -> tuple[bytes, str]:
     head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     body = b"".join(head + each + b"\r\n" for each in instances) + f"--{_BOUNDARY}--\r\n".encode()
     return body, f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
+
+
+def log_in(patch: pytest.MonkeyPatch, folder: Path, user: str, password: str) -> None:
+    """Give the label server this login, as start_server does."""
+    file = folder / "dicomweb_password"
+    file.write_text(password)
+    patch.setenv("DICOMWEB_USERNAME", user)
+    patch.setenv("DICOMWEB_PASSWORD_FILE", str(file))
 
 
 def serve() -> Iterator[Pacs]:

@@ -168,7 +168,7 @@ def start(tmp_path: Path) -> Callable[..., Start]:
         calls.unlink(missing_ok=True)
         result = subprocess.run(
             ["/bin/bash", str(script), *words],
-            env={"PATH": f"{folder}:/usr/bin:/bin", **environment},
+            env={"PATH": f"{folder}:/usr/bin:/bin", "TMPDIR": str(tmp_path), **environment},
             cwd="/",
             capture_output=True,
             text=True,

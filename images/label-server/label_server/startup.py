@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from label_server import users
-from label_server.dicomweb import probe
+from label_server.dicomweb import login, probe
 from label_server.models import pretrained
 from label_server.paths import SAMPLE_APPS
 from label_server.pod import state
@@ -100,7 +100,7 @@ def wait_for_dicomweb(url: str, seconds: float) -> None:
         NotReady: what it answered last, after `seconds` by the clock.
 
     """
-    user, password = os.environ.get("DICOMWEB_USERNAME", ""), os.environ.get("DICOMWEB_PASSWORD", "")
+    user, password = login.read()
     deadline = time.monotonic() + seconds
     while problem := probe.problem(url, user, password, max(1.0, min(10.0, deadline - time.monotonic()))):
         if time.monotonic() > deadline:

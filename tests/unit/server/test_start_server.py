@@ -1,9 +1,12 @@
 """What start_server makes of its environment; a stand-in for Python notes how it is called."""
 
 import json
+import stat
+from pathlib import Path
 
 import pytest
 
+from label_server.dicomweb import login
 from labelpod.config.settings import Settings
 from tests.support.hostile import HOSTILE
 
@@ -89,24 +92,26 @@ def test_neither_upstreams_downloads_nor_its_model_zoo_are_asked(start):
     assert (conf["use_pretrained_model"], conf["zoo_source"]) == ("false", "ngc")
 
 
-def test_the_dicomweb_login_reaches_the_server_by_its_environment_alone(start):
+def test_the_dicomweb_password_is_in_no_environment_and_no_argument(start):
+    """A training inherits them."""
     started = start(DICOMWEB_USERNAME="reader", DICOMWEB_PASSWORD="hunter2 'x' $y")
-    environment = started.server.environment
-    assert environment["MONAI_LABEL_DICOMWEB_USERNAME"] == "reader"
-    assert environment["MONAI_LABEL_DICOMWEB_PASSWORD"] == "hunter2 'x' $y"
-    assert "DICOMWEB_PASSWORD" not in environment
-    assert not [word for call in (started.prepare, started.server) for word in call.arguments if "hunter2" in word]
-    assert started.prepare.environment["DICOMWEB_PASSWORD"] == "hunter2 'x' $y"
+    for call in (started.prepare, started.server):
+        assert "hunter2" not in str([*call.environment.values(), *call.arguments])
+        assert login.read(call.environment) == ("reader", "hunter2 'x' $y")
+    file = Path(started.server.environment["DICOMWEB_PASSWORD_FILE"])
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_the_password_may_stand_in_a_file(start, tmp_path):
     secret = tmp_path / "password"
     secret.write_text("hunter2 'x' $y\n")
     started = start(DICOMWEB_USERNAME="reader", DICOMWEB_PASSWORD_FILE=str(secret))
-    assert started.server.environment["MONAI_LABEL_DICOMWEB_PASSWORD"] == "hunter2 'x' $y"
-    assert started.prepare.environment["DICOMWEB_PASSWORD"] == "hunter2 'x' $y"
+    for call in (started.prepare, started.server):
+        assert "hunter2" not in str([*call.environment.values(), *call.arguments])
+        assert login.read(call.environment) == ("reader", "hunter2 'x' $y")
     missing = start(DICOMWEB_USERNAME="reader", DICOMWEB_PASSWORD_FILE="/absent/password")
     assert missing.code != 0 and missing.server is None
+    assert missing.stderr == "start_server: DICOMWEB_PASSWORD_FILE cannot be read: /absent/password\n"
 
 
 def test_it_listens_everywhere_unless_told_otherwise(start):
@@ -172,7 +177,7 @@ def test_whatever_stands_in_the_environment_is_data(start, tmp_path, hostile):
     assert started.code == 0, started.stderr
     assert started.server.option("--studies") == value
     assert started.server.environment["LABELS"] == value
-    assert started.server.environment["MONAI_LABEL_DICOMWEB_PASSWORD"] == value
+    assert login.read(started.server.environment) == (value, value.rstrip("\n"))
     assert started.server.conf["bundles"] == value
 
 
@@ -191,16 +196,17 @@ def test_a_pod_is_started_first_and_only_there(start, tmp_path):
 def test_a_pod_logs_in_at_the_studies_with_what_came_through_ssh(start, tmp_path):
     (tmp_path / "dicomweb_login").write_text("label-server\n its 'password' \n")
     started = start(RUNPOD_POD_ID="pod1", POD_FOLDER=str(tmp_path), DICOMWEB_USERNAME="other", DICOMWEB_PASSWORD="x")
-    environment = started.server.environment
-    assert environment["MONAI_LABEL_DICOMWEB_USERNAME"] == "label-server"
-    assert environment["MONAI_LABEL_DICOMWEB_PASSWORD"] == " its 'password' "
-    assert "DICOMWEB_PASSWORD" not in environment
+    assert login.read(started.server.environment) == ("label-server", " its 'password' ")
+    assert "its 'password'" not in str(started.server.environment.values())
 
 
 @pytest.mark.parametrize(("login", "key"), [("u\np\nof the stack\n", "of the stack"), ("u\np\n", "")])
 def test_a_pod_knows_the_labels_of_the_stack_by_the_key_that_came_with_the_login(start, tmp_path, login: str, key: str):
     (tmp_path / "dicomweb_login").write_text(login)
-    assert start(RUNPOD_POD_ID="pod1", POD_FOLDER=str(tmp_path)).server.environment["LABEL_KEY"] == key
+    environment = start(RUNPOD_POD_ID="pod1", POD_FOLDER=str(tmp_path)).server.environment
+    file = environment.get("LABEL_KEY_FILE")
+    assert (Path(file).read_text() if file else "") == key
+    assert "of the stack" not in str(environment.values())
 
 
 def test_a_pods_record_of_trainings_is_a_copy_that_is_not_on_the_volume(start, tmp_path):

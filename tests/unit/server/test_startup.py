@@ -14,6 +14,7 @@ import pytest
 from label_server import startup
 from label_server.models import pretrained
 from label_server.startup import NotReady
+from tests.support import dicomweb
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def server(tmp_path, monkeypatch) -> Path:
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    for name in ("DICOMWEB_USERNAME", "DICOMWEB_PASSWORD", "LABEL_SERVER_TOKEN", "LABEL_SERVER_TOKEN_FILE"):
+    for name in ("DICOMWEB_USERNAME", "DICOMWEB_PASSWORD_FILE", "LABEL_SERVER_TOKEN", "LABEL_SERVER_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "workspace"
 
@@ -207,8 +208,7 @@ def login(request) -> None:
 
 def test_the_server_is_ready_when_it_accepts_the_login(server, web, monkeypatch):
     web.pages["/dicom-web/studies"] = login
-    monkeypatch.setenv("DICOMWEB_USERNAME", "reader")
-    monkeypatch.setenv("DICOMWEB_PASSWORD", "hunter2")
+    dicomweb.log_in(monkeypatch, server.parent, "reader", "hunter2")
     monkeypatch.setenv("STUDIES", f"{web.url}/dicom-web/")
     startup.main()
     assert [path for path, _ in web.asked] == ["/dicom-web/studies?limit=1"]
@@ -217,8 +217,7 @@ def test_the_server_is_ready_when_it_accepts_the_login(server, web, monkeypatch)
 @pytest.mark.parametrize("password", ["wrong-hunter3", ""])
 def test_a_wrong_login_names_the_user_not_the_password(server, web, monkeypatch, password):
     web.pages["/studies"] = login
-    monkeypatch.setenv("DICOMWEB_USERNAME", "reader")
-    monkeypatch.setenv("DICOMWEB_PASSWORD", password)
+    dicomweb.log_in(monkeypatch, server.parent, "reader", password)
     assert refused(startup.wait_for_dicomweb, web.url, 0.1) == (
         f"the DICOMweb server {web.url} is not ready after 0.1 s: "
         "it answers 401: the login of user 'reader' is not accepted"

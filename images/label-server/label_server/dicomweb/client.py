@@ -6,7 +6,7 @@ from dicomweb_client.web import _Transaction
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
 
-from label_server.dicomweb import http_session
+from label_server.dicomweb import http_session, login
 
 _FILES = "application/dicom"
 
@@ -29,10 +29,10 @@ class DicomWebClient(DICOMwebClientX):
 
 
 def client(url: str) -> DicomWebClient:
-    """The client for a DICOMweb server, with the login that upstream's settings hold."""
+    """The client for a DICOMweb server, with the server's login."""
     made = DicomWebClient(
         url=url,
-        session=http_session.session(settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD),
+        session=http_session.session(*login.read()),
         qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
         wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
         stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,

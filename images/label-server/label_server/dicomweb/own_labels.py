@@ -30,9 +30,7 @@ _RECORD = "labels_before_seals.json"
 
 
 def key(workspace: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """The stack's key: LABEL_KEY, the file that LABEL_KEY_FILE names, or one that this workspace makes for itself."""
-    if given := environ.get("LABEL_KEY"):
-        return given
+    """The stack's key: the file that LABEL_KEY_FILE names, or one that this workspace makes for itself."""
     file = Path(environ.get("LABEL_KEY_FILE") or workspace / "label_key")
     if not file.exists():
         atomic_file.write(file, secrets.token_urlsafe(32).encode(), 0o600)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 from label_server import users
-from label_server.dicomweb import probe
+from label_server.dicomweb import login, probe
 from label_server.pod import state
 
 _LOOK_SECONDS = 1
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _login() -> tuple[str, str]:
-    return state.login() or (os.environ.get("DICOMWEB_USERNAME", ""), os.environ.get("DICOMWEB_PASSWORD", ""))
+    return state.login() or login.read()
 
 
 if __name__ == "__main__":

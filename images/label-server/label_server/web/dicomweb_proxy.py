@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from label_server.dicomweb import trust
+from label_server.dicomweb import login, trust
 from label_server.users import Role
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,8 @@ def allowed(method: str, path: str) -> bool:
 
 def client(timeout: httpx.Timeout) -> httpx.AsyncClient:
     """A client with the server's login."""
-    login = (settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD)
-    return httpx.AsyncClient(auth=login if all(login) else None, timeout=timeout, verify=_trust())
+    own = login.read()
+    return httpx.AsyncClient(auth=own if all(own) else None, timeout=timeout, verify=_trust())
 
 
 @cache

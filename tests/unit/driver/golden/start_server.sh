@@ -16,10 +16,19 @@ export TORCH_FORCE_WEIGHTS_ONLY_LOAD=1
 export MLFLOW_DISABLE_TELEMETRY=true
 (( $# == 0 )) || exec "$@"
 [[ -z ${RUNPOD_POD_ID:-} || -n ${POD_FOLDER:-} ]] || exec start_pod
-if [[ -z ${DICOMWEB_PASSWORD:-} && -n ${DICOMWEB_PASSWORD_FILE:-} ]]; then
-  DICOMWEB_PASSWORD="$(<"$DICOMWEB_PASSWORD_FILE")"
+kept() {
+  local file
+  file="$(mktemp)"
+  printf '%s' "$1" >"$file"
+  echo "$file"
+}
+[[ -z ${DICOMWEB_PASSWORD:-} ]] || DICOMWEB_PASSWORD_FILE="$(kept "$DICOMWEB_PASSWORD")"
+unset DICOMWEB_PASSWORD
+export DICOMWEB_USERNAME="${DICOMWEB_USERNAME:-}" DICOMWEB_PASSWORD_FILE="${DICOMWEB_PASSWORD_FILE:-}"
+if [[ -n $DICOMWEB_PASSWORD_FILE && ! -r $DICOMWEB_PASSWORD_FILE ]]; then
+  echo "start_server: DICOMWEB_PASSWORD_FILE cannot be read: $DICOMWEB_PASSWORD_FILE" >&2
+  exit 1
 fi
-export DICOMWEB_PASSWORD="${DICOMWEB_PASSWORD:-}"
 python -m label_server.startup
 record="$WORKSPACE/mlflow.db"
 if [[ -n ${POD_FOLDER:-} ]]; then
@@ -28,15 +37,14 @@ if [[ -n ${POD_FOLDER:-} ]]; then
   python -m label_server.pod.standby
   if [[ -r $POD_FOLDER/dicomweb_login ]]; then
     {
-      IFS= read -r DICOMWEB_USERNAME && IFS= read -r DICOMWEB_PASSWORD
-      IFS= read -r LABEL_KEY || LABEL_KEY=
+      IFS= read -r DICOMWEB_USERNAME && IFS= read -r password
+      IFS= read -r key || key=
     } <"$POD_FOLDER/dicomweb_login"
-    export LABEL_KEY
+    DICOMWEB_PASSWORD_FILE="$(kept "$password")"
+    [[ -z $key ]] || LABEL_KEY_FILE="$(kept "$key")"
+    export LABEL_KEY_FILE
   fi
 fi
-export MONAI_LABEL_DICOMWEB_USERNAME="${DICOMWEB_USERNAME:-}"
-export MONAI_LABEL_DICOMWEB_PASSWORD="$DICOMWEB_PASSWORD"
-unset DICOMWEB_USERNAME DICOMWEB_PASSWORD
 export MONAI_LABEL_DICOMWEB_SEARCH_FILTER="{\"Modality\":\"${STUDIES_MODALITY:-CT}\"}"
 export MONAI_LABEL_DICOMWEB_CACHE_EXPIRY=2
 export MONAI_LABEL_DICOMWEB_CACHE_PATH="$WORKSPACE/cache"

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from monailabel.config import settings
 
 from label_server.datastore import ct_to_nifti
-from tests.support import app, attacks
+from tests.support import app, attacks, dicomweb
 from tests.support.ct import SIZE, SLICES, Ct, ct, read, written
 from tests.support.dicomweb import Pacs
 from tests.support.web import Server
@@ -157,8 +156,7 @@ def test_the_whole_list_tells_of_images_that_nobody_opened(server: Server, pacs:
 
 
 def test_the_dicomweb_login_is_the_servers(pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_USERNAME", "own")
-    monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_PASSWORD", "password")
+    dicomweb.log_in(monkeypatch, tmp_path, "own", "password")
     app.load(tmp_path, pacs.url, monkeypatch).datastore().list_images()
     assert {each.headers["authorization"] for each in pacs.asked} == {"Basic b3duOnBhc3N3b3Jk"}
 

@@ -2,9 +2,9 @@
 
 import pytest
 import requests
-from monailabel.config import settings
 
 from label_server.dicomweb import client, http_session, orthanc
+from tests.support import dicomweb
 from tests.support.ct import ct
 from tests.support.dicomweb import Pacs
 
@@ -33,9 +33,8 @@ def test_a_failure_is_one_failure(pacs: Pacs):
 
 
 @pytest.mark.parametrize(("user", "password", "sent"), [("own", "password", True), ("own", "", False), ("", "", False)])
-def test_a_login_is_sent_if_it_is_whole(pacs: Pacs, monkeypatch, user: str, password: str, sent: bool):
-    monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_USERNAME", user)
-    monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_PASSWORD", password)
+def test_a_login_is_sent_if_it_is_whole(pacs: Pacs, tmp_path, monkeypatch, user: str, password: str, sent: bool):
+    dicomweb.log_in(monkeypatch, tmp_path, user, password)
     client.client(pacs.url).search_for_series()
     assert ("authorization" in pacs.asked[0].headers) == sent
 

@@ -111,7 +111,6 @@ def test_each_server_has_labels_from_before_of_its_own(own: OwnLabels, tmp_path:
 def test_the_key_is_given_or_made_once(tmp_path: Path):
     given = tmp_path / "given"
     given.write_text("of-the-stack\n")
-    assert own_labels.key(tmp_path, {"LABEL_KEY": "of-a-pod", "LABEL_KEY_FILE": str(given)}) == "of-a-pod"
     assert own_labels.key(tmp_path, {"LABEL_KEY_FILE": str(given)}) == "of-the-stack"
     made = own_labels.key(tmp_path, {})
     assert len(made) > 40 and own_labels.key(tmp_path, {}) == made

@@ -11,6 +11,7 @@ from monailabel.config import settings
 from starlette.requests import Request
 
 from label_server.web import dicomweb_proxy
+from tests.support import dicomweb
 from tests.support.ct import Ct, ct
 from tests.support.dicomweb import Pacs, multipart
 from tests.support.web import TOKENS, Server
@@ -77,9 +78,10 @@ def test_the_query_goes_as_it_is(server: Server, image: Ct, pacs: Pacs):
     assert pacs.asked[-1].query == {"Modality": "CT", "includefield": "a\\b", "PatientID": "a/b"}
 
 
-def test_only_some_headers_pass_and_the_servers_login_is_added(server: Server, image: Ct, pacs: Pacs, monkeypatch):
-    monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_USERNAME", "own")
-    monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_PASSWORD", "password")
+def test_only_some_headers_pass_and_the_servers_login_is_added(
+    server: Server, image: Ct, pacs: Pacs, tmp_path, monkeypatch
+):
+    dicomweb.log_in(monkeypatch, tmp_path, "own", "password")
     headers = {"Accept": "application/dicom+json", "Range": "bytes=0-1", "X-Other": "x", "Cookie": "a=b"}
     answer = server.ask("GET", "/proxy/dicom/qido/studies", "anna", headers=headers)
     got = pacs.asked[-1].headers
