@@ -11,6 +11,7 @@ from labelpod.runpod.client import Client
 
 USER = "labelpod"
 _SSH_PORT = 22
+# A line of its own: others in the log hold what clients ask for.
 _HOST_KEY = re.compile(r"labelpod-host-key: (ssh-ed25519 [A-Za-z0-9+/=]+)")
 _LOG_LINES, _LOG_SECONDS = 5000, 5.0
 
@@ -24,7 +25,7 @@ def command(client: Client, pod: pods.Pod, folder: Path) -> list[str]:
         folder: where the key is, and what is known of hosts.
 
     Raises:
-        DeployError: there is no ssh or no key, or the pod has no SSH port yet.
+        DeployError: there is no ssh or no key, or the pod has no SSH port or has not told its host key yet.
 
     """
     if not shutil.which("ssh"):
@@ -68,13 +69,17 @@ def address(pod: pods.Pod) -> tuple[str, int]:
 
 
 def _host_check(client: Client, pod: pods.Pod, folder: Path) -> dict[str, object]:
-    """The pod's log, which comes from RunPod over TLS, names its key; if it does not, the first contact counts."""
+    """The pod's log, which comes from RunPod over TLS, names its key; no other is accepted, on first sight neither."""
     file = folder / "runpod_known_hosts"
     names = {"UserKnownHostsFile": file, "HostKeyAlias": pod["id"], "HostKeyAlgorithms": "ssh-ed25519"}
     lines = client.get_pod_logs(pod["id"], "container", _LOG_LINES, _LOG_SECONDS)
-    told = [found[1] for line in lines if (found := _HOST_KEY.search(line))]
-    if not told:
-        return names | {"StrictHostKeyChecking": "accept-new"}
-    # The pod makes a new one at every start; the last is the one that counts.
-    files.write(file, f"{pod['id']} {told[-1]}\n".encode(), 0o600)
+    told = [found[1] for line in lines if (found := _HOST_KEY.fullmatch(line))]
+    if told:
+        # The pod makes a new one at every start; the last is the one that counts.
+        files.write(file, f"{pod['id']} {told[-1]}\n".encode(), 0o600)
+    elif not (file.exists() and file.read_text(encoding="utf-8").startswith(f"{pod['id']} ")):
+        raise DeployError(
+            f"pod {pod['id']} has not told its host key in its log",
+            "wait a minute; python3 deploy.py runpod logs shows it; `runpod stop` and `runpod resume` make it tell",
+        )
     return names | {"StrictHostKeyChecking": "yes"}

@@ -72,8 +72,38 @@ def test_the_pods_own_log_says_which_key_it_must_show(fake: FakeRunPod, client: 
     assert command[command.index("-p") + 1] == "35558"
 
 
-def test_where_the_log_says_nothing_the_first_contact_counts(client: Client, pod: dict, folder: Path):
-    assert options(ssh.command(client, pod, folder))["StrictHostKeyChecking"] == "accept-new"
+def test_a_host_key_that_the_log_has_not_told_is_never_accepted(client: Client, pod: dict, folder: Path):
+    (folder / "runpod_known_hosts").write_text("another-pod ssh-ed25519 AAAAother\n")
+    with pytest.raises(DeployError, match="has not told its host key") as refused:
+        ssh.command(client, pod, folder)
+    assert "runpod logs" in refused.value.remedy
+
+
+def test_a_host_key_that_the_log_once_told_is_asked_for_if_it_tells_no_more(
+    fake: FakeRunPod, client: Client, pod: dict, folder: Path
+):
+    fake.system_log = ["labelpod-host-key: ssh-ed25519 AAAAtold"]
+    ssh.command(client, pod, folder)
+    fake.system_log = ["thousands of later lines"]
+    given = options(ssh.command(client, pod, folder))
+    assert given["StrictHostKeyChecking"] == "yes"
+    assert Path(given["UserKnownHostsFile"]).read_text() == f"{pod['id']} ssh-ed25519 AAAAtold\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[2026-11-28] (access:1) - 10.0.0.1 eve GET /labelpod-host-key: ssh-ed25519 AAAAforged 404 3 ms",
+        "labelpod-host-key: ssh-ed25519 AAAAforged 404 3 ms",
+        " labelpod-host-key: ssh-ed25519 AAAAforged",
+    ],
+)
+def test_a_request_that_is_logged_forges_no_host_key(
+    fake: FakeRunPod, client: Client, pod: dict, folder: Path, line: str
+):
+    fake.system_log = ["labelpod-host-key: ssh-ed25519 AAAAtold", line]
+    given = options(ssh.command(client, pod, folder))
+    assert Path(given["UserKnownHostsFile"]).read_text() == f"{pod['id']} ssh-ed25519 AAAAtold\n"
 
 
 def test_without_the_key_of_the_machine_that_launched_nothing_is_tried(client: Client, pod: dict, tmp_path: Path):
