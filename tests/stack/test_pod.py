@@ -69,7 +69,7 @@ def pod(running: Clone, tmp_path_factory: pytest.TempPathFactory, request: pytes
     need_ssh()
     folder = tmp_path_factory.mktemp("ssh")
     key, hook = new_key(folder, "key"), folder / "hook"
-    hook.write_text('#!/bin/sh\ntouch "/tmp/pod/$(basename "$0")"\n')
+    hook.write_text('#!/bin/sh\ntouch "/tmp/$(basename "$0")"\n')
     hook.chmod(0o755)
     hooks = [word for name in HOOKS for word in ("--volume", f"{hook}:/{name}:ro")]
     environment = {
@@ -129,8 +129,39 @@ def test_a_session_knows_the_servers_settings_as_they_are_and_no_key(pod: Rented
     assert "deepgrow_2d" in pod.over_ssh("start_server", "python", "-m", "label_server.models", "list").stdout
 
 
+def test_the_label_server_can_neither_read_roots_host_key_nor_admit_another_key(pod: Rented):
+    if not pod.name.endswith("root"):
+        pytest.skip("sshd runs as the label server's own user")
+    folder = "/run/labelpod-ssh"
+    listed = docker(
+        "exec", pod.name, "stat", "-c", "%U %a %n", folder, f"{folder}/host_key", f"{folder}/authorized_keys"
+    )
+    assert listed.splitlines() == [
+        *(f"root 755 {folder}", f"root 600 {folder}/host_key", f"root 644 {folder}/authorized_keys")
+    ]
+
+
+def test_root_follows_no_link_that_the_label_server_left_in_the_pods_folder(running: Clone):
+    """At the pod's next start."""
+    name, planted = (
+        "labelpod-test-rented-link",
+        "cd ~labelpod/pod && ln -sf /etc/planted environment && ln -sf /etc ssh",
+    )
+    environment = ("--env", "RUNPOD_POD_ID=pod1", "--env", "PUBLIC_KEY=ssh-ed25519 AAAA", "--env", "WEIGHTS_WAIT=0")
+    docker("run", "--detach", "--name", name, "--user", "root", *environment, LABEL_SERVER_TAG)
+    try:
+        eventually(lambda: "labelpod-host-key" in docker("logs", name), 30, "sshd is started")
+        docker("exec", "--user", "labelpod", name, "bash", "-c", planted)
+        docker("restart", "--time", "5", name)
+        eventually(lambda: docker("logs", name).count("labelpod-host-key") == 2, 30, "sshd is started again")
+        made = docker("exec", name, "sh", "-c", "ls -d /etc/planted /etc/host_key /etc/authorized_keys 2>&1 || true")
+        assert made.count("No such file") == 3
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
 def test_runpods_hooks_are_run(pod: Rented):
-    assert set(HOOKS) <= set(docker("exec", pod.name, "ls", "/tmp/pod").split())
+    assert set(HOOKS) <= set(docker("exec", pod.name, "ls", "/tmp").split())
 
 
 def test_what_runs_has_no_rights_of_root_and_no_key_in_its_environment(pod: Rented):

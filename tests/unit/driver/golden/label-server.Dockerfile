@@ -54,7 +54,8 @@ RUN --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90labelpod \
     apt-get update -q; \
     apt-get install -qy --no-install-recommends openssh-server; \
     rm -f /etc/ssh/ssh_host_*; \
-    usermod -p '*' labelpod
+    usermod -p '*' labelpod; \
+    install -d -o labelpod -g labelpod -m 0700 /home/labelpod/pod
 COPY --chmod=755 images/label-server/pod/start_pod images/label-server/pod/dicomweb_login /usr/local/bin/
 COPY images/label-server/pod/sshd_config /etc/labelpod/sshd_config
 COPY images/label-server/pod/bashrc /home/labelpod/.bashrc

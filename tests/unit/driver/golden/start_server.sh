@@ -18,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY=true
 [[ -z ${RUNPOD_POD_ID:-} || -n ${POD_FOLDER:-} ]] || exec start_pod
 kept() {
   local file
-  file="$(mktemp)"
+  file="$(mktemp ${POD_FOLDER:+--tmpdir="$POD_FOLDER"})"
   printf '%s' "$1" >"$file"
   echo "$file"
 }
