@@ -182,7 +182,7 @@ class Settings(BaseModel):
     )
     WEIGHTS_WAIT: Annotated[Seconds, Field(ge=0)] = Field(
         60,
-        description="Seconds that the first start may spend on fetching pretrained weights; 0: do not.",
+        description="Seconds that the first start may spend on fetching weights; 0: none, and the network is closed.",
     )
     STUDIES: Annotated[str, AfterValidator(_studies)] = Field(
         "",
@@ -276,6 +276,9 @@ class Settings(BaseModel):
     )
     ORTHANC_MAX_FOUND_INSTANCES: Whole = Field(0, description="Instances that Orthanc lists at once; 0: no limit.")
     LABEL_SERVER_MEMORY: Memory = Field("16g", description="Memory that the label server may take.")
+    LABEL_SERVER_CPUS: Annotated[Whole, Field(le=1024)] = Field(
+        0, description="Processor cores that the label server may use; 0: all."
+    )
     ORTHANC_MEMORY: Memory = Field("4g", description="Memory that Orthanc may take.")
     POSTGRES_MEMORY: Memory = Field(
         "1g", description="Memory that PostgreSQL may take, if LABELPOD_ORTHANC_DB=postgres."
@@ -351,6 +354,11 @@ class Settings(BaseModel):
         pairs = [entry.partition("@")[::2] for entry in _listed(self.DICOM_AETS)]
         # Orthanc sends them nothing: the port is of no use, nor is the address if none is looked at.
         return {aet: {"AET": aet, "Host": host or "127.0.0.1", "Port": 104} | none for aet, host in pairs}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the label server needs no other machine: it fetches nothing, and the studies are here."""
+        return self.WEIGHTS_WAIT == 0 and (not self.STUDIES or self.STUDIES.startswith("/"))
 
     @property
     def scheme(self) -> Literal["http", "https"]:

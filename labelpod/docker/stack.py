@@ -101,6 +101,8 @@ class Stack:
             names.append("compose.tls.yaml")
         if self.values.STUDIES.startswith("/"):
             names.append("compose.folder.yaml")
+        if self.values.closed:
+            names.append("compose.closed.yaml")
         return [*names, *(name for name in _OVERRIDES if (self.project.root / name).exists())][: len(names) + 1]
 
     @cached_property

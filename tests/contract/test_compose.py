@@ -15,7 +15,7 @@ from labelpod.project import Project
 from tests.support.clone import prefixed
 from tests.support.paths import ROOT
 
-FILES = ("compose.yaml", "compose.gpu.yaml", "compose.tls.yaml", "compose.folder.yaml", "compose.postgres.yaml")
+FILES = tuple(sorted(path.name for path in ROOT.glob("compose*.yaml") if "override" not in path.name))
 # ${NAME}, ${NAME:-default}, ${NAME?what to do} and ${NAME:?what to do}; a default may itself be a variable.
 VARIABLE = re.compile(r"\$\{LABELPOD_([A-Z_]+)(?::-([^{}]*)|:?\?[^}]*)?\}")
 # The stack's own Orthanc, whose URL says whether there is a certificate.
@@ -62,9 +62,10 @@ def compose(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def configuration(*files: str, **values: str) -> dict:
+def configuration(*files: str, profiles: list[str] | None = None, **values: str) -> dict:
     """What Compose makes of these files; by default with all ports but DICOM's open to the network."""
     chosen = [part for file in files for part in ("-f", file)]
+    chosen += [part for profile in profiles or [] for part in ("--profile", profile)]
     given = {"ORTHANC_USERNAME": "labelpod", "BIND_ADDRESS": "0.0.0.0"}
     result = compose(*chosen, "config", "--format", "json", **given | values)
     assert result.returncode == 0, result.stderr
@@ -122,6 +123,43 @@ def test_services_cannot_take_the_whole_machine(services):
     smaller = configuration("compose.yaml", "compose.postgres.yaml", **given)["services"]
     memory = {name: int(each["mem_limit"]) >> 30 for name, each in smaller.items()}
     assert memory == {"label-server": 7, "orthanc": 1, "postgres": 2}
+
+
+def test_services_have_no_swap_however_much_memory_they_may_take(services):
+    mlflow = configuration("compose.yaml", profiles=["mlflow"])["services"]
+    for service in (*services.values(), *mlflow.values()):
+        assert service["memswap_limit"] == service["mem_limit"]
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [("", 0), ("6", 6)])
+def test_the_label_server_uses_as_many_cores_as_the_setting_says(cpus: str, expected: int):
+    server = configuration("compose.yaml", LABEL_SERVER_CPUS=cpus)["services"]["label-server"]
+    assert server.get("cpus", 0) == expected
+
+
+def test_a_label_server_that_fetches_nothing_is_on_a_network_that_leads_nowhere_else():
+    made = configuration("compose.yaml", "compose.postgres.yaml", "compose.closed.yaml", profiles=["mlflow"])
+    reached = {name: set(service["networks"]) for name, service in made["services"].items()}
+    assert reached["label-server"] == reached["mlflow"] == {"closed"}
+    assert reached["orthanc"] == {"default", "closed"} and reached["postgres"] == {"default"}, "no way to the database"
+    assert made["networks"]["closed"]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    assert made["services"]["label-server"]["dns"] == ["127.0.0.1"], "nothing is told by asking for names"
+
+
+@pytest.mark.parametrize(
+    ("values", "closed"),
+    [
+        ({}, False),
+        ({"WEIGHTS_WAIT": 0}, True),
+        ({"WEIGHTS_WAIT": 0, "STUDIES": "/srv"}, True),
+        ({"WEIGHTS_WAIT": 0, "BUNDLES": "lung_nodule_ct_detection"}, True),
+        ({"WEIGHTS_WAIT": 0, "STUDIES": "https://pacs/dicom-web"}, False),
+    ],
+    ids=["default", "own", "folder", "bundles", "elsewhere"],
+)
+def test_the_network_is_closed_if_nothing_is_fetched_and_the_studies_are_here(values: dict, closed: bool):
+    files = stack.Stack(Project(ROOT), Settings(**values)).compose_files
+    assert ("compose.closed.yaml" in files) == closed
 
 
 def test_what_is_mounted_from_this_machine_cannot_be_written(services):
