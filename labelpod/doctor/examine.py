@@ -17,7 +17,7 @@ from labelpod.config import settings
 from labelpod.config.settings import Settings
 from labelpod.docker.info import docker_info, image_names
 from labelpod.docker.tags import LABEL_SERVER_TAG
-from labelpod.doctor import network_checks, source_checks
+from labelpod.doctor import file_checks, network_checks, source_checks
 from labelpod.doctor.finding import Finding, Machine
 from labelpod.errors import DeployError
 from labelpod.host import gpu
@@ -50,8 +50,9 @@ def _examine(settings_file: Path, ask_sources: Callable[[Machine], bool]) -> lis
         machine = Machine(values, project, info.result(), images.result())
         sources = (source_checks.registry, source_checks.debian, source_checks.python) if ask_sources(machine) else ()
         checks = (_engine, _plugins, _disk, _memory, network_checks.check, *sources)
+        files = pool.submit(file_checks.check, settings_file.parent, values)
         groups = list(pool.map(lambda check: check(machine), checks))
-        return [*findings, *(each for group in groups for each in group), _gpu(machine, gpus.result())]
+        return [*findings, *files.result(), *(each for group in groups for each in group), _gpu(machine, gpus.result())]
 
 
 def blocking(findings: list[Finding]) -> list[Finding]:
