@@ -68,6 +68,11 @@ class Project:
         return self.build / "images.json"
 
     @property
+    def digests_record(self) -> Path:
+        """Which image each name in a registry stood for when it was first pulled."""
+        return self.build / "digests.json"
+
+    @property
     def build_log(self) -> Path:
         """What the last build said."""
         return self.build / "build.log"

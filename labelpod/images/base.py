@@ -16,7 +16,7 @@ from labelpod.docker.client import explained
 from labelpod.docker.tags import BASE_TAG, ORTHANC_TAG, POSTGRES_TAG, TRIXIE_TAG
 from labelpod.errors import DeployError
 from labelpod.host import apt, package_sources
-from labelpod.images import buildkit
+from labelpod.images import buildkit, digests
 from labelpod.project import Project
 
 # What is made of packages in a Debian of its own: its folder, and the files that the image depends on.
@@ -27,7 +27,8 @@ def ensure(docker: DockerClient, settings: Settings, project: Project) -> None:
     """The label server's base, Orthanc and, if it is used, PostgreSQL are there and up to date.
 
     Raises:
-        DeployError: neither a registry nor Debian's packages could be used, or a build failed.
+        DeployError: neither a registry nor Debian's packages could be used, a build failed, or a name in the registry
+            stands for another image than before.
 
     """
     names = {BASE_TAG: settings.BASE_IMAGE, ORTHANC_TAG: settings.ORTHANC_IMAGE}
@@ -57,7 +58,7 @@ def _ensure(docker: DockerClient, source: str, project: Project, tag: str, name:
 
 def _make(docker: DockerClient, source: str, project: Project, tag: str, name: str) -> str:
     if source != "debian":
-        problem = _pull(docker, tag, name)
+        problem = _pull(docker, project, tag, name)
         if not problem:
             say(f"{tag}: {name} from its registry")
             return name
@@ -83,11 +84,17 @@ def _debian(project: Project, tag: str) -> str:
     return f"debian, {hashlib.sha256(recipe).hexdigest()[:12]}"
 
 
-def _pull(docker: DockerClient, tag: str, name: str) -> str:
-    """Pull and tag; returns what went wrong, "" if nothing."""
+def _pull(docker: DockerClient, project: Project, tag: str, name: str) -> str:
+    """Pull and tag; returns what went wrong, "" if nothing.
+
+    Raises:
+        DeployError: the name stands for another image than before; it gets no tag of ours.
+
+    """
     try:
         with progress(f"Pulling {name}"):
             docker.image.pull(name, quiet=True)
+        digests.check(project, name, digests.of(docker.image.inspect(name), name))
         docker.image.tag(name, tag)
     except DockerException as error:
         return process.last_line(error.stderr or "")

@@ -22,7 +22,7 @@ from labelpod.docker import tags
 from labelpod.docker.client import explained
 from labelpod.errors import DeployError
 from labelpod.host import os_release
-from labelpod.images import base
+from labelpod.images import base, digests
 from labelpod.project import Project
 
 _NAMES = {tags.LABEL_SERVER_TAG: "label-server", tags.ORTHANC_TAG: "orthanc", tags.POSTGRES_TAG: "postgres"}
@@ -104,8 +104,8 @@ def _base(docker: DockerClient, project: Project, tag: str) -> dict[str, str]:
         known = {"id": docker.image.inspect(debian).id} if docker.image.exists(debian) else {}
         return {"name": debian, "origin": "made from Debian's packages", **known}
     image = docker.image.inspect(origin)
-    digests = [digest for digest in image.repo_digests or [] if digest.partition("@")[0] in name]
-    return {"name": name, **({"digest": digests[0].partition("@")[2]} if digests else {"id": image.id})}
+    digest = digests.of(image, name)
+    return {"name": name, **({"digest": digest} if digest else {"id": image.id})}
 
 
 def _debian(tag: str) -> list[Component]:
