@@ -14,9 +14,10 @@ from labelpod.commands.options import AsJson, Follow, Yes, group, project
 from labelpod.config import addresses, settings
 from labelpod.config.settings import Settings
 from labelpod.docker.stack import Stack
+from labelpod.docker.tags import LABEL_SERVER_TAG
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from labelpod.runpod import catalog, cost, launch, pods, push, reap, ssh, status, template, tunnel, wait
+from labelpod.runpod import catalog, cost, launch, pods, push, reap, signing, ssh, status, template, tunnel, wait
 from labelpod.runpod.client import Client
 
 app = group("Rent a GPU at RunPod, and run the label server on it.")
@@ -237,7 +238,14 @@ def _values(place: Project) -> Settings:
 def _pushed(place: Project, values: Settings, dry_run: bool) -> str:
     if dry_run:
         return f"{values.RUNPOD_IMAGE or 'LABELPOD_RUNPOD_IMAGE'}@sha256:{'0' * 64}"
-    return push.push(Stack(place, values).docker, values.RUNPOD_IMAGE)
+    docker = Stack(place, values).docker
+    image = push.push(docker, values.RUNPOD_IMAGE)
+    if signing.possible():
+        from labelpod.images import sbom  # here, because no other verb should wait for the SBOM library
+
+        sbom.write_one(docker, place, LABEL_SERVER_TAG)
+        signing.sign(image, sbom.file(place, LABEL_SERVER_TAG), place.secrets)
+    return image
 
 
 def _await(client: Client, values: Settings, pod: pods.Pod, minutes: float | None) -> None:

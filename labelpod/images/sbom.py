@@ -46,22 +46,32 @@ def file(project: Project, tag: str) -> Path:
 
 
 def write(docker: DockerClient, settings: Settings, project: Project) -> None:
-    """Write the file of each image that these settings use; one that is there for the same image stays.
+    """Write the file of each image that these settings use.
 
     Raises:
         DeployError: an image has no dpkg, or does not run.
 
     """
     for tag in tags.service_tags(settings):
-        path = file(project, tag)
-        with explained("python3 deploy.py doctor"):
-            image = docker.image.inspect(tag)
-            if _described(path) == image.id:
-                continue
-            with progress(f"Listing the packages of {tag}"):
-                bom = _bom(docker, project, tag, image)
-        files.write(path, f"{JsonV1Dot6(bom).output_as_string(indent=2)}\n".encode(), 0o644)
-        say(f"SBOM of {tag}: {project.shown(path)}, {len(bom.components)} packages")
+        write_one(docker, project, tag)
+
+
+def write_one(docker: DockerClient, project: Project, tag: str) -> None:
+    """Write the file of an image; one that is there for the same image stays.
+
+    Raises:
+        DeployError: it has no dpkg, or does not run.
+
+    """
+    path = file(project, tag)
+    with explained("python3 deploy.py doctor"):
+        image = docker.image.inspect(tag)
+        if _described(path) == image.id:
+            return
+        with progress(f"Listing the packages of {tag}"):
+            bom = _bom(docker, project, tag, image)
+    files.write(path, f"{JsonV1Dot6(bom).output_as_string(indent=2)}\n".encode(), 0o644)
+    say(f"SBOM of {tag}: {project.shown(path)}, {len(bom.components)} packages")
 
 
 def _described(path: Path) -> str:

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from labelpod.images import sbom
+from labelpod.runpod import push, signing
 from tests.contract.conftest import IMAGE, TOKEN, Runpod
 from tests.contract.fake_runpod import FakeRunPod
 
@@ -113,3 +115,15 @@ def test_a_list_in_pages_is_read_to_its_end(fake: FakeRunPod, published: str, ru
         fake.templates = {f"a{number}": other | {"id": f"a{number}", "name": f"other-{number}"}} | fake.templates
     fake.page_size = 2
     assert "unchanged" in runpod("publish", "--image", IMAGE).out
+
+
+def test_what_is_pushed_is_signed_and_its_sbom_attested(fake: FakeRunPod, runpod: Runpod, monkeypatch):
+    signed: list[tuple[str, str]] = []
+    monkeypatch.setattr(push, "push", lambda docker, repository: IMAGE)
+    monkeypatch.setattr(sbom, "write_one", lambda *_: None)
+    monkeypatch.setattr(signing, "possible", lambda: True)
+    monkeypatch.setattr(signing, "sign", lambda image, file, _: signed.append((image, file.name)))
+    assert runpod("publish", RUNPOD_IMAGE="registry.example/labelpod").code == 0
+    assert signed == [(IMAGE, "sbom.label-server.cdx.json")]
+    assert runpod("publish", "--image", IMAGE).code == 0
+    assert len(signed) == 1, "what somebody else has pushed is not ours to sign"
