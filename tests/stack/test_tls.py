@@ -67,6 +67,19 @@ def test_old_tls_is_not_spoken(state):
             urllib.request.urlopen(url, context=old, timeout=10)
 
 
+@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES256-SHA", "ECDHE-ECDSA-AES256-SHA384"], ids=["CBC-SHA1", "CBC"])
+def test_weak_ciphers_are_not_spoken(state, cipher: str):
+    for url in (state["label_server"]["url"], state["orthanc"]["url"]):
+        weak = ssl._create_unverified_context()
+        weak.maximum_version = ssl.TLSVersion.TLSv1_2
+        weak.set_ciphers(f"{cipher}:@SECLEVEL=0")
+        with pytest.raises((urllib.error.URLError, OSError), match=r"(?i)handshake|ssl"):
+            urllib.request.urlopen(url, context=weak, timeout=10)
+        weak.set_ciphers("ECDHE+AESGCM")
+        with urllib.request.urlopen(f"{state['label_server']['url']}info/", context=weak, timeout=30) as answer:
+            assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
 def test_the_browsers_cookie_is_for_tls_alone(state, chain):
     answer = requests.get(
         state["ohif"]["url"],

@@ -113,9 +113,8 @@ async def _bounded(request: Request) -> AsyncIterator[bytes]:
         left -= len(piece)
         if left < 0:
             most = f"{_MOST_STORED // 2**20} MB"
-            raise HTTPException(
-                413, f"More than {most} at once: send one instance after another", {"Connection": "close"}
-            )
+            detail = f"More than {most} at once: send one instance after another, or use `deploy.py studies push`"
+            raise HTTPException(413, detail, {"Connection": "close"})
         yield piece
 
 

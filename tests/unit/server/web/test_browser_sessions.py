@@ -5,6 +5,8 @@ import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from label_server import users
 from label_server.users import User, Users
@@ -119,6 +121,16 @@ def test_no_file_makes_a_session_last_longer(known: Users, file: Path, ends: str
 def test_a_folder_that_cannot_be_written_to_stops_no_login(known: Users, tmp_path: Path):
     sessions = BrowserSessions(known, tmp_path / "nowhere" / "sessions.json")
     assert name(sessions.find(sessions.begin(ANNA))) == "anna"
+
+
+@given(st.lists(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0")), max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_cookie_of_others_keeps_a_user_out(known: Users, others: list[str]):
+    sessions = BrowserSessions(known)
+    own = sessions.begin(ANNA)
+    for order in ([*others, f"labelpod-80={own}"], [f"labelpod-80={own}", *others]):
+        headers = [(b"host", b"testserver"), (b"cookie", "; ".join(order).encode("latin-1"))]
+        assert sessions.of({"type": "http", "scheme": "http", "headers": headers})[0] == own
 
 
 def test_of_the_sessions_of_two_users_neither_counts(known: Users):
