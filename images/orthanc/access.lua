@@ -105,7 +105,7 @@ function ReceivedInstanceFilter(dicom, origin, info)
       return true
     end
   end
-  if ("," .. SETTINGS["Kinds"] .. ","):find("," .. kind .. ",", 1, true) then
+  if kind ~= "" and ("," .. SETTINGS["Kinds"] .. ","):find("," .. kind .. ",", 1, true) then
     return true
   end
   print("refused an instance of a kind that does not belong here: " .. kind)

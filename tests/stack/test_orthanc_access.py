@@ -174,7 +174,7 @@ def test_a_change_that_comes_as_get_is_refused(ask: Ask, pacs: Pacs, data: Path,
 @pytest.mark.parametrize("way", ["/instances", "/dicom-web/studies"])
 def test_only_kinds_that_belong_here_are_taken(ask: Ask, pacs: Pacs, data: Path, way: str):
     file = pydicom.dcmread(data / "transfer-syntaxes" / "explicit-le.dcm")
-    for kind in ("1.2.840.10008.5.1.4.1.1.104.1", "1.2.840.10008.5.1.4.1.1.66", "1.2.3.4", str(file.SOPClassUID)):
+    for kind in ("", "1.2.840.10008.5.1.4.1.1.104.1", "1.2.840.10008.5.1.4.1.1.66", "1.2.3.4", str(file.SOPClassUID)):
         file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = kind
         file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
         content = io.BytesIO()
