@@ -95,7 +95,7 @@ def free_port(wanted: int) -> int:
 
 
 def lend_login(ssh: list[str], here: Studies) -> None:
-    """Give the pod the login of the studies; the pod keeps it only in memory.
+    """Give the pod the login of the studies; the pod keeps it on no volume.
 
     Raises:
         DeployError: SSH does not let us in.

@@ -40,3 +40,9 @@ def test_every_setting_that_a_document_names_is_one():
     for document in DOCUMENTS:
         named = set(re.findall(rf"\b{PREFIX}[A-Z][A-Z_]*[A-Z]\b", document.read_text()))
         assert named <= known, document.name
+
+
+def test_every_test_that_is_named_as_keeping_a_promise_is_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "security.md").read_text())
+    assert len(named) > 30
+    assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text()] == []
