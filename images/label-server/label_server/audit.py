@@ -75,9 +75,13 @@ class Trail:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _descriptor(self, kind: Kind) -> int:
-        if kind in self._open and os.fstat(self._open[kind]).st_size >= MAX_BYTES:
-            self._close(kind)
-            _rotate(self._folder, kind)
+        if kind in self._open:
+            status = os.fstat(self._open[kind])
+            moved = not _is(_file(self._folder, kind), status)
+            if moved or status.st_size >= MAX_BYTES:
+                self._close(kind)
+            if not moved and status.st_size >= MAX_BYTES:
+                _rotate(self._folder, kind)
         if kind not in self._open:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
@@ -141,6 +145,14 @@ def _parsed(line: bytes) -> Record | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) and isinstance(record.get("time"), str) else None
+
+
+def _is(file: Path, status: os.stat_result) -> bool:
+    """Whether a path still leads to this file; somebody may have moved it away or removed it."""
+    try:
+        return os.path.samestat(file.lstat(), status)
+    except FileNotFoundError:
+        return False
 
 
 def _rotate(folder: Path, kind: Kind) -> None:

@@ -96,6 +96,16 @@ def test_on_a_full_disk_it_says_so_and_resumes_by_itself(trail: Trail, tmp_path:
     assert [record["action"] for record in found] == ["before", audit.LOST, "after"] and found[1]["times"] == 2
 
 
+def test_a_file_that_somebody_removed_or_moved_away_is_made_again(trail: Trail, tmp_path: Path):
+    trail.write(Kind.CHANGE, {"action": "before"})
+    (tmp_path / "audit" / "changes.jsonl").unlink()
+    trail.write(Kind.CHANGE, {"action": "after"})
+    assert actions(tmp_path / "audit") == ["after"]
+    (tmp_path / "audit" / "changes.jsonl").rename(tmp_path / "kept")
+    trail.write(Kind.CHANGE, {"action": "later"})
+    assert actions(tmp_path / "audit") == ["later"]
+
+
 def test_a_link_in_the_place_of_a_file_is_not_followed(trail: Trail, tmp_path: Path):
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit" / "changes.jsonl").symlink_to(tmp_path / "other")
