@@ -15,8 +15,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, TextIO
 
-# What Python shows of data: dictionaries, lists, sets, texts. The first bracket counts to the last one that closes it.
-_DATA = re.compile(r"\{.*\}|\[.*\]|(?<!\w)'(?:[^'\\]|\\.)*'(?!\w)|(?<!\w)\"(?:[^\"\\]|\\.)*\"(?!\w)|[\[{].*", re.DOTALL)
+# What Python shows of data: dictionaries, lists, sets, texts. The first bracket counts to the last one that closes it;
+# what is not closed, to the end: nothing is looked at twice, however long it is.
+_DATA = re.compile(
+    r"\{.*\}|\[.*\]|(?<!\w)'(?:[^'\\]|\\.)*(?:'|\\?$)|(?<!\w)\"(?:[^\"\\]|\\.)*(?:\"|\\?$)|[\[{].*",
+    re.DOTALL,
+)
 # Their ordinary lines are about what was asked for; the gateway has written that already, without values.
 _TALKATIVE = ("monailabel.endpoints", "monailabel.datastore")
 _READ, _WRITTEN = 100_000, 4000  # characters of a message

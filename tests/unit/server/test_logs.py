@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,12 +67,22 @@ def of_patient(series: Ct) -> Ct:
         'params: {"a": {"b": "Zzyzx^Quillon"}}',
         "torn: {'a': 'Zzyzx^Quillon",
         "Invalid value for VR PN: 'Zzyzx^Quillon'.",
+        "torn: 'Zzyzx^Quillon",
+        "cut off: 'Zzyzx^Quillon\\",
         'The string "Zzyzx^Quillon" is unlikely to represent the intended person name',
     ],
 )
 def test_data_in_a_message_stand_by_their_size(message: str):
     told = logs.plain(message)
     assert PATIENT not in told and "characters>" in told
+
+
+@pytest.mark.parametrize("text", ["'", "' ", "\\'", " '\\\"", "{", "[]", "{'", " 'a\\", '\\"', "\"'", "x' 'y"])
+@pytest.mark.parametrize("end", ["", "'b", '"b', "}b"])
+def test_no_text_of_a_client_takes_long(text: str, end: str):
+    started = time.monotonic()
+    logs.plain(text * (90_000 // len(text)) + end)
+    assert time.monotonic() - started < 1
 
 
 def test_words_stay_as_they_are():
