@@ -86,7 +86,7 @@ def files(stack: Clone) -> set[str]:
     So is upstream's copy of its logging configuration, which Python removes some time after the start.
     """
     left_out = ("*/logs/*", "*.lock", "*/.incoming/*", "*/datastore_v2.json", "*/leases.json", "*/mlflow.db*")
-    left_out += ("/tmp/matplotlib/*", "/tmp/tmp*.json")
+    left_out += ("/tmp/matplotlib/*", "/tmp/tmp*.json", "/workspace/audit/*.jsonl")  # it is recorded who tries
     but = " ".join(f"-not -path '{pattern}'" for pattern in left_out)
     find = f"find /opt/labelpod /workspace /tmp -type f {but} -printf '%p %s %T@\\n' 2>/dev/null"
     return set(stack.run_in(SERVER, "bash", "-c", find).splitlines())
