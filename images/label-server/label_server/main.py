@@ -190,11 +190,6 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         _no_file_of_the_server(request.get("image"))
         return super().infer(request, datastore)
 
-    def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """The same for whole slide images."""
-        _no_file_of_the_server(request.get("image"))
-        return super().infer_wsi(request, datastore)
-
     def on_init_complete(self) -> None:
         """Say in the log what the models are worth."""
         super().on_init_complete()

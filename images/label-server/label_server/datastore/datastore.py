@@ -27,7 +27,7 @@ from pydicom import Dataset
 from label_server import users
 from label_server.datastore import dicom_seg, image_cache
 from label_server.datastore.dicom_seg import LabelError
-from label_server.datastore.guarded import GuardedDatastore
+from label_server.datastore.guarded import GuardedDatastore, plain
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.orthanc import delete_series
@@ -42,7 +42,6 @@ from labelpod_common.labels import Label
 
 logger = logging.getLogger(__name__)
 
-_NO_CLIENT = "user-xyz"
 _SHOWN = ("SeriesInstanceUID", "StudyInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID")
 
 
@@ -180,11 +179,11 @@ class RepairedDicomWebDatastore(GuardedDatastore):
             LabelError: the label does not fit the image or holds values without a name.
 
         """
+        plain(label_tag)  # it names a folder
         image_file = self.get_image_uri(image_id)
         label_info["user"] = users.current.get().name
-        # MONAI Label Reviewer shows it as the annotator; Slicer's default says nothing.
-        if str(label_info.get("client_id") or _NO_CLIENT) == _NO_CLIENT:
-            label_info["client_id"] = label_info["user"]
+        # MONAI Label Reviewer shows it as the annotator.
+        label_info["client_id"] = label_info["user"]
         # Two submits of one person at once would each take back what the other has stored.
         with self._submits.setdefault(image_id, threading.Lock()):
             self._save(image_id, image_file, label_filename, label_tag, label_info)

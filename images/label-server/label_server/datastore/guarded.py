@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 
 from label_server import users
 
@@ -13,6 +14,10 @@ class GuardedDatastore(DICOMWebDatastore):
     """Upstream's datastore; what changes its list, or goes through it, takes turns."""
 
     _mutex: threading.RLock
+
+    def _filename(self, id: str, ext: str) -> str:
+        """The name of an image's or label's file; the gateway has refused others before, this is a second wall."""
+        return plain(f"{id}{ext}")
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Add to what is known of an image."""
@@ -40,3 +45,15 @@ class GuardedDatastore(DICOMWebDatastore):
             "completed": len(self.get_labeled_images()),
             "label_tags": dict(tags),
         }
+
+
+def plain(name: str) -> str:
+    """The name of a file or folder, if it is one.
+
+    Raises:
+        MONAILabelException: it would be a place.
+
+    """
+    if not name or name in (".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        raise MONAILabelException(MONAILabelError.INVALID_INPUT, "the name of an image or tag is not a plain one")
+    return name

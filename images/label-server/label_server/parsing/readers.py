@@ -20,7 +20,12 @@ _READERS = 2
 # The volume as it is read, as it is written and, if it has to be, on another grid.
 _MEMORY = 3 * MAX_VOLUME_BYTES + 2**29
 # Nothing of the server's own environment: there are secrets in it.
-_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.defpath}
+_ENVIRONMENT = {
+    "MALLOC_ARENA_MAX": "2",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PATH": os.defpath,
+}
 
 
 class _Reader:
@@ -76,8 +81,8 @@ for _ in range(_READERS):
 
 def warm() -> None:
     """Start the processes, so that the first file need not wait for them."""
-    readers = [_idle.get() for _ in range(_READERS)]
-    for reader in readers:
+    for _ in range(_READERS):
+        reader = _idle.get()  # one after the other: who held several could wait for ever
         try:
             reader.ready()
         finally:

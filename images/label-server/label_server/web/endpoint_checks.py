@@ -1,13 +1,23 @@
 """What single endpoints check besides what every request must keep to: against the models, trainers and images here."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 from starlette.exceptions import HTTPException
 
+from label_server import users
 from label_server.errors import Refused
+from label_server.users import Role
+from label_server.web import inference_parameters
+
+_REVIEW = "segmentationMeta"  # MONAI Label Reviewer's
+_MOST_LABELS = 255
+_MOST_NAME = 64  # DICOM's, of a segment
+_MOST = 100_000  # epochs, images at once, seconds
 
 
 def training(given: Mapping[str, Any]) -> None:
@@ -33,19 +43,73 @@ def _training_parameters(model: str, wanted: Mapping[str, Any], config: Mapping[
         if key not in config:
             raise Refused("the trainer has no such parameter")
         default = config[key]
-        if value == default:
+        if value == default and type(value) is type(default):
             continue
-        if isinstance(default, list):
-            fits = value in default
-        elif isinstance(default, bool):
-            fits = isinstance(value, bool)
-        elif isinstance(default, int | float):
-            fits = isinstance(value, int | float) and -1 <= value <= 100_000
-        else:
+        if isinstance(default, str):
             pattern = r"all|[0-9](?:,[0-9])*" if key == "gpus" else r"[A-Za-z0-9][\w-]{0,63}"
             fits = isinstance(value, str) and re.fullmatch(pattern, value) is not None
+        else:
+            fits = inference_parameters.like(default, value)
+            fits = fits and (not inference_parameters.number(value) or -1 <= value <= _MOST)
         if not fits:
             raise Refused(f"{key} has a value that the trainer does not offer")
+
+
+def inference(given: Mapping[str, Any]) -> None:
+    """Refuse an inference on nothing, and parameters that its model does not offer."""
+    some_image(given)
+    wanted = json.loads(given.get("params") or "{}")
+    inference_parameters.check(given["model"], wanted)
+    if wanted.get("save_label"):
+        _own_label(given["image"], wanted.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
+
+
+def save(given: dict[str, Any]) -> None:
+    """Keep of what a save says only what its voxels mean, and a reviewer's judgement: the server knows who saves."""
+    said = json.loads(given.get("params") or "{}")
+    kept: dict[str, Any] = {"label_info": _meanings(said.get("label_info"))} if said.get("label_info") else {}
+    if _REVIEW in said and users.current.get().role >= Role.REVIEWER:
+        kept[_REVIEW] = said[_REVIEW]
+    given["params"] = json.dumps(kept)
+    _own_label(given["image"], given.get("tag") or DefaultLabelTag.FINAL.value)
+
+
+def _meanings(label_info: Any) -> list[dict[str, Any]]:
+    """Names of values: the name as text of DICOM's length, the value as a number."""
+    if not isinstance(label_info, list) or len(label_info) > _MOST_LABELS:
+        raise Refused("label_info is no list of labels")
+    kept = []
+    for entry in label_info:
+        name, value = (entry.get("name"), entry.get("idx", 0)) if isinstance(entry, dict) else (None, None)
+        if not isinstance(name, str) or not name.isprintable() or len(name) > _MOST_NAME:
+            raise Refused("a name in label_info is none")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**16:
+            raise Refused("a value in label_info is none")
+        kept.append({"name": name} | ({"idx": value} if "idx" in entry else {}))
+    return kept
+
+
+def _own_label(image: str, tag: str) -> None:
+    """Refuse to replace what another user has saved under a tag; of final labels, each user has their own."""
+    user = users.current.get()
+    if tag == DefaultLabelTag.FINAL or user.role >= Role.ADMIN:
+        return
+    author = (app_instance().datastore().get_label_info(image, tag) or {}).get("user")
+    if author and author != user.name:
+        raise HTTPException(409, "Another user has saved a label of this image under this tag")
+
+
+def batch(given: Mapping[str, Any]) -> None:
+    """Refuse parameters of an inference on all images that its model does not offer."""
+    inference_parameters.check(given["model"], given.get("params") or {}, batch=True)
+
+
+def sample(given: Mapping[str, Any]) -> None:
+    """Refuse parameters that the strategy does not offer."""
+    strategy = app_instance()._strategies[given["strategy"]]
+    offered = {"client_id", "label_tag", "labels", *getattr(strategy, "config", dict)()}
+    if set(given.get("params") or {}) - offered:
+        raise Refused("the strategy has no such parameter")
 
 
 def some_image(given: Mapping[str, Any]) -> None:

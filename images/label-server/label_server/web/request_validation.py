@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from starlette.background import BackgroundTasks
 from starlette.datastructures import UploadFile  # FastAPI passes these on, not its own
 
 from label_server.errors import Refused
@@ -27,7 +28,13 @@ _SERVERS_OWN = frozenset(
     {"image", "image_path", "images", "session", "file", "path", "bundle_path", "label_path", "result_path"}
     | {"output_path", "train_ds", "val_ds", "tracking_uri", "datalist", "image_cached", "distributed_url"}
 )
+# Of an image or label, written by the server: whose it is, what it is, when it was offered.
+_SERVERS_STATES = frozenset(
+    {"strategy", "ts", "name", "checksum", "label_info", "StudyInstanceUID", "SeriesInstanceUID", "Modality"}
+)
 _DEPTH = 16
+_MOST_VALUES = 100_000  # of clicks, above all
+_MOST_TEXT = 4096
 
 
 def path(raw: str) -> None:
@@ -63,7 +70,7 @@ def name(value: str, what: str) -> None:
 def arguments(given: Mapping[str, Any]) -> None:
     """Look at every text, parameter and upload among the arguments of an endpoint."""
     for key, value in given.items():
-        if isinstance(value, str) and key in ("params", "wsi"):
+        if isinstance(value, str) and key == "params":
             parameters(_json(value, key))
         elif isinstance(value, str) and key == "info":
             states(_json(value, key))
@@ -73,8 +80,14 @@ def arguments(given: Mapping[str, Any]) -> None:
             parameters(value)
         elif isinstance(value, int) and value < 0:
             raise Refused(f"{key} is negative")
+        elif not isinstance(value, int | UploadFile | BackgroundTasks | None) and not _are_uploads(value):
+            raise Refused(f"{key} is of a kind that nobody looks at")
     for file in uploads(given):
         upload(file)
+
+
+def _are_uploads(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, UploadFile) for each in value)
 
 
 def uploads(given: Mapping[str, Any]) -> Iterator[UploadFile]:
@@ -85,6 +98,7 @@ def uploads(given: Mapping[str, Any]) -> Iterator[UploadFile]:
 
 def parameters(value: Mapping[str, Any]) -> None:
     """Refuse parameters of inferences and other tasks that name places or hold expressions."""
+    _bounded(value)
     for key in value:
         if key in _SERVERS_OWN and value[key] not in (None, "", False):
             raise Refused(f"{key} is not for clients to choose")
@@ -101,7 +115,10 @@ def parameters(value: Mapping[str, Any]) -> None:
 
 
 def states(value: Mapping[str, Any]) -> None:
-    """Refuse label states that are no plain data; comments may say anything."""
+    """Refuse states that are no plain data, and those that the server keeps itself; comments may say anything."""
+    if _SERVERS_STATES & set(value):
+        raise Refused("that is not for clients to say")
+    _bounded(value)
     for _ in _texts(value):
         pass
 
@@ -122,6 +139,22 @@ def upload(file: UploadFile) -> None:
         raise Refused("the name of an upload is not the name of a file")
     if re.search(r"[^\w. ()+,=@-]", extension):
         raise Refused("the extension of an upload is not one")
+
+
+def _bounded(value: Any) -> None:
+    """Refuse nested data of too many values, too deep, or with a text that is too long."""
+    seen, todo = 0, [(value, 0)]
+    while todo:
+        each, depth = todo.pop()
+        seen += 1
+        if seen > _MOST_VALUES:
+            raise Refused("there are too many parameters")
+        if depth > _DEPTH:
+            raise Refused("the parameters are nested too deeply")
+        if isinstance(each, str) and len(each) > _MOST_TEXT:
+            raise Refused("a value is too long")
+        inner = each.values() if isinstance(each, Mapping) else each if isinstance(each, list | tuple) else ()
+        todo.extend((one, depth + 1) for one in inner)
 
 
 def _json(text: str, what: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Upstream's endpoints that are open, to whom, and where they are worked on; what is not listed is closed.
 
-Closed are `/reload`, which drops all models under a running inference, upstream's own proxy and OHIF routes
-(dicomweb_proxy.py and ohif/ stand in their place), its static files and its pages, which load scripts from
-elsewhere.
+Closed are the inferences on whole slides, which pathology has, `/reload`, which drops all models under a running
+inference, upstream's own proxy and OHIF routes (dicomweb_proxy.py and ohif/ stand in their place), its static files
+and its pages, which load scripts from elsewhere.
 """
 
 import inspect
@@ -23,7 +23,6 @@ from monailabel.endpoints import (
     scoring,
     session,
     train,
-    wsi_infer,
 )
 from monailabel.endpoints.user.auth import User as UpstreamUser
 from monailabel.interfaces.utils.app import app_instance
@@ -38,7 +37,7 @@ from label_server.web import downloads, endpoint_checks, request_validation, upl
 from label_server.web.error_handlers import HANDLERS
 
 _PIECE = 2**20  # of a file that is sent: each takes a thread of its own
-_ROUTERS = (info, model, infer, wsi_infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
+_ROUTERS = (info, model, infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ _ANNOTATOR, _REVIEWER, _ADMIN = Endpoint(Role.ANNOTATOR), Endpoint(Role.REVIEWER
 _INFER = Endpoint(
     Role.ANNOTATOR,
     worker_pools.inference,
-    endpoint_checks.some_image,
+    endpoint_checks.inference,
     among=("model", "_infers"),
     reading=upload_reading.images,
 )
@@ -69,10 +68,10 @@ _TRAIN = Endpoint(Role.ADMIN, check=endpoint_checks.training, fixed=_IN_BACKGROU
 
 ENDPOINTS = {
     ("GET", "/info/"): _ANNOTATOR,
-    ("POST", "/activelearning/{strategy}"): Endpoint(Role.ANNOTATOR, among=("strategy", "_strategies")),
+    ("POST", "/activelearning/{strategy}"): Endpoint(
+        Role.ANNOTATOR, check=endpoint_checks.sample, among=("strategy", "_strategies")
+    ),
     ("POST", "/infer/{model}"): _INFER,
-    ("POST", "/infer/wsi/{model}"): _INFER,
-    ("POST", "/infer/wsi_v2/{model}"): _INFER,
     ("GET", "/datastore/"): Endpoint(Role.ANNOTATOR, function=training_list.datastore),
     ("PUT", "/datastore/"): _IMAGE,
     ("PUT", "/datastore/image"): _IMAGE,
@@ -81,7 +80,7 @@ ENDPOINTS = {
     ("GET", "/datastore/image/info"): _ANNOTATOR,
     ("GET", "/datastore/label"): _ANNOTATOR,
     ("HEAD", "/datastore/label"): _ANNOTATOR,
-    ("PUT", "/datastore/label"): Endpoint(Role.ANNOTATOR, reading=upload_reading.label),
+    ("PUT", "/datastore/label"): Endpoint(Role.ANNOTATOR, check=endpoint_checks.save, reading=upload_reading.label),
     ("GET", "/datastore/label/info"): _ANNOTATOR,
     ("GET", "/session/{session_id}"): _ANNOTATOR,
     ("PUT", "/session/"): Endpoint(Role.ANNOTATOR, reading=upload_reading.session),
@@ -102,7 +101,9 @@ ENDPOINTS = {
     ("POST", "/scoring/"): Endpoint(Role.ADMIN, fixed=_IN_BACKGROUND),
     ("POST", "/scoring/{method}"): Endpoint(Role.ADMIN, among=("method", "_scoring_methods"), fixed=_IN_BACKGROUND),
     ("DELETE", "/scoring/"): _ADMIN,
-    ("POST", "/batch/infer/{model}"): Endpoint(Role.ADMIN, among=("model", "_infers"), fixed=_IN_BACKGROUND),
+    ("POST", "/batch/infer/{model}"): Endpoint(
+        Role.ADMIN, check=endpoint_checks.batch, among=("model", "_infers"), fixed=_IN_BACKGROUND
+    ),
     ("DELETE", "/batch/infer"): _ADMIN,
     ("GET", "/model/{model}"): _ADMIN,
     ("GET", "/model/info/{model}"): _ADMIN,

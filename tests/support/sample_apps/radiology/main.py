@@ -22,7 +22,9 @@ class Threshold(InferTask):
     """Segments what is denser than `above`; says which image it was given."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(InferType.SEGMENTATION, {"dense": 1}, 3, "What is denser than a threshold")
+        super().__init__(
+            InferType.SEGMENTATION, {"dense": 1}, 3, "What is denser than a threshold", {"device": ["cpu"], "above": 0}
+        )
         self.path = [str(path)]
         self.network = torch.nn.Module(weight=torch.zeros(3, 2), bias=torch.zeros(3))
         self.asked: list[dict[str, Any]] = []

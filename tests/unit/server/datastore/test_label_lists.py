@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from monailabel.interfaces.exception import MONAILabelException
 
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series_index import SeriesIndex
+from tests.support import web
 from tests.support.ct import Ct, ct
 from tests.support.dicomweb import Pacs
 from tests.support.labels import counted, ok, painted
@@ -166,6 +168,75 @@ def test_the_data_set_is_sent_and_not_kept(server: Server, image: Ct):
     names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
     assert names == [f"image/{image.uid}.nii.gz", f"label/{image.uid}.nii.gz", "metadata.json"]
     assert [path for path in Path(tempfile.gettempdir()).iterdir() if path.is_file()] == []
+
+
+@pytest.mark.parametrize("tag", ["../../evil", "a/b", "..", "", "a\\b", "a\nb"])
+def test_the_datastore_itself_refuses_a_tag_that_is_a_place(label_app, image: Ct, tmp_path: Path, tag: str):
+    """Whatever lets it through before."""
+    store = label_app.datastore()
+    before = sorted(tmp_path.rglob("*"))
+    store.get_image_uri(image.uid)
+    for do in (
+        lambda: store.save_label(image.uid, str(tmp_path / "x.nii.gz"), tag, {}),
+        lambda: store._filename(tag, "/x" if tag in ("", "..") else ".nii.gz"),
+    ):
+        with pytest.raises(MONAILabelException, match="plain"):
+            do()
+    assert not [path for path in set(tmp_path.rglob("*")) - set(before) if "evil" in path.name]
+
+
+# --- what a save says of itself ---
+
+
+def save(server: Server, uid: str, by: str, tag: str = "version_1", **params: Any):
+    label = sitk.GetImageFromArray(painted())
+    label.CopyInformation(server.image(uid))
+    files = {"label": ("label.nii.gz", web.written(label))}
+    form = {"params": json.dumps(params)}
+    return server.ask("PUT", f"/datastore/label?image={uid}&tag={tag}", by, data=form, files=files)
+
+
+def told(server: Server, uid: str, tag: str = "version_1") -> dict[str, Any]:
+    return server.ask("GET", f"/datastore/label/info?label={uid}&tag={tag}", "rita").json()
+
+
+@pytest.mark.parametrize("tag", ["final", "version_1"])
+def test_a_save_says_what_its_values_mean_and_nothing_of_its_author(server: Server, image: Ct, tag: str):
+    lies = {"client_id": "berta", "user": "berta", "segmentationMeta": {"status": "approved"}, "reviewer": "rita"}
+    ok(save(server, image.uid, "anna", tag, **lies, SeriesInstanceUID="1.2", x="y"))
+    found = told(server, image.uid, tag)
+    assert (found["user"], found["client_id"]) == ("anna", "anna")
+    assert not {"segmentationMeta", "reviewer", "x"} & set(found) and found.get("SeriesInstanceUID") != "1.2"
+
+
+def test_a_reviewer_may_save_a_judgement_with_a_version(server: Server, image: Ct):
+    ok(save(server, image.uid, "rita", segmentationMeta={"status": "approved"}))
+    assert told(server, image.uid)["segmentationMeta"] == {"status": "approved"}
+
+
+def test_a_tag_is_its_authors(server: Server, image: Ct):
+    ok(save(server, image.uid, "anna"))
+    for user in ("berta", "rita"):
+        assert save(server, image.uid, user).status_code == 409
+        form = {"params": json.dumps({"save_label": True, "label_tag": "version_1"})}
+        answer = server.ask("POST", f"/infer/threshold?image={image.uid}", user, data=form)
+        assert answer.status_code == 409
+    assert told(server, image.uid)["user"] == "anna"
+    ok(save(server, image.uid, "anna"))
+    ok(save(server, image.uid, "berta", "version_2"))
+
+
+@pytest.mark.parametrize(
+    "label_info",
+    [
+        *("x", [7], {"a": 1}, [{}] * 256),
+        *([{"name": name}] for name in (7, "x" * 65, "a\nb")),
+        *([{"name": "a", "idx": value}] for value in ("x", -1, True, 2**70)),
+    ],
+)
+def test_names_that_are_none_are_refused(server: Server, image: Ct, pacs: Pacs, label_info: Any):
+    assert save(server, image.uid, "anna", "final", label_info=label_info).status_code == 400
+    assert pacs.segmentations() == []
 
 
 def test_an_inference_may_be_saved_as_a_draft(server: Server, image: Ct):

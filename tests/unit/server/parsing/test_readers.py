@@ -6,6 +6,7 @@ import resource
 import signal
 import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -176,13 +177,18 @@ def test_a_file_cut_off_anywhere_is_refused_or_read(tmp_path: Path, name: str):
             assert "image that can be read" in str(refused) or "plain numbers" in str(refused)
 
 
+def processes() -> list[str]:
+    """The readers of this process."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "label_server.parsing"], capture_output=True, text=True, check=True
+    )
+    return found.stdout.split()
+
+
 def test_a_reader_that_was_ended_is_started_again(tmp_path: Path):
     readers.warm()
-    found = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "label_server.parsing"], capture_output=True, text=True
-    )
-    assert len(found.stdout.split()) == 2
-    for process in found.stdout.split():
+    assert len(processes()) == 2
+    for process in processes():
         os.kill(int(process), signal.SIGKILL)
     written(image(), tmp_path / "x.nii.gz")
     for _ in range(3):
@@ -191,9 +197,22 @@ def test_a_reader_that_was_ended_is_started_again(tmp_path: Path):
 
 def test_the_readers_know_no_secret_of_the_servers(monkeypatch: pytest.MonkeyPatch):
     readers.warm()
-    found = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "label_server.parsing"], capture_output=True, text=True
-    )
-    for process in found.stdout.split():
+    for process in processes():
+        kept = {b"MALLOC_ARENA_MAX", b"OPENBLAS_NUM_THREADS", b"PYTHONDONTWRITEBYTECODE", b"PATH", b"PYTHONPATH"}
         names = {entry.split(b"=")[0] for entry in Path(f"/proc/{process}/environ").read_bytes().split(b"\0") if entry}
-        assert names <= {b"MALLOC_ARENA_MAX", b"PYTHONDONTWRITEBYTECODE", b"PATH", b"PYTHONPATH", b"LC_CTYPE"}
+        assert names <= kept | {b"LC_CTYPE"}
+
+
+def test_several_that_warm_the_readers_do_not_wait_for_each_other():
+    threads = [threading.Thread(target=readers.warm, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_reader_has_one_thread_so_that_a_fork_of_it_is_whole():
+    readers.warm()
+    for process in processes():
+        assert len(list(Path(f"/proc/{process}/task").iterdir())) == 1

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from fastapi import UploadFile
+from pydantic import BaseModel
+from starlette.background import BackgroundTasks
 
 from label_server.errors import Refused
 from label_server.web import request_validation as validation
@@ -128,7 +130,7 @@ def test_parameters_that_name_places_or_code_are_refused(value: dict[str, Any]):
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '"x"', "7", "nan", "[" * 100_000])
-@pytest.mark.parametrize("key", ["params", "info", "wsi"])
+@pytest.mark.parametrize("key", ["params", "info"])
 def test_text_that_should_be_an_object_is_one(key: str, text: str):
     with pytest.raises(Refused, match=rf"^{key} is not JSON|^{key} is not a JSON object"):
         validation.arguments({key: text})
@@ -157,7 +159,38 @@ def test_every_kind_of_argument_is_looked_at(given: dict[str, Any]):
 
 
 def test_other_arguments_are_left_alone():
-    validation.arguments({"params": "", "expiry": 0, "uncompress": True, "output": None, "x": object()})
+    validation.arguments({"params": "", "expiry": 0, "uncompress": True, "output": None, "x": BackgroundTasks()})
+
+
+class _Model(BaseModel):
+    label_tag: str
+
+
+@pytest.mark.parametrize("value", [object(), _Model(label_tag="../../x"), b"x", 1.5, ["x"], {"x"}, ("x",)])
+def test_an_argument_that_nobody_looks_at_is_refused(value: object):
+    """Upstream's whole slide inference had such a one, and with it any path."""
+    with pytest.raises(Refused, match="that nobody looks at"):
+        validation.arguments({"x": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"x": "x" * 5000}, "too long"),
+        ({"x": [0] * 200_000}, "too many"),
+        ({"x": [[0] * 400] * 400}, "too many"),
+    ],
+)
+def test_parameters_are_bounded(value: dict[str, Any], reason: str):
+    for check in (validation.parameters, validation.states):
+        with pytest.raises(Refused, match=reason):
+            check(value)
+
+
+@pytest.mark.parametrize("key", ["strategy", "ts", "label_info", "SeriesInstanceUID"])
+def test_what_the_server_keeps_of_an_image_is_not_for_clients_to_say(key: str):
+    with pytest.raises(Refused, match="not for clients"):
+        validation.arguments({"info": json.dumps({key: "x"})})
 
 
 # --- uploads ---

@@ -40,14 +40,14 @@ def arguments(method: str, path: str, uid: str) -> dict[str, Any]:
     query = {} if path.startswith("/session") else dict.fromkeys(("image", "id", "label", "tag"), uid)
     if method in ("GET", "HEAD", "DELETE"):
         return {"params": query}
-    if path.startswith(("/train", "/activelearning", "/batch", "/scoring", "/infer/wsi/")):
+    if path.startswith(("/train", "/activelearning", "/batch", "/scoring")):
         return {"params": query, "json": {}}
     if path.endswith("info"):
         return {"params": query}
     if path in ("/datastore/", "/datastore/image"):
         query["image"] = "new"
     files = dict.fromkeys(("file", "files", "label"), ("x.nii.gz", volume()))
-    return {"params": query, "data": {"wsi": "{}"}, "files": files}
+    return {"params": query, "files": files}
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
@@ -79,8 +79,6 @@ def test_what_is_for_whom():
     assert of_annotators == {
         ("POST", "/activelearning/{strategy}"),
         ("POST", "/infer/{model}"),
-        ("POST", "/infer/wsi/{model}"),
-        ("POST", "/infer/wsi_v2/{model}"),
         ("PUT", "/datastore/"),
         ("PUT", "/datastore/image"),
         ("PUT", "/datastore/label"),
@@ -148,15 +146,13 @@ def test_a_path_is_answered_with_and_without_its_slash(server: Server, path: str
     ("method", "path", "what"),
     [
         ("POST", "/infer/none?image=1.2", "model"),
-        ("POST", "/infer/wsi/none?image=1.2", "model"),
         ("POST", "/activelearning/none", "strategy"),
         ("POST", "/scoring/none", "method"),
         ("POST", "/batch/infer/none", "model"),
     ],
 )
 def test_a_name_that_the_app_has_not_is_404(server: Server, method: str, path: str, what: str):
-    more = {"json": {}} if "wsi/" in path else {}
-    answer = server.ask(method, path, "admin", **more)
+    answer = server.ask(method, path, "admin")
     assert answer.status_code == 404 and answer.json() == {"detail": f"There is no such {what}"}
 
 
