@@ -1,5 +1,6 @@
 """What is answered when something is wrong: a status that fits and one sentence, instead of upstream's bare 500."""
 
+import errno
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -51,7 +52,7 @@ async def _bad_label(request: Request, error: Exception) -> Response:
 
 
 async def _busy(request: Request, error: Exception) -> Response:
-    return _answer(503, "Too many inferences wait already", **{"Retry-After": "5"})
+    return _answer(503, f"Too many {error} wait already", **{"Retry-After": "5"})
 
 
 async def _out_of_memory(request: Request, error: Exception) -> Response:
@@ -75,6 +76,12 @@ async def _incomplete(request: Request, error: Exception) -> Response:
     return _answer(503, str(error), **{"Retry-After": "5"})
 
 
+async def _no_file(request: Request, error: Exception) -> Response:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return _answer(507, "The server's disk is full: nothing was stored")
+    return _answer(500, f"The server cannot read or write a file of its own ({type(error).__name__})")
+
+
 HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     HTTPException: _http,
     Refused: _refused,
@@ -89,4 +96,5 @@ HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     requests.Timeout: _dicomweb_away,
     requests.exceptions.ChunkedEncodingError: _dicomweb_away,  # in the middle of a series
     requests.HTTPError: _dicomweb_refused,
+    OSError: _no_file,
 }

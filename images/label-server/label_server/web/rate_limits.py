@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter, OrderedDict, deque
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -82,35 +83,93 @@ class Concurrency:
 
 
 class BodyLimit:
-    """Gives up a body that is too long, 413, or does not keep coming, 408; the reader meets the error."""
+    """Gives up a body that is too long, 413, or does not keep coming, 408; the reader meets the error.
 
-    def __init__(self, app: ASGIApp, most: int = MAX_BODY_BYTES, seconds: float = SLOW_CLIENT_SECONDS) -> None:
+    Args:
+        app: behind it.
+        most: bytes of an upload, and of all that one user uploads at once; of all users, half as much again.
+        most_plain: bytes of anything else, JSON above all, which is read as a whole.
+        seconds: that a client may be silent.
+        grace: seconds that any body may take; a longer one must come with `slowest` bytes a second.
+        slowest: see there.
+
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        most: int = MAX_BODY_BYTES,
+        most_plain: int = 2**20,
+        seconds: float = SLOW_CLIENT_SECONDS,
+        grace: float = 60,
+        slowest: int = 2**14,
+    ) -> None:
         self._app = app
         self._most = most
+        self._most_plain = most_plain
         self._seconds = seconds
+        self._grace = grace
+        self._slowest = slowest
+        self._here: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a body that is bounded."""
-        await self._app(scope, self._bounded(receive), send)
+        headers = Headers(scope=scope)
+        upload = headers.get("content-type", "").lower().startswith("multipart/")
+        most = self._most if upload else min(self._most, self._most_plain)
+        if int(headers.get("content-length", 0)) > most:
+            raise HTTPException(413, "The body is too long", _CLOSE)
+        user = scope["user"].name if "user" in scope else ""
+        body = _Body(self, user, most)
+        try:
+            await self._app(scope, lambda: body.receive(receive), send)
+        finally:
+            self.forget(user, body.received)
 
-    def _bounded(self, receive: Receive) -> Receive:
-        left, whole = self._most, False
+    def note(self, user: str, size: int) -> bool:
+        """Count bytes of a body that is here; whether there is room for them."""
+        self._here[user] += size
+        return self._here[user] <= self._most and self._here.total() <= self._most * 3 // 2
 
-        async def bounded() -> Message:
-            nonlocal left, whole
-            if whole:
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), self._seconds)
-            except TimeoutError:
-                raise HTTPException(408, "The body does not come", _CLOSE) from None
-            left -= len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if left < 0:
-                raise HTTPException(413, "The body is too long", _CLOSE)
-            return message
+    def forget(self, user: str, size: int) -> None:
+        """Their request has been answered."""
+        self._here[user] -= size
+        if self._here[user] <= 0:
+            del self._here[user]
 
-        return bounded
+    def left(self, started: float, received: int) -> float:
+        """Seconds that the next piece of a body may take."""
+        end = started + self._grace + received / self._slowest
+        return min(self._seconds, end - time.monotonic())
+
+
+class _Body:
+    """The body of one request on its way in."""
+
+    def __init__(self, limit: BodyLimit, user: str, most: int) -> None:
+        self._limit = limit
+        self._user = user
+        self._most = most
+        self._started = time.monotonic()
+        self._whole = False
+        self.received = 0
+
+    async def receive(self, receive: Receive) -> Message:
+        if self._whole:
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), self._limit.left(self._started, self.received))
+        except TimeoutError:
+            raise HTTPException(408, "The body does not come", _CLOSE) from None
+        size = len(message.get("body", b""))
+        self.received += size
+        self._whole = not message.get("more_body", False)
+        room = self._limit.note(self._user, size)
+        if self.received > self._most:
+            raise HTTPException(413, "The body is too long", _CLOSE)
+        if not room:
+            raise HTTPException(429, "Too much is uploaded at once", _CLOSE | {"Retry-After": "30"})
+        return message
 
 
 def client_address(scope: Scope) -> str:

@@ -45,6 +45,14 @@ def test_several_people_with_one_token_are_told_apart_by_client(server: Server, 
     assert [next_image(server, client_id=client) for client in ("a", "b", "a")] == [images[0], images[1], images[0]]
 
 
+def test_made_up_clients_do_not_take_every_image(server: Server, images: list[str]):
+    """Another user gets one of them, the first that was lent; and who has one only keeps it."""
+    assert [next_image(server, client_id=f"made-up-{n}") for n in range(4)] == [*images, None]
+    assert next_image(server, "berta") == images[0]
+    assert next_image(server, "rita") == images[1]
+    assert next_image(server, "admin") is None
+
+
 def test_a_labelled_image_comes_to_nobody_else(server: Server, images: list[str]):
     first = next_image(server)
     done(server, first)
@@ -101,6 +109,16 @@ def test_leases_that_cannot_be_read_are_none(tmp_path: Path, content: str):
     file = tmp_path / "leases.json"
     file.write_text(content)
     assert Leases(file, 60).of_others("x") == set()
+
+
+def test_what_made_up_clients_want_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    prefetch, go = Prefetch(), threading.Event()
+    prefetch.want("anna", go.wait)
+    eventually(lambda: not prefetch._errands, 5, "the first has begun")
+    for number in range(1000):
+        prefetch.want(f"anna/{number}", lambda: None)
+    assert len(prefetch._errands) == 100
+    go.set()
 
 
 def test_of_what_waits_the_newest_of_each_owner_is_done():

@@ -1,5 +1,6 @@
 """What is answered when something is wrong: each exception of the table, raised where it would be."""
 
+import errno
 import logging
 
 import pytest
@@ -35,7 +36,7 @@ RAISED = [
     (MONAILabelException(MONAILabelError.INVALID_INPUT, "no model"), 400, "no model"),
     (MONAILabelException(MONAILabelError.INFERENCE_ERROR, "out of memory"), 500, "out of memory"),
     (LabelError("it has a value without a name"), 422, "The label was not saved: it has a value without a name"),
-    (Busy(), 503, "Too many inferences wait already"),
+    (Busy("inferences"), 503, "Too many inferences wait already"),
     (torch.OutOfMemoryError("CUDA out of memory"), 503, "The GPU has not enough free memory for this model"),
     (IncompleteSeries("5 of 6 slices"), 503, "5 of 6 slices"),
     (requests.ConnectionError("secret"), 503, f"{AWAY} (ConnectionError)"),
@@ -48,6 +49,8 @@ RAISED = [
     ),
     (http_error(403), 502, "The DICOMweb server answered 403"),
     (requests.HTTPError("secret"), 502, "The DICOMweb server answered an error"),
+    (OSError(errno.ENOSPC, "No space left on device", "secret"), 507, "The server's disk is full: nothing was stored"),
+    (PermissionError(13, "no", "secret"), 500, "The server cannot read or write a file of its own (PermissionError)"),
     (HTTPException(418, "tea", {"X-Tea": "green"}), 418, "tea"),
 ]
 

@@ -92,10 +92,76 @@ def test_a_pause_after_the_whole_body_is_no_slowness():
         async def inner(scope, receive, send) -> None:
             got.extend([(await receive())["type"], (await receive())["type"]])
 
-        await BodyLimit(inner, seconds=0.01)({"type": "http"}, receive, None)
+        await BodyLimit(inner, seconds=0.01)({"type": "http", "headers": []}, receive, None)
         return got
 
     assert asyncio.run(read()) == ["http.request", "http.disconnect"]
+
+
+UPLOAD = {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/json"}, {"Content-Type": "text/plain"}])
+def test_what_is_no_upload_is_short(headers: dict[str, str]):
+    """JSON is read as a whole, while nobody else is answered."""
+    asking = client(BodyLimit(count, most=1000, most_plain=100))
+    for content in (bytes(101), pieces(60, 41)):
+        assert asking.post("/", content=content, headers=headers).status_code == 413
+    assert asking.post("/", content=pieces(60, 40), headers=headers).status_code == 200
+    assert asking.post("/", content=pieces(600, 400), headers=UPLOAD).status_code == 200
+
+
+def uploading(limit: BodyLimit, *users: str) -> list[int]:
+    """How uploads end of which one byte is here, and then as much as may come."""
+
+    async def one(name: str, all_begun: asyncio.Barrier) -> int:
+        messages = iter([b"x", bytes(limit._most - 1)])
+
+        async def receive() -> dict:
+            body = next(messages)
+            if body != b"x":
+                await all_begun.wait()
+            return {"type": "http.request", "body": body, "more_body": body == b"x"}
+
+        async def inner(scope, receive, send) -> None:
+            await receive()
+            await receive()
+            await asyncio.sleep(0.02)
+
+        limit._app = inner
+        scope = {"type": "http", "user": SimpleNamespace(name=name)}
+        try:
+            await limit(scope | {"headers": [(b"content-type", b"multipart/form-data")]}, receive, None)
+        except HTTPException as refused:
+            return refused.status_code
+        return 200
+
+    async def together() -> list[int]:
+        barrier = asyncio.Barrier(len(users))
+        return await asyncio.gather(*(one(name, barrier) for name in users))
+
+    return asyncio.run(together())
+
+
+def test_what_one_user_uploads_at_once_is_bounded_and_so_is_what_all_do():
+    limit = BodyLimit(count, most=100)
+    assert sorted(uploading(limit, "anna", "anna")) == [200, 429]
+    assert 429 in uploading(limit, "anna", "berta", "rita")
+    assert uploading(limit, "anna") == [200] and limit._here.total() == 0, "what was given up is forgotten"
+
+
+def test_an_upload_must_not_drip_for_ever():
+    async def drip() -> dict:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def read() -> None:
+        headers = [(b"content-type", b"multipart/form-data")]
+        await BodyLimit(count, grace=0.1, slowest=10_000)({"type": "http", "headers": headers}, drip, None)
+
+    with pytest.raises(HTTPException) as refused:
+        asyncio.run(asyncio.wait_for(read(), 5))
+    assert refused.value.status_code == 408
 
 
 # --- requests at once ---

@@ -62,6 +62,76 @@ def test_there_is_room_again_after_failures():
     assert run(pool, lambda: 1)[0].body == b"1"
 
 
+def of(user: str, pool: WorkerPool, function: Callable[[], Any]) -> Any:
+    """The call of a function as a user."""
+
+    async def call() -> Any:
+        users.current.set(users.User(user, users.Role.ANNOTATOR))
+        return await pool.call(function)
+
+    return asyncio.create_task(call())
+
+
+def test_users_take_turns():
+    """Whoever has asked ten times waits behind whoever asks once."""
+    pool, order = WorkerPool(1, 100), []
+
+    async def together() -> None:
+        many = [of("anna", pool, lambda: (time.sleep(0.01), order.append("anna"))) for _ in range(10)]
+        await asyncio.sleep(0.005)
+        one = of("berta", pool, lambda: order.append("berta"))
+        await asyncio.gather(*many, one)
+
+    asyncio.run(together())
+    assert order.index("berta") <= 2 and len(order) == 11
+
+
+def test_a_user_has_a_share_of_the_queue_only():
+    pool, go = WorkerPool(1, 4, 2), threading.Event()
+
+    async def together() -> list[Any]:
+        tasks = [of("anna", pool, go.wait) for _ in range(5)] + [of("berta", pool, go.wait) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        go.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = asyncio.run(together())
+    assert [isinstance(each, Busy) for each in answers] == [False, False, False, True, True, False, False]
+
+
+def test_one_user_never_has_all_workers():
+    pool, go, begun = WorkerPool(2, 10), threading.Event(), []
+
+    async def together() -> None:
+        tasks = [of("anna", pool, lambda: (begun.append("anna"), go.wait(5))) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        tasks.append(of("berta", pool, lambda: begun.append("berta")))
+        await asyncio.sleep(0.05)
+        assert begun == ["anna", "berta"]
+        go.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(together())
+    assert begun.count("anna") == 3
+
+
+def test_who_gives_up_waiting_leaves_room():
+    pool, go = WorkerPool(1, 1), threading.Event()
+
+    async def together() -> None:
+        first, second = of("anna", pool, go.wait), of("anna", pool, go.wait)
+        await asyncio.sleep(0.05)
+        second.cancel()
+        await asyncio.sleep(0.01)
+        third = of("berta", pool, lambda: "done")
+        await asyncio.sleep(0.01)
+        go.set()
+        assert await third == "done" and await first
+        assert pool._here == 0 and pool._working.total() == 0 and not pool._waiting
+
+    asyncio.run(together())
+
+
 def test_an_endpoint_that_waits_is_a_fault():
     async def waits() -> None:
         await asyncio.sleep(0)

@@ -18,6 +18,8 @@ from label_server.datastore.filtered import DatastoreView
 from label_server.radiology.activelearning.leases import Leases
 from label_server.radiology.activelearning.prefetch import Prefetch
 
+_MOST_PLANS = 1000  # a client's name may be any
+
 
 class RandomStrategy(Strategy):
     """By lot; what was offered long ago is likelier to be offered again.
@@ -61,12 +63,17 @@ class LeasedStrategy(Strategy):
         """Choose an image and lend it to the user, or to the client where several share a token."""
         owner = f"{users.current.get().name}/{request.get('client_id') or ''}"
         with self._leases.lock:
-            free = _Without(datastore, self._leases.of_others(owner))
-            chosen = self._planned(owner, free) or self._strategy(request, free)
+            chosen = self._choose(request, datastore, owner)
+            if not (chosen and chosen.get("id")) and self._leases.share(owner):
+                chosen = self._choose(request, datastore, owner)
             if chosen and chosen.get("id"):
                 self._leases.take(chosen["id"], owner)
                 self._prefetch.want(owner, lambda: self._fetch_next(request, datastore, owner, chosen["id"]))
             return chosen
+
+    def _choose(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
+        free = _Without(datastore, self._leases.of_others(owner))
+        return self._planned(owner, free) or self._strategy(request, free)
 
     def _planned(self, owner: str, free: "_Without") -> dict[str, Any] | None:
         plan = self._plans.pop(owner, None)
@@ -79,6 +86,8 @@ class LeasedStrategy(Strategy):
             if not following or not following.get("id"):
                 return
             self._plans[owner] = _Plan(image, following)
+            while len(self._plans) > _MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
         datastore.get_image_uri(following["id"])
 
 

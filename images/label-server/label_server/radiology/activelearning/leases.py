@@ -51,6 +51,27 @@ class Leases:
             self._leases[image] = (owner, now + self._seconds)
             self._write()
 
+    def share(self, owner: str) -> bool:
+        """Take back, for somebody who finds nothing, what was lent first to the user who has most, if that is several.
+
+        A user may ask under any number of clients' names.
+
+        Returns:
+            Whether there was any.
+
+        """
+        with self.lock:
+            theirs: dict[str, list[str]] = {}
+            for image in self.of_others(owner):
+                theirs.setdefault(_user(self._leases[image][0]), []).append(image)
+            theirs.pop(_user(owner), None)
+            most = max(theirs.values(), key=len, default=[])
+            if len(most) < 2:
+                return False
+            del self._leases[min(most, key=lambda image: self._leases[image][1])]
+            self._write()
+            return True
+
     def end(self, image: str) -> None:
         """The image was labelled."""
         with self.lock:
@@ -59,3 +80,7 @@ class Leases:
 
     def _write(self) -> None:
         atomic_file.write(self._file, json.dumps(self._leases).encode())
+
+
+def _user(owner: str) -> str:
+    return owner.partition("/")[0]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
+_MOST = 100  # jobs that wait; a client's name may be any
+
 
 class Prefetch:
     """Runs one background job at a time; keeps only the newest pending job of each owner."""
@@ -23,6 +25,8 @@ class Prefetch:
                 self._thread = threading.Thread(target=self._run, name="PREFETCH", daemon=True)
                 self._thread.start()
             self._errands[owner] = errand
+            while len(self._errands) > _MOST:
+                del self._errands[next(iter(self._errands))]
             self._news.notify()
 
     def _run(self) -> None:
