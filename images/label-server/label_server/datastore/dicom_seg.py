@@ -18,23 +18,14 @@ from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from label_server.datastore import source_header
 from label_server.dicomweb.series import MANUFACTURER
 from labelpod_common.labels import Label
 
-# How far, in voxels, a slice may lie from the grid it is said to lie on.
-TOLERANCE = 0.05
-# DICOM's type 2: the attribute must be there, its value need not.
-_MAY_BE_EMPTY = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
+# How far, in voxels, a slice may lie from its place on the grid: positions are rounded, tables sag.
+TOLERANCE = 0.45
+# A frame of another program: it may belong to another grid altogether.
+_FOREIGN_TOLERANCE = 0.05
 
 
 class LabelError(ValueError):
@@ -136,6 +127,7 @@ def write(
         content_description="Nodules" if present else "No nodule found",
         series_description="MONAI Label",
     )
+    seg.SpecificCharacterSet = source_header.CHARACTER_SET
     seg.RelatedSeriesSequence = [_related(sources[0])]
     return seg
 
@@ -170,7 +162,8 @@ def _read(seg: Dataset, image: sitk.Image, labels: Sequence[Label]) -> NDArray[n
     # Before any of it is decoded: a frame, or many, may be larger than the memory.
     if (seg.Rows, seg.Columns) != result.shape[1:]:
         raise LabelError(f"the SEG's frames are {(seg.Rows, seg.Columns)}, the image's slices {result.shape[1:]}")
-    places = [_place(image, group) for group in seg.PerFrameFunctionalGroupsSequence]
+    tolerance = TOLERANCE if seg.get("Manufacturer") == MANUFACTURER else _FOREIGN_TOLERANCE
+    places = [_place(image, group, tolerance) for group in seg.PerFrameFunctionalGroupsSequence]
     if len(set(places)) != len(places) or len(places) != seg.NumberOfFrames:
         raise LabelError("the SEG has several frames of one segment in one slice")
     frames = np.atleast_3d(seg.pixel_array) if seg.NumberOfFrames > 1 else seg.pixel_array[np.newaxis]
@@ -179,10 +172,10 @@ def _read(seg: Dataset, image: sitk.Image, labels: Sequence[Label]) -> NDArray[n
     return result
 
 
-def _place(image: sitk.Image, group: Dataset) -> tuple[int, int]:
+def _place(image: sitk.Image, group: Dataset, tolerance: float) -> tuple[int, int]:
     """The segment's number and the slice of a frame."""
     number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-    return number, _slice_index(image, group.PlanePositionSequence[0].ImagePositionPatient)
+    return number, _slice_index(image, group.PlanePositionSequence[0].ImagePositionPatient, tolerance)
 
 
 def _related(source: Dataset) -> Dataset:
@@ -221,27 +214,21 @@ def _describe(name: str, number: int) -> SegmentDescription:
 def _sources(slices: Path, image: sitk.Image) -> list[Dataset]:
     """Headers of the series in the order of the image's slices."""
     headers = [dcmread(path, stop_before_pixels=True) for path in slices.glob("*.dcm")]
-    for header in headers:
-        _complete(header)
     order = {_slice_index(image, header.ImagePositionPatient): header for header in headers}
     if len(order) != len(headers) or len(order) != image.GetDepth():
         raise LabelError(f"{len(headers)} DICOM slices do not make the image's {image.GetDepth()} slices")
-    return [order[index] for index in sorted(order)]
+    sources: list[Dataset] = [order[index] for index in sorted(order)]
+    try:
+        source_header.prepare(sources, image.GetSpacing()[2])
+    except source_header.UnreadablePatient:
+        raise LabelError("the patient's ID in the image is not in the character set that it names") from None
+    return sources
 
 
-def _complete(header: Dataset) -> None:
-    """Fill in what DICOM wants and de-identified images often lack; the writer copies it without asking."""
-    for keyword in _MAY_BE_EMPTY:
-        if keyword not in header:
-            setattr(header, keyword, None)
-    if "FrameOfReferenceUID" not in header:
-        header.FrameOfReferenceUID = generate_uid(entropy_srcs=[str(header.SeriesInstanceUID)])
-
-
-def _slice_index(image: sitk.Image, position: Sequence[float]) -> int:
+def _slice_index(image: sitk.Image, position: Sequence[float], tolerance: float = TOLERANCE) -> int:
     index = image.TransformPhysicalPointToContinuousIndex([float(value) for value in position])
-    if any(abs(value - round(value)) > TOLERANCE for value in index) or any(
-        abs(value) > TOLERANCE for value in index[:2]
+    if any(abs(value - round(value)) > tolerance for value in index) or any(
+        abs(value) > tolerance for value in index[:2]
     ):
         raise LabelError(f"the slice at {list(position)} does not lie on the image's grid")
     if not 0 <= round(index[2]) < image.GetDepth():

@@ -1,0 +1,138 @@
+"""Images of public bug reports: a label of each comes back as it was painted, for the same patient.
+
+The inputs are in ../shared/data/reports; those of headers are made here besides, so that a clone alone tests them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from tests.support.ct import Ct, ct, read, written
+from tests.support.dicomweb import Pacs
+from tests.support.labels import ok
+from tests.support.paths import ROOT
+from tests.support.web import Server
+
+REPORTS = ROOT.parent / "shared" / "data" / "reports"
+LABELLED = (
+    *("patient-id-chinese", "patient-name-cyrillic", "positions-rounded-0.1mm", "drift-0.3mm-in-plane"),
+    *("label-500-birthdate-00000000", "label-500-lossy-without-method", "label-500-lossy-without-ratio"),
+    *("label-500-slicethickness-empty", "label-500-slicethickness-missing", "label-500-studydate-iso"),
+    "label-500-studytime-colons",
+)
+
+
+def series(folder: Path) -> Ct:
+    files = tuple(path.read_bytes() for path in sorted(folder.glob("*.dcm")))
+    first = read(files[0])
+    return Ct(str(first.SeriesInstanceUID), str(first.StudyInstanceUID), files)
+
+
+def labelled(server: Server, pacs: Pacs, image: Ct) -> Dataset:
+    """The SEG of a label that came back as it was painted."""
+    pacs.store(image)
+    shape = server.image(image.uid).GetSize()[::-1]
+    painted = np.zeros(shape, np.uint8)
+    painted[1:3, 2:7, 3:9] = 1
+    painted[shape[0] - 1, 5:8, 5:8] = 3
+    ok(server.submit(image.uid, painted))
+    assert np.array_equal(server.label(image.uid), painted)
+    (seg,) = pacs.segmentations(image.uid)
+    return seg
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_label_of_a_reported_image_is_stored(server: Server, pacs: Pacs, name: str):
+    if not (REPORTS / name).is_dir():
+        pytest.skip("needs ../shared/data/reports")
+    image = series(REPORTS / name)
+    seg = labelled(server, pacs, image)
+    source = read(image.files[0])
+    source.decode()
+    assert (str(seg.PatientID), str(seg.PatientName)) == (str(source.PatientID), str(source.PatientName))
+
+
+def changed(change: Callable[[Dataset, int], None], slices: int = 6) -> Ct:
+    files = []
+    for number, content in enumerate(ct(5, slices).files):
+        instance = read(content)
+        change(instance, number)
+        files.append(written(instance))
+    return Ct(ct(5, slices).uid, ct(5, slices).study_uid, tuple(files))
+
+
+def set_to(**values: object) -> Callable[[Dataset, int], None]:
+    def change(instance: Dataset, number: int) -> None:
+        for keyword, value in values.items():
+            if value is None:
+                instance.pop(keyword, None)
+            else:
+                instance.add_new(keyword, _VR.get(keyword, "LO"), value)
+
+    return change
+
+
+_VR = {
+    **dict.fromkeys(("StudyDate", "PatientBirthDate"), "LO"),
+    **{"StudyTime": "LO", "PatientSex": "CS", "SliceThickness": "LO", "NumberOfFrames": "IS", "PatientName": "PN"},
+    **{"LossyImageCompression": "CS", "LossyImageCompressionRatio": "DS", "SpecificCharacterSet": "CS"},
+    **{"FrameOfReferenceUID": "UI", "StudyID": "SH", "AccessionNumber": "SH"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "keyword", "stored"),
+    [
+        (set_to(StudyDate="2026-01-01"), "StudyDate", "20260101"),
+        (set_to(StudyDate="2026.01.01"), "StudyDate", "20260101"),
+        (set_to(StudyDate="20260231"), "StudyDate", ""),
+        (set_to(StudyDate="00000000"), "StudyDate", ""),
+        (set_to(PatientBirthDate="1950"), "PatientBirthDate", ""),
+        (set_to(StudyTime="10:10:10"), "StudyTime", "101010"),
+        (set_to(StudyTime="101010.123"), "StudyTime", "101010.123"),
+        (set_to(StudyTime="25"), "StudyTime", ""),
+        (set_to(StudyTime="noon"), "StudyTime", ""),
+        (set_to(PatientSex="U"), "PatientSex", ""),
+        (set_to(PatientSex="F"), "PatientSex", "F"),
+        (set_to(SliceThickness=None), "Modality", "SEG"),
+        (set_to(SliceThickness=""), "Modality", "SEG"),
+        (set_to(SliceThickness="0"), "Modality", "SEG"),
+        (set_to(LossyImageCompression="01"), "LossyImageCompression", "00"),
+        (set_to(NumberOfFrames="1"), "Modality", "SEG"),
+        (set_to(FrameOfReferenceUID=None), "Modality", "SEG"),
+        (lambda instance, n: setattr(instance, "FrameOfReferenceUID", f"1.2.{n + 1}"), "FrameOfReferenceUID", "1.2.1"),
+        (set_to(PatientName=None, PatientID=""), "PatientID", ""),
+        *(
+            (set_to(SpecificCharacterSet=charset, PatientName=name, PatientID=name), "PatientID", name)
+            for charset, name in (
+                ("GB18030", "王-7"),
+                ("ISO_IR 144", "\u0418\u0432\u0430\u043d-7"),
+                ("ISO_IR 192", "김-희중"),
+                ("ISO_IR 101", "Wałęsa"),
+                ("ISO_IR 126", "Διονυσιος"),
+                ("ISO_IR 127", "قباني"),
+                ("ISO_IR 100", "Buc^Jérôme"),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_no_odd_header_stops_a_label(
+    server: Server, pacs: Pacs, change: Callable[[Dataset, int], None], keyword: str, stored: str
+):
+    seg = labelled(server, pacs, changed(change))
+    assert str(seg.get(keyword) or "") == stored
+
+
+def test_a_patient_who_cannot_be_told_gets_no_label_of_another(server: Server, pacs: Pacs):
+    def change(instance: Dataset, number: int) -> None:
+        instance.SpecificCharacterSet = "ISO_IR 192"
+        instance["PatientID"]._value = b"\xff\xfe7"
+
+    image = changed(change)
+    pacs.store(image)
+    answer = server.submit(image.uid, np.zeros((6, 24, 24)))
+    assert answer.status_code == 422 and "character set" in answer.text
+    assert pacs.segmentations() == []
