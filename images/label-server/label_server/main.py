@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from monai.transforms.io.array import SUPPORTED_READERS
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
@@ -28,6 +27,7 @@ from label_server.dicomweb import client, own_labels
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.paths import SAMPLE_APPS
 from label_server.pod import state
+from label_server.radiology import image_readers
 from label_server.radiology.activelearning.leased import LeasedStrategy, RandomStrategy
 from label_server.radiology.activelearning.leases import Leases
 from label_server.radiology.activelearning.prefetch import Prefetch
@@ -49,9 +49,7 @@ def _sample_app(name: str) -> ModuleType:
     return module
 
 
-# They run what a file says (NumpyReader unpickles), or take whatever looks like a picture; nothing here is either.
-for _reader in ("numpyreader", "pilreader"):
-    SUPPORTED_READERS.pop(_reader, None)
+image_readers.keep_to_safe_ones()
 
 _APP = os.environ.get("APP", "radiology")
 _DEEPGROW = ("deepgrow_2d", "deepgrow_3d")
