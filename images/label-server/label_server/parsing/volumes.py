@@ -12,7 +12,7 @@ from isal import igzip
 from numpy.typing import NDArray
 
 from label_server.errors import Refused
-from label_server.parsing import archives, grid
+from label_server.parsing import archives, grid, pixels
 from label_server.parsing.grid import Grid
 
 VOLUME = "volume.nii.gz"
@@ -62,8 +62,8 @@ def image(files: Sequence[Path], folder: Path, most: int) -> None:
         raise Refused("there is more than one image in it")
     if not volumes and not slices:
         raise Refused("there is no image in it")
-    if volumes or len(slices) == 1:
-        _write(_read((volumes or slices)[0], most), folder)
+    if volumes:
+        _write(_read(volumes[0], most), folder)
         return
     together = folder / "together"
     together.mkdir()
@@ -89,12 +89,13 @@ def label(file: Path, on: Grid, folder: Path, most: int) -> None:
 
 
 def series(slices: Path, folder: Path, most: int) -> None:
-    """Make the volume that ITK makes of a folder of DICOM files, whatever they are.
+    """Make the volume that ITK makes of a folder of DICOM files, whatever they are, with the values that they mean.
 
     Raises:
         Refused: they are no series, or more than one, or cannot be read.
 
     """
+    slices = pixels.as_displayed(slices, folder)
     files = list(slices.iterdir())
     _write(_read(files[0], most) if len(files) == 1 else _stack(slices, most), folder)
 
@@ -141,9 +142,15 @@ def _stack(slices: Path, most: int) -> sitk.Image:
     reader.SetFileNames(names)
     try:
         _judge(first, len(names), most)
-        return reader.Execute()
+        read = reader.Execute()
     except RuntimeError:
         raise unreadable(SERIES) from None
+    values = pixels.rescaled(names, lambda file: _read(file, most, SERIES))
+    if values is None:
+        return read
+    made = sitk.GetImageFromArray(values)
+    made.CopyInformation(read)
+    return made
 
 
 def _judge(reader: sitk.ImageFileReader, files: int, most: int) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from tests.support.ct import Ct, ct, read, written
@@ -136,3 +138,61 @@ def test_a_patient_who_cannot_be_told_gets_no_label_of_another(server: Server, p
     answer = server.submit(image.uid, np.zeros((6, 24, 24)))
     assert answer.status_code == 422 and "character set" in answer.text
     assert pacs.segmentations() == []
+
+
+# --- values ---
+
+
+def units(image: Ct) -> NDArray[np.float64]:
+    """Hounsfield units, as the standard computes them from each slice's own header."""
+    instances = sorted((read(content) for content in image.files), key=lambda each: float(each.ImagePositionPatient[2]))
+    return np.stack(
+        [
+            each.pixel_array * float(each.get("RescaleSlope", 1)) + float(each.get("RescaleIntercept", 0))
+            for each in instances
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", ["monochrome1", "monochrome1-one-slice", "rescale-mixed", "jpeg2000"])
+def test_the_values_of_a_reported_image_are_those_that_its_slices_mean(server: Server, pacs: Pacs, name: str):
+    if not (REPORTS / name).is_dir():
+        pytest.skip("needs ../shared/data/reports")
+    image = series(REPORTS / name)
+    pacs.store(image)
+    found = sitk.GetArrayFromImage(server.image(image.uid))
+    if name != "jpeg2000":  # no decoder here but ITK's own
+        assert np.array_equal(found, units(image))
+    labelled(server, pacs, image)
+
+
+def odd(keyword: str, *values: object) -> Callable[[Dataset, int], None]:
+    """The values in turn, slice by slice."""
+    return lambda instance, number: setattr(instance, keyword, values[number % len(values)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        odd("PhotometricInterpretation", "MONOCHROME1"),
+        odd("PhotometricInterpretation", "MONOCHROME2", "MONOCHROME1"),
+        odd("RescaleSlope", "1", "2"),
+        odd("RescaleSlope", "0.5", "1.25"),
+        odd("RescaleIntercept", "-1024", "0", "-1000.5"),
+    ],
+)
+def test_values_are_those_that_the_slices_mean(server: Server, pacs: Pacs, change: Callable[[Dataset, int], None]):
+    image = changed(change)
+    pacs.store(image)
+    assert np.array_equal(sitk.GetArrayFromImage(server.image(image.uid)), units(image))
+    labelled(server, pacs, image)
+
+
+def test_values_that_mean_nothing_are_refused(server: Server, pacs: Pacs):
+    def change(instance: Dataset, number: int) -> None:
+        instance["RescaleSlope"]._value = "NaN" if number == 2 else "1"
+
+    image = changed(change)
+    pacs.store(image)
+    answer = server.ask("GET", f"/datastore/image?image={image.uid}", "anna")
+    assert answer.status_code == 400 and "what its values mean" in answer.text
