@@ -166,7 +166,8 @@ class Settings(BaseModel):
     )
     LABELS: Annotated[str, AfterValidator(_labels)] = Field(
         labels.DEFAULT,
-        description="Labels, as name:class,... Each name is a segment; names of one class share a DICOM code.",
+        description="Labels, as name:class,... Each name is a segment; names of one class share a DICOM code. It "
+        "follows from the name (nodule, lung, liver, ...) or stands behind the class: name:class:SCT-27925004.",
     )
     MODELS: Annotated[str, AfterValidator(_models)] = Field(
         "deepgrow_2d,deepgrow_3d",

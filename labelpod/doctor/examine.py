@@ -21,6 +21,7 @@ from labelpod.doctor import file_checks, network_checks, source_checks
 from labelpod.doctor.finding import Finding, Machine
 from labelpod.errors import DeployError
 from labelpod.host import gpu
+from labelpod_common import label_codes, labels
 
 BUILD_GIB, RUN_GIB = 30, 5
 # Decimal: a machine sold with 8 GB reports a little less than 8 GiB, but more than 8 GB.
@@ -43,13 +44,29 @@ def obstacles(settings_file: Path) -> list[Finding]:
     return blocking(_examine(settings_file, lambda machine: machine.lacking == "error"))
 
 
+def _labels(machine: Machine) -> list[Finding]:
+    """Which DICOM code each label has."""
+    listed = labels.parse(machine.settings.LABELS)
+    kinds: dict[str, list[str]] = {}
+    for label in listed:
+        kinds.setdefault(label_codes.of(label, listed)[1].meaning, []).append(label.name)
+    generic = kinds.pop(label_codes.TISSUE.meaning, [])
+    told = "; ".join(f"{', '.join(names)}: {meaning}" for meaning, names in kinds.items())
+    found = [Finding("ok", "labels", f"stored as {told}")] if told else []
+    if generic:
+        message = f"{', '.join(generic)}: no DICOM code is known, stored as {label_codes.TISSUE.meaning}"
+        remedy = "write a code behind the class in LABELPOD_LABELS, as in name:1:SCT-27925004, or name:1:nodule"
+        found.append(Finding("warning", "labels", message, remedy))
+    return found
+
+
 def _examine(settings_file: Path, ask_sources: Callable[[Machine], bool]) -> list[Finding]:
     values, project, findings = _settings(settings_file)
     with ThreadPoolExecutor(max_workers=16) as pool:
         info, images, gpus = pool.submit(docker_info), pool.submit(image_names), pool.submit(gpu.find)
         machine = Machine(values, project, info.result(), images.result())
         sources = (source_checks.registry, source_checks.debian, source_checks.python) if ask_sources(machine) else ()
-        checks = (_engine, _plugins, _disk, _memory, network_checks.check, *sources)
+        checks = (_engine, _plugins, _disk, _memory, _labels, network_checks.check, *sources)
         files = pool.submit(file_checks.check, settings_file.parent, values)
         groups = list(pool.map(lambda check: check(machine), checks))
         return [*findings, *files.result(), *(each for group in groups for each in group), _gpu(machine, gpus.result())]

@@ -13,6 +13,7 @@ import highdicom as hd
 import numpy as np
 import SimpleITK as sitk
 from highdicom.seg import Segmentation, SegmentDescription
+from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
@@ -20,6 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from label_server.datastore import source_header
 from label_server.dicomweb.series import MANUFACTURER
+from labelpod_common import label_codes
 from labelpod_common.labels import Label
 
 # How far, in voxels, a slice may lie from its place on the grid: positions are rounded, tables sag.
@@ -113,7 +115,7 @@ def write(
         source_images=sources,
         pixel_array=numbers[voxels],
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(name, number) for number, name in enumerate(described, start=1)],
+        segment_descriptions=[_describe(name, number, labels) for number, name in enumerate(described, start=1)],
         series_instance_uid=generate_uid(),
         series_number=300,
         sop_instance_uid=generate_uid(),
@@ -195,15 +197,17 @@ def _values(labels: Sequence[Label], names: Any) -> dict[str, int]:
     return values
 
 
-def _describe(name: str, number: int) -> SegmentDescription:
+def _describe(name: str, number: int, labels: Sequence[Label]) -> SegmentDescription:
+    label = next((each for each in labels if each.name == name), Label(name, 0, 0))
+    category, kind = (CodedConcept(each.value, each.scheme, each.meaning) for each in label_codes.of(label, labels))
     algorithm = hd.AlgorithmIdentificationSequence(
         name="MONAI Label", version=version("monailabel"), family=codes.DCM.ArtificialIntelligence
     )
     return SegmentDescription(
         segment_number=number,
         segment_label=name,
-        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-        segmented_property_type=codes.SCT.Nodule,
+        segmented_property_category=category,
+        segmented_property_type=kind,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
         algorithm_identification=algorithm,
         tracking_id=name,

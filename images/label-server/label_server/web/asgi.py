@@ -65,7 +65,7 @@ def application() -> Starlette:
             Route("/readyz", _ready),
             Mount("/proxy/dicom", routes=dicomweb_proxy.routes),
             Mount("/ohif", OhifFiles()),
-            Mount("/", routes.application(settings.MONAI_LABEL_PROJECT_NAME)),
+            Mount("/", routes.application(settings.MONAI_LABEL_PROJECT_NAME, os.environ.get("APP", "radiology"))),
         ],
         exception_handlers=HANDLERS,
         lifespan=_lifespan,

@@ -23,7 +23,7 @@ _READS = {
     "check label": ("HEAD /datastore/label", "GET /datastore/label/info"),
     "list images": ("GET /datastore/",),
     "next sample": ("POST /activelearning/{strategy}",),
-    "infer": ("POST /infer/{model}",),
+    "infer": ("POST /infer/{model}", "POST /infer/wsi/{model}", "POST /infer/wsi_v2/{model}"),
     "read session": ("GET /session/{session_id}",),
     "read logs": ("GET /logs/",),
 }

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from pydantic import BaseModel
 from starlette.background import BackgroundTasks
 from starlette.datastructures import UploadFile  # FastAPI passes these on, not its own
 
@@ -70,14 +71,14 @@ def name(value: str, what: str) -> None:
 def arguments(given: Mapping[str, Any]) -> None:
     """Look at every text, parameter and upload among the arguments of an endpoint."""
     for key, value in given.items():
-        if isinstance(value, str) and key == "params":
+        if isinstance(value, str) and key in ("params", "wsi"):
             parameters(_json(value, key))
         elif isinstance(value, str) and key == "info":
             states(_json(value, key))
         elif isinstance(value, str):
             name(value, key)
-        elif isinstance(value, dict):
-            parameters(value)
+        elif isinstance(value, dict | BaseModel):
+            parameters(value if isinstance(value, dict) else value.model_dump())
         elif isinstance(value, int) and value < 0:
             raise Refused(f"{key} is negative")
         elif not isinstance(value, int | UploadFile | BackgroundTasks | None) and not _are_uploads(value):

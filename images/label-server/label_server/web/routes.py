@@ -1,7 +1,7 @@
 """Upstream's endpoints that are open, to whom, and where they are worked on; what is not listed is closed.
 
-Closed are the inferences on whole slides, which pathology has, `/reload`, which drops all models under a running
-inference, upstream's own proxy and OHIF routes (dicomweb_proxy.py and ohif/ stand in their place), its static files
+Closed are, but to pathology, the inferences on whole slides; `/reload`, which drops all models under a running
+inference; upstream's own proxy and OHIF routes (dicomweb_proxy.py and ohif/ stand in their place), its static files,
 and its pages, which load scripts from elsewhere.
 """
 
@@ -23,6 +23,7 @@ from monailabel.endpoints import (
     scoring,
     session,
     train,
+    wsi_infer,
 )
 from monailabel.endpoints.user.auth import User as UpstreamUser
 from monailabel.interfaces.utils.app import app_instance
@@ -37,7 +38,7 @@ from label_server.web import downloads, endpoint_checks, request_validation, upl
 from label_server.web.error_handlers import HANDLERS
 
 _PIECE = 2**20  # of a file that is sent: each takes a thread of its own
-_ROUTERS = (info, model, infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
+_ROUTERS = (info, model, infer, wsi_infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,12 @@ ENDPOINTS = {
     ("GET", "/logs/gpu"): Endpoint(Role.ADMIN, function=downloads.gpu),
 }
 
+# Inferences on whole slides: of pathology, an app of its own.
+WHOLE_SLIDES = {
+    (method, path): Endpoint(Role.ANNOTATOR, worker_pools.inference, endpoint_checks.some_image, ("model", "_infers"))
+    for method, path in (("POST", "/infer/wsi/{model}"), ("POST", "/infer/wsi_v2/{model}"))
+}
+
 
 class GuardedRoute(APIRoute):
     """A route that answers 403 to a user without its role, before anything of the body is read."""
@@ -129,12 +136,13 @@ class GuardedRoute(APIRoute):
         await super().handle(scope, receive, send)
 
 
-def application(title: str) -> FastAPI:
-    """Upstream's endpoints that are open, and their description at /openapi.json."""
+def application(title: str, app_name: str = "radiology") -> FastAPI:
+    """Upstream's endpoints that are open to an app, and their description at /openapi.json."""
+    endpoints = ENDPOINTS | (WHOLE_SLIDES if app_name == "pathology" else {})
     app = FastAPI(title=title, docs_url=None, redoc_url=None, redirect_slashes=False, exception_handlers=HANDLERS)
     for route in _upstream():
         for method in sorted(route.methods):
-            if opened := ENDPOINTS.get((method, route.path)):
+            if opened := endpoints.get((method, route.path)):
                 _add(app, opened, method, route)
     return app
 

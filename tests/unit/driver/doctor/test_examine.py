@@ -19,7 +19,7 @@ def test_a_healthy_machine_gives_no_cause_for_complaint(machine):
     machine.real_pip()
     findings = examine.examine(machine.env_file)
     assert [each for each in findings if each.level != "ok" or each.remedy] == []
-    assert len(findings) == 14
+    assert len(findings) == 15
 
 
 def test_without_docker_the_remedy_is_the_command_that_installs_it(machine, monkeypatch):

@@ -121,3 +121,20 @@ def test_a_frame_between_two_slices_is_refused(slices: Path):
     image.SetOrigin([image.GetOrigin()[0] + 7, *image.GetOrigin()[1:]])
     with pytest.raises(LabelError, match="does not lie on the image's grid"):
         dicom_seg.read(seg, image, LABELS)
+
+
+def test_a_segment_is_coded_as_what_the_list_says_it_is(slices: Path):
+    labels = parse("spleen:1,liver:2,thing:3:99HOME-7")
+    voxels = np.zeros(ct().shape, np.uint8)
+    voxels[1, 1, 1:5] = [1, 2, 3, 4]
+    names = {1: "spleen", 2: "liver", 3: "thing", 4: "mass"}
+    seg = dicom_seg.write(voxels, volume(ct()), slices, labels, names)
+    kinds = [each.SegmentedPropertyTypeCodeSequence[0] for each in seg.SegmentSequence]
+    assert [(kind.CodingSchemeDesignator, kind.CodeValue, kind.CodeMeaning) for kind in kinds] == [
+        ("SCT", "78961009", "Spleen"),
+        ("SCT", "10200004", "Liver"),
+        ("99HOME", "7", "thing"),
+        ("SCT", "4147007", "Mass"),
+    ]
+    categories = [each.SegmentedPropertyCategoryCodeSequence[0].CodeMeaning for each in seg.SegmentSequence]
+    assert categories[::3] == ["Anatomical Structure", "Morphologically Abnormal Structure"]

@@ -130,7 +130,7 @@ def test_parameters_that_name_places_or_code_are_refused(value: dict[str, Any]):
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '"x"', "7", "nan", "[" * 100_000])
-@pytest.mark.parametrize("key", ["params", "info"])
+@pytest.mark.parametrize("key", ["params", "info", "wsi"])
 def test_text_that_should_be_an_object_is_one(key: str, text: str):
     with pytest.raises(Refused, match=rf"^{key} is not JSON|^{key} is not a JSON object"):
         validation.arguments({key: text})
@@ -166,9 +166,15 @@ class _Model(BaseModel):
     label_tag: str
 
 
-@pytest.mark.parametrize("value", [object(), _Model(label_tag="../../x"), b"x", 1.5, ["x"], {"x"}, ("x",)])
+def test_an_argument_of_several_values_is_looked_into():
+    """Upstream's inference on whole slides has such a one, and with it came any path."""
+    validation.arguments({"wsi": _Model(label_tag="final")})
+    with pytest.raises(Refused, match="label_tag is not a plain name"):
+        validation.arguments({"wsi": _Model(label_tag="../../x")})
+
+
+@pytest.mark.parametrize("value", [object(), b"x", 1.5, ["x"], {"x"}, ("x",)])
 def test_an_argument_that_nobody_looks_at_is_refused(value: object):
-    """Upstream's whole slide inference had such a one, and with it any path."""
     with pytest.raises(Refused, match="that nobody looks at"):
         validation.arguments({"x": value})
 

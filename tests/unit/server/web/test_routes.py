@@ -122,7 +122,7 @@ def test_every_listed_endpoint_is_one_of_upstreams():
 
 def test_upstreams_own_that_are_closed():
     known = {(method, route.path) for route in routes._upstream() for method in route.methods}
-    assert known - set(ENDPOINTS) == set(), "look at each new one, and open it or list it here"
+    assert known - set(ENDPOINTS) == set(routes.WHOLE_SLIDES), "look at each new one, and open it or list it here"
 
 
 def test_the_description_tells_what_is_open_and_hides_the_user(server: Server):
@@ -187,3 +187,9 @@ def test_no_endpoint_ends_in_a_bare_500(server: Server, image: Ct, monkeypatch, 
     for params in (whole["params"], real, {}):
         answer = server.ask(method, address(path), "admin", **whole | {"params": params})
         assert answer.status_code < 500, answer.text
+
+
+def test_whole_slides_are_for_pathology_only():
+    for app, there in (("radiology", False), ("monaibundle", False), ("pathology", True)):
+        paths = {getattr(route, "path", "") for route in routes.application("x", app).routes}
+        assert ("/infer/wsi_v2/{model}" in paths) == ("/infer/wsi/{model}" in paths) == there
