@@ -3,3 +3,7 @@
 
 class Refused(Exception):
     """Why a request is refused, without the value that is refused; nothing was changed."""
+
+
+class Forbidden(Exception):
+    """Why something is not for this server to do; nothing was changed."""

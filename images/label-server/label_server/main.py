@@ -32,6 +32,7 @@ from label_server.radiology.activelearning.leased import LeasedStrategy, RandomS
 from label_server.radiology.activelearning.leases import Leases
 from label_server.radiology.activelearning.prefetch import Prefetch
 from label_server.radiology.infers import unavailable
+from label_server.radiology.infers.batch import BatchInfer
 from label_server.settings import SAMPLE_LEASE_SECONDS
 from labelpod_common import labels
 
@@ -124,6 +125,10 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         strategies: dict[str, Strategy] = super().init_strategies() | {"random": RandomStrategy()}
         prefetch, self._clicks_ahead = Prefetch(), Prefetch()
         return {name: LeasedStrategy(strategy, self._leases, prefetch) for name, strategy in strategies.items()}
+
+    def init_batch_infer(self) -> BatchInfer:
+        """Upstream's inference over all images, repaired."""
+        return BatchInfer()
 
     def prepare(self, image: str) -> None:
         """Soon, make an image that somebody was given ready for its first click."""

@@ -12,7 +12,7 @@ from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.sessions import OwnedSessions
 from label_server.pod import state
 from tests.support import app
-from tests.support.ct import Ct
+from tests.support.ct import Ct, ct
 from tests.support.waiting import eventually
 from tests.support.web import Server
 
@@ -63,3 +63,23 @@ def test_a_rented_pod_tells_when_it_stops(server: Server, tmp_path: Path, monkey
     assert server.ask("GET", "/info/", "anna").json()["stops_at"] == "2027-01-15T08:00:00+00:00"
     state.set_stop(None)
     assert server.ask("GET", "/info/", "anna").json()["stops_at"] is None
+
+
+def test_an_inference_over_all_images_needs_no_gpu_and_leaves_out_what_fails(label_app: Any, pacs: Any, caplog: Any):
+    pacs.store(*(ct(seed) for seed in (1, 2, 3)))
+    first, *others = sorted(pacs.series)
+    fails = label_app._infers["threshold"].__class__.__call__
+
+    def infer(task: Any, request: dict[str, Any]) -> Any:
+        if first in request["image"]:
+            raise ValueError("odd")
+        return fails(task, request)
+
+    label_app._infers["threshold"].__class__.__call__ = infer
+    try:
+        result = label_app.batch_infer({"model": "threshold", "images": "all", "multi_gpu": True, "max_workers": 1})
+    finally:
+        label_app._infers["threshold"].__class__.__call__ = fails
+    assert [bool(result[each]) for each in (first, *others)] == [False, True, True]
+    assert f"{first} is left out: ValueError" in caplog.text
+    assert label_app.datastore().status()["label_tags"] == {"original": 2}

@@ -34,7 +34,7 @@ from label_server.dicomweb.orthanc import delete_series
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
 from label_server.dicomweb.series_index import SeriesIndex
-from label_server.errors import Refused
+from label_server.errors import Forbidden, Refused
 from label_server.parsing import grid
 from label_server.settings import CACHE_MAX_BYTES
 from labelpod_common import atomic_file
@@ -276,10 +276,16 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
         Raises:
             MONAILabelException: the server does not let it go.
+            Forbidden: it is another program's.
 
         """
         if label_tag == DefaultLabelTag.FINAL:
-            kept = [label for label in self._index.labels_of(label_id) if label.own and not self._withdraw(label)]
+            there = self._index.labels_of(label_id)
+            if there and not any(label.own for label in there):
+                raise Forbidden(
+                    "the label is another program's: delete it where it was made, or in the DICOMweb server"
+                )
+            kept = [label for label in there if label.own and not self._withdraw(label)]
             self._index.forget()
             if kept:
                 raise MONAILabelException(

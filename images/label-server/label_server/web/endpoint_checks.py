@@ -49,10 +49,19 @@ def _training_parameters(model: str, wanted: Mapping[str, Any], config: Mapping[
             pattern = r"all|[0-9](?:,[0-9])*" if key == "gpus" else r"[A-Za-z0-9][\w-]{0,63}"
             fits = isinstance(value, str) and re.fullmatch(pattern, value) is not None
         else:
-            fits = inference_parameters.like(default, value)
-            fits = fits and (not inference_parameters.number(value) or -1 <= value <= _MOST)
+            fits = inference_parameters.like(default, value) and _sensible(default, value)
         if not fits:
             raise Refused(f"{key} has a value that the trainer does not offer")
+
+
+def _sensible(default: Any, value: Any) -> bool:
+    """Whether a number is of the kind of the default: a count, a share, or one that -1 turns off."""
+    if not inference_parameters.number(value):
+        return True
+    if isinstance(default, float) and 0 <= default < 1:
+        return 0 <= value < 1
+    whole = not isinstance(default, int) or isinstance(value, int)
+    return whole and (1 if isinstance(default, int) and default > 0 else -1) <= value <= _MOST
 
 
 def inference(given: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from label_server.datastore.dicom_seg import LabelError
 from label_server.datastore.image_cache import IncompleteSeries
-from label_server.errors import Refused
+from label_server.errors import Forbidden, Refused
 from label_server.web.worker_pools import Busy
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ async def _http(request: Request, error: Any) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     return _answer(400, f"Refused: {error}")
+
+
+async def _forbidden(request: Request, error: Exception) -> Response:
+    return _answer(403, str(error))
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
@@ -85,6 +89,7 @@ async def _no_file(request: Request, error: Exception) -> Response:
 HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     HTTPException: _http,
     Refused: _refused,
+    Forbidden: _forbidden,
     ImageNotFoundException: _not_found,
     LabelNotFoundException: _not_found,
     MONAILabelException: _failed,

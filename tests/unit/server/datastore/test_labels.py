@@ -183,3 +183,11 @@ def test_a_seg_on_another_grid_is_said(server: Server, image: Ct, pacs: Pacs):
     pacs.take(written(seg))
     answer = server.ask("GET", f"/datastore/label?label={image.uid}&tag=final", "anna")
     assert answer.status_code == 422 and "does not lie on the image's grid" in answer.json()["detail"]
+
+
+def test_a_label_of_another_program_is_not_said_to_be_deleted(server: Server, image: Ct, pacs: Pacs):
+    ok(server.submit(image.uid, painted()))
+    foreign(pacs, image)
+    answer = server.ask("DELETE", f"/datastore/label?id={image.uid}&tag=final", "admin")
+    assert answer.status_code == 403 and "another program's" in answer.text
+    assert len(pacs.segmentations()) == 1

@@ -96,6 +96,26 @@ def test_a_strategy_gets_what_it_offers(server: Server, image: Ct):
     assert server.ask("POST", "/activelearning/first", "anna", json={"client_id": "a" * 5000}).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("wanted", "status"),
+    [
+        ({"max_epochs": 0}, 400),
+        ({"max_epochs": 1.5}, 400),
+        ({"max_epochs": 3}, 200),
+        ({"val_split": 3}, 400),
+        ({"val_split": 1}, 400),
+        ({"val_split": -0.1}, 400),
+        ({"val_split": 0}, 200),
+        ({"early_stop_patience": -1}, 200),
+        ({"early_stop_patience": -2}, 400),
+        ({"early_stop_patience": 5}, 200),
+    ],
+)
+def test_a_training_takes_numbers_that_mean_something(server: Server, monkeypatch, wanted: dict, status: int):
+    monkeypatch.setattr("monailabel.utils.async_tasks.task.run_background_task", lambda request, method: {})
+    assert server.ask("POST", "/train/threshold?enqueue=true", "admin", json=wanted).status_code == status
+
+
 def test_true_is_no_number_of_epochs(server: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("monailabel.utils.async_tasks.task.run_background_task", lambda request, method: {})
     assert server.ask("POST", "/train/threshold?enqueue=true", "admin", json={"max_epochs": True}).status_code == 400

@@ -27,7 +27,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]
     [
         {},
         {"max_epochs": 1, "val_split": 0.5, "pretrained": False, "device": "cpu", "dataset": "Dataset"},
-        {"max_epochs": -1, "early_stop_patience": 100_000, "gpus": "0,1", "name": "train_02"},
+        {"max_epochs": 100_000, "early_stop_patience": -1, "gpus": "0,1", "name": "train_02"},
         {"model": "threshold", "client_id": "anna", "gpus": "all"},
         {"device": ["cpu"], "dataset": ["SmartCacheDataset", "Dataset"]},
     ],
