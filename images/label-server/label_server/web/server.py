@@ -6,22 +6,26 @@ main.py:248-262).
 
 import asyncio
 import os
+import resource
 from typing import Any
 
 import uvicorn
 from monailabel.main import Main
 from monailabel.utils.others.generic import init_log_config
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from label_server.settings import MAX_HEADER_BYTES, SLOW_CLIENT_SECONDS
+from label_server.web.connections import CountedProtocol
 
-_MAX_CONNECTIONS = 1000
+# Of requests, and a last limit of connections; connections.py makes room long before.
+_MAX_CONCURRENCY = 1000
+# Those that wait to be accepted come all at once, 2048 at most.
+_OPEN_FILES = 8192
 # Of TLS 1.2, which is the oldest here, only what keeps yesterday's traffic secret if the key is stolen, and no CBC;
 # TLS 1.3 has nothing else.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
-class PatientProtocol(H11Protocol):
+class PatientProtocol(CountedProtocol):
     """HTTP/1.1; a connection whose next request does not arrive whole in time is closed."""
 
     _patience: asyncio.TimerHandle | None = None
@@ -52,7 +56,7 @@ class PatientProtocol(H11Protocol):
 
     def _wait(self) -> None:
         if self._patience is None:
-            self._patience = self.loop.call_later(SLOW_CLIENT_SECONDS, self.transport.close)
+            self._patience = self.loop.call_later(SLOW_CLIENT_SECONDS, self.transport.abort)
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:
@@ -65,6 +69,7 @@ class LabelServer(Main):
 
     def action_start_server(self, args: Any) -> None:
         """Serve until stopped."""
+        allow_open_files()
         self.start_server_validate_args(args)
         self.start_server_init_settings(args)
         log_config = init_log_config(args.log_config, args.app, "app.log", args.verbose)
@@ -78,12 +83,21 @@ class LabelServer(Main):
             server_header=False,
             proxy_headers=False,
             http=PatientProtocol,
+            loop="label_server.web.connections:Loop",
             ws="none",
             # Longer than any client pauses between two questions, or its next one meets a connection that closes.
             timeout_keep_alive=30,
             h11_max_incomplete_event_size=2 * MAX_HEADER_BYTES,
-            limit_concurrency=_MAX_CONNECTIONS,
+            limit_concurrency=_MAX_CONCURRENCY,
             ssl_certfile=os.environ.get("TLS_CERT_FILE") or None,
             ssl_keyfile=os.environ.get("TLS_KEY_FILE") or None,
             ssl_ciphers=_CIPHERS,
         )
+
+
+def allow_open_files() -> None:
+    """Let this process have more files and connections open than some engines let it, if it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,9 +1,9 @@
 """The web server: patient with slow clients, but not without end; on a port of its own."""
 
 import asyncio
+import resource
 import socket
 import ssl
-import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from label_server.web import server
 from label_server.web.gateway import Gateway
 from tests.support import web
 from tests.support.certificates import needs_openssl, openssl
-from tests.support.waiting import eventually
+from tests.support.listening import listening
 from tests.support.web import TOKENS
 
 PATIENCE = 0.5
@@ -42,16 +42,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(server, "SLOW_CLIENT_SECONDS", PATIENCE)
-    gateway = Gateway(app, web.users(tmp_path), False)
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        config = uvicorn.Config(gateway, http=server.PatientProtocol, ws="none", lifespan="off", log_config=None)
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [held]})
-        thread.start()
-        eventually(lambda: running.started, 5, "the server runs")
-        yield held.getsockname()[1]
-        running.should_exit = True
-        thread.join()
+    with listening(Gateway(app, web.users(tmp_path), False), http=server.PatientProtocol) as port:
+        yield port
 
 
 def closed_after(port: int, *sent: str, pause: float = 0) -> tuple[bytes, float]:
@@ -128,8 +120,19 @@ def test_the_server_starts_with_our_limits(monkeypatch: pytest.MonkeyPatch):
     ran = options(monkeypatch, "/run/tls/cert")
     assert (ran["app"], ran["http"], ran["access_log"]) == ("label_server.web.asgi:app", server.PatientProtocol, False)
     assert (ran["proxy_headers"], ran["server_header"], ran["ws"]) == (False, False, "none")
+    assert ran["loop"] == "label_server.web.connections:Loop"
     assert ran["limit_concurrency"] == 1000 and ran["h11_max_incomplete_event_size"] == 2 * server.MAX_HEADER_BYTES
     assert (ran["ssl_certfile"], ran["ssl_keyfile"]) == ("/run/tls/cert", None)
+
+
+def test_a_flood_of_connections_leaves_files_to_open(monkeypatch: pytest.MonkeyPatch):
+    """Newer engines give a process 1024."""
+    set_: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_.append(limits))
+    for limits in ((1024, 524288), (1024, 4096), (1024, resource.RLIM_INFINITY), (20000, 20000)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        options(monkeypatch)
+    assert set_ == [(8192, 524288), (4096, 4096), (8192, resource.RLIM_INFINITY)]
 
 
 # --- TLS ---
