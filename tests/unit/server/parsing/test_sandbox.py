@@ -1,7 +1,11 @@
 """What a process that has entered the sandbox can still do: nothing but compute, and write its own folder."""
 
 import ctypes
+import errno
+import fcntl
+import mmap
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -9,12 +13,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pyseccomp
 import pytest
 
 from label_server.parsing import landlock, sandbox
 
 _PTRACE_ATTACH = 16
 _DONE, _REFUSED, _OTHER = 0, 1, 2
+_PROBES = {335, 336}  # the kernel's own, in code that root traces; it asks no filter
 
 
 def outcome(folder: Path, deed: Callable[[], object], memory: int = 2**30, seconds: int = 20) -> int:
@@ -99,6 +105,78 @@ def test_what_it_needs_not_is_refused(folder: Path, deed: Callable[[Path], objec
 )
 def test_what_it_needs_it_has(folder: Path, deed: Callable[[Path], object]):
     assert outcome(folder, lambda: deed(folder)) == _DONE
+
+
+def called(name: str, *arguments: object) -> None:
+    """A system call by its name, as a program that a file has taken over may make any."""
+    number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(ctypes.c_long(number), *arguments) < 0 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
+        raise OSError(ctypes.get_errno(), name)
+
+
+def queue_a_signal(own: Path) -> None:
+    parent = os.getppid()
+    called("rt_tgsigqueueinfo", parent, parent, signal.SIGCONT, (ctypes.c_int * 32)(signal.SIGCONT, 0, -1))
+
+
+def own_a_pipe(own: Path) -> None:
+    """The kernel sends its owner a signal of one's choice, SIGKILL as well."""
+    reading, _ = os.pipe()
+    fcntl.fcntl(reading, fcntl.F_SETOWN, os.getppid())
+
+
+def share_memory(own: Path) -> None:
+    """It counts as nobody's data."""
+    mmap.mmap(-1, 2**20)
+
+
+REACHING = [
+    pytest.param(lambda own: resource.prlimit(os.getppid(), resource.RLIMIT_CORE, (0, 0)), id="limit its parent"),
+    pytest.param(lambda own: os.sched_setaffinity(os.getppid(), {0}), id="confine its parent"),
+    pytest.param(lambda own: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19), id="slow its parent down"),
+    pytest.param(queue_a_signal, id="queue a signal"),
+    pytest.param(own_a_pipe, id="have a signal sent"),
+    pytest.param(share_memory, id="share memory"),
+    pytest.param(lambda own: (own.parent / "secret").chmod(0o777), id="open others' files to all"),
+    pytest.param(lambda own: os.utime(own.parent / "secret", (0, 0)), id="change others' times"),
+    pytest.param(lambda own: os.setxattr(own.parent / "secret", "user.x", b"x"), id="write others' attributes"),
+    pytest.param(lambda own: os.truncate(own.parent / "secret", 0), id="empty others' files"),
+    pytest.param(lambda own: os.mkfifo(own / "volume.nii.gz"), id="leave a pipe"),
+    *(
+        pytest.param(lambda own, name=name: called(name, 0, 0, 0, 0, 0, 0), id=name)
+        for name in (
+            *("process_madvise", "process_mrelease", "migrate_pages", "move_pages", "fanotify_init", "fsopen"),
+            *("fsmount", "move_mount", "open_tree", "mount_setattr", "memfd_secret", "swapon", "kexec_load"),
+            *("init_module", "finit_module", "quotactl", "acct", "reboot", "syslog", "io_setup", "io_uring_enter"),
+            *("mq_open", "semget", "shmctl", "inotify_init1", "signalfd4", "timerfd_create", "seccomp", "ioprio_set"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("deed", REACHING)
+def test_it_reaches_nothing_outside_its_folder_and_itself(folder: Path, deed: Callable[[Path], object]):
+    before = (folder.parent / "secret").stat()
+    assert outcome(folder, lambda: deed(folder)) == _REFUSED
+    assert (folder.parent / "secret").stat() == before
+    assert [path.name for path in folder.iterdir()] == ["upload"]
+
+
+def test_a_system_call_that_nobody_has_thought_of_is_refused(folder: Path):
+    """Those that are allowed are listed, and all others are not."""
+    allowed = {pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name) for name in (*sandbox.ALLOWED, "clone")}
+
+    def others() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for number in set(range(600)) - allowed - _PROBES:
+            if (
+                libc.syscall(ctypes.c_long(number), *[ctypes.c_long(-1)] * 6) != -1
+                or ctypes.get_errno() != errno.ENOSYS
+            ):
+                raise ValueError(number)
+
+    assert outcome(folder, others) == _DONE
 
 
 def forever() -> None:
