@@ -18,14 +18,13 @@ import SimpleITK as sitk
 from filelock import FileLock
 from monailabel.config import settings
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
-from monailabel.datastore.utils.convert import binary_to_image
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 from monailabel.utils.others.generic import md5_digest
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import dicom_seg, image_cache
+from label_server.datastore import dicom_seg, image_cache, label_files
 from label_server.datastore.dicom_seg import LabelError
 from label_server.datastore.guarded import GuardedDatastore, plain
 from label_server.datastore.image_cache import IncompleteSeries
@@ -192,7 +191,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
     def _save(self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             if label_file.endswith(".bin"):
-                as_image = _from_binary(image_file, label_file)
+                as_image = label_files.from_voxels(image_file, label_file)
                 label_file = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
             if label_tag == DefaultLabelTag.FINAL:
                 label_file = str(self._store_final(image_id, image_file, label_file, info, folder))
@@ -202,7 +201,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
-        label = grid.put_on(image, _read_label(label_file))
+        label = grid.put_on(image, label_files.read(label_file))
         names = dicom_seg.names_by_value(info.get("label_info"), self._labels)
         voxels = dicom_seg.renumber(sitk.GetArrayFromImage(label), names, self._labels)
         slices = self._images.slices(image_id)
@@ -215,7 +214,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
             info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
         info["label_info"] = self._listed()
-        return _write_label(voxels, image, Path(folder, "label.nii.gz"))
+        return label_files.write(voxels, image, Path(folder, "label.nii.gz"))
 
     def _retire(self, image_id: str, creator: str, new: str) -> None:
         """Take back what the same person submitted before; the labels of others stay, and the newest counts."""
@@ -249,7 +248,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         image = sitk.ReadImage(self.get_image_uri(image_id))
         voxels = dicom_seg.read(self._seg(series), image, self._labels)
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
-            path = _write_label(voxels, image, Path(folder, "label.nii.gz"))
+            path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))
             info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
             info |= {"label_info": self._listed(), "user": series.creator}
             with self._mutex:
@@ -346,24 +345,3 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         with FileLock(self._lock_file) if lock else nullcontext():
             atomic_file.write(config, self._datastore.model_dump_json(exclude={"base_path"}, indent=2).encode())
             self._config_ts = config.stat().st_mtime
-
-
-def _from_binary(image_file: str, label_file: str) -> str:
-    try:
-        return str(binary_to_image(image_file, label_file))
-    except ValueError:
-        raise LabelError("it has more or fewer voxels than the image") from None
-
-
-def _read_label(path: str) -> sitk.Image:
-    try:
-        return sitk.ReadImage(path)
-    except RuntimeError:  # ITK has no other
-        raise LabelError("it is no label map that can be read") from None
-
-
-def _write_label(voxels: Any, image: sitk.Image, path: Path) -> Path:
-    label = sitk.GetImageFromArray(voxels)
-    label.CopyInformation(image)
-    sitk.WriteImage(label, str(path), useCompression=True)
-    return path

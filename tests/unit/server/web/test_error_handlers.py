@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from label_server.datastore.dicom_seg import LabelError
 from label_server.datastore.image_cache import IncompleteSeries
-from label_server.errors import Refused
+from label_server.errors import Forbidden, Refused
 from label_server.web.error_handlers import HANDLERS
 from label_server.web.worker_pools import Busy
 from tests.support.web import Server
@@ -31,6 +31,7 @@ def http_error(status: int) -> requests.HTTPError:
 AWAY = "The DICOMweb server does not answer"
 RAISED = [
     (Refused("it is too long"), 400, "Refused: it is too long"),
+    (Forbidden("it is another's"), 403, "it is another's"),
     (ImageNotFoundException("Image 1.2 not found"), 404, "Image 1.2 not found"),
     (LabelNotFoundException("no label"), 404, "no label"),
     (MONAILabelException(MONAILabelError.INVALID_INPUT, "no model"), 400, "no model"),
