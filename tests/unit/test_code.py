@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 500
 POD = ROOT / "images" / "label-server" / "pod"
+HEALTHY = ROOT / "images" / "label-server" / "healthy"
 POSTGRES = ROOT / "images" / "postgres" / "start"
 CI = ROOT / ".ci" / "run"
 GPU = ROOT / "bench" / "gpu.sh"
@@ -47,7 +48,7 @@ def test_no_file_is_too_long_to_be_read_at_one_go():
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed: apt-get install shellcheck")
 @pytest.mark.skipif(not CI.exists(), reason="there is no .ci/run")
 @pytest.mark.parametrize(
-    "script", [CI, POD / "start_pod", POD / "dicomweb_login", POSTGRES, GPU], ids=lambda script: script.name
+    "script", [CI, POD / "start_pod", POD / "dicomweb_login", HEALTHY, POSTGRES, GPU], ids=lambda script: script.name
 )
 def test_scripts_are_clean_under_shellcheck(script: Path):
     check("shellcheck", str(script))

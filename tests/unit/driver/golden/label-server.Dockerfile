@@ -65,7 +65,7 @@ ENV PYTHONPATH=/opt/labelpod PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
 EXPOSE 8000 22
 VOLUME /workspace
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 \
-  CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8000"]
+  CMD ["healthy"]
 LABEL org.opencontainers.image.title="labelpod label server" \
       org.opencontainers.image.description="MONAI Label for lung nodules" \
       org.opencontainers.image.version="0.1.0" \
@@ -76,6 +76,7 @@ CMD ["start_server"]
 COPY labelpod_common /opt/labelpod/labelpod_common
 COPY images/label-server/label_server /opt/labelpod/label_server
 RUN python -m compileall -q /opt/labelpod; python -m label_server.selfcheck
+COPY --chmod=755 images/label-server/healthy /usr/local/bin/
 COPY --chmod=755 build/start_server.sh /usr/local/bin/start_server
 USER labelpod
 WORKDIR /workspace
