@@ -28,6 +28,8 @@ from pydicom.uid import (
 )
 
 from label_server.errors import Refused
+from label_server.parsing import grid
+from label_server.parsing.grid import Grid
 
 _LEVEL = 2  # as small as zlib's own default makes CT, twenty times as fast
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -152,6 +154,9 @@ def write(slices: list[Slice | None], path: Path) -> bool:
     thickness = float(normal @ (last - first)) / (len(stack) - 1)
     even = first + np.outer(np.arange(len(stack)) * thickness, normal)
     if thickness < _TOLERANCE or np.abs(even - [each.position for each in stack]).max() > _TOLERANCE:
+        return False
+    size, spacing = (frame.columns, frame.rows, len(stack)), (*frame.spacing, thickness)
+    if not grid.possible(Grid(size, spacing, tuple(first.tolist()), frame.orientation)):  # ITK says why not
         return False
     header = _header(frame, len(stack), first, thickness, np.column_stack([row, column, normal]))
     with path.open("wb") as file:

@@ -1,5 +1,6 @@
 """The grid of an image: how many voxels it has, and where they lie in the patient."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+
+_FINEST, _FARTHEST = 1e-3, 1e6  # mm: of two voxels, and of the first from where the scanner has its zero
+_MOST_AT_ONE_MM = 2**30
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,19 @@ class Grid:
         made.SetOrigin(self.origin)
         made.SetDirection(self.direction)
         return made
+
+
+def possible(grid: Grid) -> bool:
+    """Whether a patient could lie there, and the image fits into memory at 1 mm.
+
+    Networks take it so, in its planes or in all directions: a few voxels, each a metre wide, are billions then.
+    """
+    if not all(map(math.isfinite, (*grid.spacing, *grid.origin, *grid.direction))):
+        return False
+    if min(grid.spacing) < _FINEST or max(map(abs, grid.origin)) > _FARTHEST:
+        return False
+    extents = [size * spacing for size, spacing in zip(grid.size, grid.spacing, strict=True)]
+    return math.prod(extents) / min(1.0, *grid.spacing) <= _MOST_AT_ONE_MM
 
 
 def of_file(path: Path) -> Grid:

@@ -1,8 +1,11 @@
 """A client's image or label, whatever it came as, made a NIfTI file of our own; it is judged by its header first."""
 
 import math
+import resource
 import shutil
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from isal import igzip
 from numpy.typing import NDArray
 
 from label_server.errors import Refused
-from label_server.parsing import archives, grid, pixels
+from label_server.parsing import archives, grid, headers, pixels
 from label_server.parsing.grid import Grid
 
 VOLUME = "volume.nii.gz"
@@ -35,6 +38,7 @@ _BYTES = {
 _LEVEL = 1
 _PIECE = 2**20
 _DIMENSIONS = 3
+_HEADER_SECONDS = 3  # of computing
 # A label on a finer grid than its image has more voxels; a small image's label may be of any size up to this.
 _FINER, _SMALL = 8, 2**26
 
@@ -116,6 +120,9 @@ def _is_dicom(file: Path) -> bool:
 
 
 def _read(file: Path, most: int, kind: str = IMAGE) -> sitk.Image:
+    if _suffix(file):
+        with file.open("rb") as content:  # of an archive, nobody has looked at it yet
+            headers.check(file.name.lower(), content)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_READERS.get(_suffix(file), _DICOM))
     reader.SetFileName(str(file))
@@ -155,7 +162,8 @@ def _stack(slices: Path, most: int) -> sitk.Image:
 
 def _judge(reader: sitk.ImageFileReader, files: int, most: int) -> None:
     """Look at the header, before a voxel is read."""
-    reader.ReadImageInformation()
+    with _briefly():
+        reader.ReadImageInformation()
     size = reader.GetSize()
     voxel = _BYTES.get(reader.GetPixelID())
     if voxel is None or reader.GetNumberOfComponents() != 1:
@@ -164,9 +172,17 @@ def _judge(reader: sitk.ImageFileReader, files: int, most: int) -> None:
         raise Refused(f"it has {len(size)} dimensions")
     if math.prod(size) * voxel * files > most:
         raise Refused(f"its voxels take more than {most // 2**20} MB")
-    placed: Iterable[float] = (*reader.GetSpacing(), *reader.GetOrigin(), *reader.GetDirection())
-    if not all(map(math.isfinite, placed)):
-        raise Refused("it does not say where it lies")
+
+
+@contextmanager
+def _briefly() -> Iterator[None]:
+    """End this process if what follows takes long: some bytes may say that the image has billions of dimensions."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + _HEADER_SECONDS, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def _whole(values: NDArray[Any]) -> NDArray[Any]:
@@ -181,6 +197,8 @@ def _whole(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _write(made: sitk.Image, folder: Path) -> None:
+    if not grid.possible(Grid(made.GetSize(), made.GetSpacing(), made.GetOrigin(), made.GetDirection())):
+        raise Refused("it does not say where it lies, or it lies where no patient does")
     plain = folder / "volume.nii"
     sitk.WriteImage(made, str(plain))
     with plain.open("rb") as file, igzip.IGzipFile(folder / VOLUME, "wb", _LEVEL, mtime=0) as packed:

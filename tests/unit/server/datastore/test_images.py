@@ -183,3 +183,12 @@ def test_a_slice_that_inflates_without_end_is_refused(
     answer = server.ask("GET", f"/datastore/image?image={ct(7).uid}", "anna")
     assert answer.status_code == status, answer.text
     assert status == 200 or "inflates to more than 2 MB" in answer.text
+
+
+def test_a_series_that_would_fill_the_memory_at_one_millimetre_is_refused(server: Server, pacs: Pacs):
+    for content in ct(4).files:
+        slice_ = read(content)
+        slice_.PixelSpacing = [1000, 1000]
+        pacs.take(written(slice_))
+    answer = server.ask("GET", f"/datastore/image?image={ct(4).uid}", "anna")
+    assert answer.status_code == 400 and "where no patient does" in answer.text, answer.text

@@ -19,6 +19,7 @@ from label_server.errors import Refused
 from label_server.parsing import grid, readers
 from tests.support.attacks import deflated
 from tests.support.ct import ct
+from tests.unit.server.parsing.test_archives import zipped
 
 SHAPE = (5, 6, 7)
 FORMATS = ["x.nii", "x.nii.gz", "x.nrrd", "x.mha", "X.NII.GZ"]
@@ -175,6 +176,51 @@ def test_a_file_cut_off_anywhere_is_refused_or_read(tmp_path: Path, name: str):
             readers.image(tmp_path, [name])
         except Refused as refused:
             assert "image that can be read" in str(refused) or "plain numbers" in str(refused)
+
+
+# --- what the rest of the server must not be given ---
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.nrrd", b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 2 2\nencoding: raw\ndata file: other\n\n"),
+        ("x.mha", b"NDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = other\n"),
+    ],
+    ids=["nrrd", "meta image"],
+)
+def test_a_header_of_another_file_is_refused_in_an_archive_too(tmp_path: Path, name: str, content: bytes):
+    """The sandbox would not let another file be read; where a kernel has no Landlock, this alone is in the way."""
+    (tmp_path / "x.zip").write_bytes(zipped({name: content, "other": b"12345678"}))
+    with pytest.raises(Refused, match="in another file"):
+        readers.image(tmp_path, ["x.zip"])
+
+
+@pytest.mark.parametrize(
+    "spacing", [(1e3, 1e3, 1.0), (1e300, 1.0, 1.0), (1e-300, 1.0, 1.0), (1e-5, 1e-5, 1e-5), (500.0, 500.0, 1e-3)]
+)
+def test_an_image_that_would_fill_the_memory_at_one_millimetre_is_refused(tmp_path: Path, spacing: tuple[float, ...]):
+    """Networks take images at 1 mm: a file of some KB would become one of many GB."""
+    written(volume(np.zeros((400, 400, 400), np.uint8), spacing), tmp_path / "x.mha")
+    with pytest.raises(Refused, match="lies"):
+        readers.image(tmp_path, ["x.mha"])
+
+
+def test_an_image_that_lies_out_of_this_world_is_refused(tmp_path: Path):
+    far = image()
+    far.SetOrigin((1e30, 0, 0))
+    written(far, tmp_path / "x.nrrd")
+    with pytest.raises(Refused, match="lies"):
+        readers.image(tmp_path, ["x.nrrd"])
+
+
+def test_a_header_that_takes_long_is_given_up_at_once(tmp_path: Path):
+    """MetaIO counts to whatever number of dimensions it is told, for minutes."""
+    (tmp_path / "x.mha").write_bytes(META_BOMB.replace(b"NDims = 3", b"NDims = 9999999999996"))
+    started = time.monotonic()
+    with pytest.raises(Refused, match="no image that can be read"):
+        readers.image(tmp_path, ["x.mha"])
+    assert time.monotonic() - started < 10
 
 
 def processes() -> list[str]:
