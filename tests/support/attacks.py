@@ -43,6 +43,15 @@ def slipping_zip() -> bytes:
     return buffer.getvalue()
 
 
+def deep_zip() -> bytes:
+    """A file in more folders than Python can go into, to list or to remove them."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for depth in (500, 1000, 1500):
+            archive.writestr("a/" * depth + "x", "x")
+    return buffer.getvalue()
+
+
 def linking_tar() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from filelock import FileLock
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from label_server.datastore import ct_to_nifti
-from label_server.parsing import readers
+from label_server.parsing import readers, scratch
 
 logger = logging.getLogger(__name__)
 
@@ -89,12 +88,12 @@ class ImageFiles:
 
     def _bring(self, uid: str, path: Path, fetch: Callable[[Path], None]) -> None:
         started = time.monotonic()
-        with tempfile.TemporaryDirectory(dir=self.incoming) as folder:
-            fetch(Path(folder))
+        with scratch.folder(self.incoming) as folder:
+            fetch(folder)
             # The NIfTI file comes last: where it stands, the series is whole.
             shutil.rmtree(self.slices(uid), ignore_errors=True)
-            Path(folder, "slices").rename(self.slices(uid))
-            Path(folder, "volume.nii.gz").replace(path)
+            (folder / "slices").rename(self.slices(uid))
+            (folder / "volume.nii.gz").replace(path)
         logger.info(f"Fetched {uid} in {time.monotonic() - started:.1f} s")
 
     def remove(self, uid: str) -> None:

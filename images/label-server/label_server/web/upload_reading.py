@@ -1,7 +1,8 @@
 """An uploaded image or label is read by a process that can do nothing else; an endpoint gets what came out of it."""
 
+import math
+import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,22 +14,26 @@ from starlette.datastructures import UploadFile
 
 from label_server.datastore.dicom_seg import LabelError
 from label_server.errors import Refused
-from label_server.parsing import grid, readers
+from label_server.parsing import grid, readers, scratch
 from label_server.web import request_validation, upload_content
 
 _VOXELS = ".bin"  # as OHIF sends them, without a header
 
 
 def images(given: dict[str, Any]) -> None:
-    """Put a volume in the place of each uploaded image of an inference.
+    """Put a volume in the place of each uploaded image of an inference; its label may be voxels of a stored image.
 
     Raises:
         Refused: it is none.
+        ImageNotFoundException: there is no image that the voxels could be of.
 
     """
     for file in request_validation.uploads(given):
         upload_content.check(file)
-        if not _voxels(file):
+        if _voxels(file):
+            if file is not given.get("label") or not _are_all(file, given["image"]):
+                raise Refused("voxels without a header can only be the label of an image")
+        else:
             with _folder() as folder:
                 _replace(file, readers.image(folder, _kept([file], folder)))
 
@@ -59,6 +64,8 @@ def label(given: dict[str, Any]) -> None:
     file = given["label"]
     upload_content.check(file)
     if _voxels(file):
+        if not _are_all(file, given["image"]):
+            raise LabelError("it has more or fewer voxels than the image")
         return
     on = grid.of_file(Path(app_instance().datastore().get_image_uri(given["image"])))
     try:
@@ -74,12 +81,18 @@ def _folder() -> Iterator[Path]:
     """On the volume, not in the temporary folder, which is memory."""
     folder = Path(settings.MONAI_LABEL_SESSION_PATH).parent / ".reading"
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as made:
-        yield Path(made)
+    with scratch.folder(folder) as made:
+        yield made
 
 
 def _voxels(file: UploadFile) -> bool:
     return str(file.filename).lower().endswith(_VOXELS)
+
+
+def _are_all(file: UploadFile, image: str) -> bool:
+    """Whether there is a byte for each voxel of an image; it is looked at before they are read into memory."""
+    size = grid.of_file(Path(app_instance().datastore().get_image_uri(image))).size
+    return file.file.seek(0, os.SEEK_END) == math.prod(size) and file.file.seek(0) == 0
 
 
 def _kept(files: Sequence[UploadFile], folder: Path) -> list[str]:

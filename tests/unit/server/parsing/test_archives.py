@@ -54,6 +54,14 @@ def linking_zip() -> bytes:
     return buffer.getvalue()
 
 
+def nameless_zip() -> bytes:
+    """Its list says of its file that the name is empty, and takes the name for something else."""
+    content = bytearray(zipped({"x": b"x"}))
+    name_length = content.rindex(b"PK\x01\x02") + 28
+    content[name_length : name_length + 4] = b"\0\0\1\0"
+    return bytes(content)
+
+
 def unpacked(content: bytes, folder: Path, most: int = 2**20) -> dict[str, bytes]:
     archive, target = folder / "archive", folder / "unpacked"
     archive.write_bytes(content)
@@ -83,8 +91,11 @@ def test_an_archive_is_unpacked_with_its_folders(tmp_path: Path, content: bytes)
         (linking_zip(), "holds a link"),
         (device(), "a link or a device"),
         (tarred({"a": b"x", "a/b": b"y"}), "cannot be unpacked"),
+        (zipped({"a/" * 1500 + "x": b"x"}), "too many folders"),
+        (tarred({"a/" * 1500 + "x": b"x"}), "too many folders"),
         (zipped(SLICES)[:-30], "cannot be unpacked"),
         (tarred(SLICES)[:-30], "cannot be unpacked"),
+        (nameless_zip(), "cannot be unpacked"),
         (b"no archive", "cannot be unpacked"),
         (b"", "cannot be unpacked"),
         (zipped({"x": bytes(2**20 + 1)}), "more than 1 MB"),

@@ -15,13 +15,14 @@ from tests.support.attacks import (
     HOSTILE,
     bomb,
     code,
+    deep_zip,
     hostile_requests,
     image,
     linking_tar,
     operations,
     slipping_zip,
 )
-from tests.support.ct import Ct
+from tests.support.ct import Ct, ct
 from tests.support.dicomweb import Pacs
 from tests.support.web import Server
 
@@ -72,6 +73,10 @@ ATTACKS: dict[str, tuple[tuple[str, str, dict[str, Any]], int]] = {
     "an archive that slips out": (put("/session/?uncompress=true", "files", ("slip.zip", slipping_zip())), 400),
     "an archive with a link": (put("/session/?uncompress=true", "files", ("link.tar.gz", linking_tar())), 400),
     "an archive that is none": (put("/session/?uncompress=true", "files", ("x.zip", b"PK\x03\x04 no")), 400),
+    "an image without a header": (("POST", "/infer/threshold", {"files": {"file": ("x.bin", ct().files[0])}}), 400),
+    "more voxels than the image has": (put("/datastore/label?image={ct}", "label", ("l.bin", b"x" * 10**6)), 422),
+    "scribbles of other voxels": (("POST", "/infer/threshold?image={ct}", {"files": {"label": ("l.bin", b"x")}}), 400),
+    "an archive of folders in folders": (put("/session/", "files", ("deep.zip", deep_zip())), 400),
     "a session outside": (("GET", "/session/..%2f..%2fmodel", {}), 400),
     "a log of another place": (("GET", "/logs/?lines=-1", {}), 400),
 }
