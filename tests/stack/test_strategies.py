@@ -21,9 +21,15 @@ UNCERTAINTY = "segmentation_spleen_epistemic"
 @pytest.fixture
 def images(annotator: Annotator, pacs: Pacs, tmp_path: Path) -> list[str]:
     """Two synthetic CTs that nobody has labelled; their series UIDs, sorted."""
-    for seed in (1, 2):
-        phantom.write(tmp_path / str(seed), slices=24, size=64, seed=seed)
-    pacs.store(tmp_path)
+    return two_images(annotator, pacs, tmp_path, 1)
+
+
+def two_images(annotator: Annotator, pacs: Pacs, folder: Path, seed: int) -> list[str]:
+    """Two CTs of this seed and the next in an empty archive; their series UIDs, sorted."""
+    pacs.delete_everything()
+    for each in (seed, seed + 1):
+        phantom.write(folder / str(seed) / str(each), slices=24, size=64, seed=each)
+    pacs.store(folder / str(seed))
     uids = sorted(str(series.SeriesInstanceUID) for series in pacs.series("CT"))
     # Not by their number alone: what was there before may be counted for two seconds more.
     eventually(lambda: listed(annotator) >= set(uids) and annotator.total() == 2, 10, "the images are listed")
@@ -67,12 +73,13 @@ def test_first_and_last_go_through_the_images_from_both_ends(stack: Clone, annot
 
 
 def test_the_image_comes_next_that_the_model_is_least_sure_of(
-    stack: Clone, uncertain: None, annotator: Annotator, images: list[str]
+    stack: Clone, uncertain: None, annotator: Annotator, pacs: Pacs, tmp_path: Path
 ):
     """The scores are written as the scoring writes them, which takes minutes without a GPU."""
     for unsure in (0, 1):
+        images = two_images(annotator, pacs, tmp_path, 51 + 2 * unsure)
         for place, image_id in enumerate(images):
-            info = json.dumps({"epistemic_entropy": 0.9 if place == unsure else 0.1, "strategy": {}})
+            info = json.dumps({"epistemic_entropy": 0.9 if place == unsure else 0.1})
             url = f"{annotator.url}/datastore/image/info?image={image_id}"
             requests.put(url, data={"info": info}, timeout=30).raise_for_status()
         assert ask(annotator, UNCERTAINTY) == images[unsure]
