@@ -79,6 +79,16 @@ def deflated(slice_: bytes, megabytes: int) -> bytes:
     return made.getvalue()
 
 
+def hiding(deflated_: bytes) -> Iterator[bytes]:
+    """The same deflated file, its head longer than it says, without its length, and with much before the syntax."""
+    head, length = deflated_[:132], int.from_bytes(deflated_[140:144], "little")
+    meta, rest = deflated_[144 : 144 + length], deflated_[144 + length :]
+    version = b"\2\0\1\0OB\0\0" + (6000).to_bytes(4, "little") + bytes(6000)
+    yield deflated_[:140] + (length + 2).to_bytes(4, "little") + meta + rest
+    yield head + meta + rest
+    yield head + version + meta[meta.index(b"\2\0\2\0") :] + rest
+
+
 HOSTILE = [
     "../../../../etc/passwd",
     "..",

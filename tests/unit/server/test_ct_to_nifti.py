@@ -13,8 +13,11 @@ import SimpleITK as sitk
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
 
-from label_server.datastore import ct_to_nifti
+from label_server.datastore import ct_to_nifti, dicom_files
+from label_server.errors import Refused
 from labelpod.dicom import phantom
+from tests.support.attacks import deflated, hiding
+from tests.support.ct import ct, read, written
 
 Change = Callable[[Dataset, int], None]
 SLICES, SIZE = 7, 24
@@ -183,3 +186,38 @@ def test_what_is_no_plain_stack_is_left_to_itk(change, tmp_path):
 
 def test_one_slice_and_none_are_left_to_itk(series, tmp_path):
     assert made(series()[:1], tmp_path) is None and made([], tmp_path) is None
+
+
+# --- what the DICOMweb server may hold ---
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_bomb_is_found_wherever_its_head_ends(number: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dicom_files, "_MOST_INFLATED", 2**20)
+    content = list(hiding(deflated(ct().files[0], 3)))[number]
+    with pytest.raises(Refused, match="inflates"):
+        ct_to_nifti.Slices().of(content)
+
+
+def without_uid(instance: Dataset) -> None:
+    del instance.SOPInstanceUID
+
+
+def of_two_uids(instance: Dataset) -> None:
+    instance.SOPInstanceUID = ["1.2", "1.3"]
+
+
+@pytest.mark.parametrize("change", [without_uid, of_two_uids], ids=lambda each: each.__name__)
+def test_a_slice_without_a_uid_is_refused(change: Callable[[Dataset], None]):
+    instance = read(ct().files[0])
+    change(instance)
+    with pytest.raises(Refused, match="no UID"):
+        ct_to_nifti.Slices().of(written(instance))
+
+
+def test_what_is_no_dicom_is_refused_and_a_value_of_an_odd_kind_left_to_itk():
+    for content in (b"", b"no", ct().files[0][:200], deflated(ct().files[0], 0)[:500]):
+        with pytest.raises(Refused):
+            ct_to_nifti.Slices().of(content)
+    odd = ct().files[0].replace(b"\x28\0\x10\0US", b"\x28\0\x10\0ZZ")  # Rows, of a kind that DICOM has not
+    assert ct_to_nifti.Slices().of(odd)[1] is None

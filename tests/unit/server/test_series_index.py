@@ -10,6 +10,7 @@ import pytest
 import requests
 from pydicom import Dataset
 
+from label_server.dicomweb import series
 from label_server.dicomweb.orthanc import name_of
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series_index import SeriesIndex
@@ -267,3 +268,24 @@ def test_another_server_than_orthanc_is_asked_for_dicomweb_alone(pacs: Pacs, own
     pacs.base_url = "https://pacs.example/rs"
     index = SeriesIndex(pacs, own, {"Modality": "CT"}, max_age=-1)
     assert index.images() == [] and not [each for each in pacs.asked if each.startswith("/")]
+
+
+def test_a_seg_that_goes_while_it_is_looked_at_stops_no_list(pacs: Pacs, tmp_path: Path):
+    class Gone(Pacs):
+        def retrieve_series_metadata(self, study: str, series: str) -> list[dict[str, Any]]:
+            answer = requests.Response()
+            answer.status_code = 404
+            answer.raise_for_status()
+            return []
+
+    gone = Gone()
+    gone.add("1.2")
+    gone.add("1.3", "SEG")
+    index = SeriesIndex(gone, OwnLabels("key", tmp_path, gone.base_url), {"Modality": "CT"}, 0)
+    assert index.images() == ["1.2"] and index.labels() == {}
+
+
+def test_a_number_of_slices_that_is_none_is_one(pacs: Pacs):
+    for said in ("3.5", "many", "-1", "9" * 5000):
+        listed = {"00201209": {"vr": "IS", "Value": [said]}}
+        assert series.image(listed).instances == 1

@@ -8,25 +8,24 @@ Only a plain stack of slices is made here, and comes out voxel by voxel as ITK w
 series may be is left to ITK.
 """
 
+import re
 import struct
 import tempfile
-import zlib
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from isal import igzip
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import (
     CTImageStorage,
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
 
+from label_server.datastore import dicom_files
 from label_server.errors import Refused
 from label_server.parsing import grid
 from label_server.parsing.grid import Grid
@@ -56,9 +55,7 @@ _HEADER_BYTES = 352  # NIfTI-1 in one file: where the voxels begin
 _DIMENSIONS = 42  # where the header holds the numbers of columns, rows and slices
 # How far a slice may lie from its place in an even stack, in mm; ITK would go on beyond it, and warn.
 _TOLERANCE = 1e-3
-_META_LENGTH = 140  # where a DICOM file says how long its head is, which is never deflated
-_META_BYTES = 4096
-_MOST_INFLATED = 2**27
+_INSTANCE = re.compile(r"[\w.-]{1,64}", re.ASCII)  # it names a file
 _UNSIGNED, _SIGNED = np.dtype("<u2"), np.dtype("<i2")
 
 Vector = NDArray[np.float64]
@@ -97,13 +94,20 @@ class Slices:
         """The SOPInstanceUID of a DICOM file, and its slice; None if the series is to be left to ITK.
 
         Raises:
-            Refused: it is deflated, and far larger than a slice.
+            Refused: it cannot be read, or has no such UID.
 
         """
-        if not _inflates_within(content, _MOST_INFLATED):
-            raise Refused(f"a slice inflates to more than {_MOST_INFLATED // 2**20} MB")
-        instance = dcmread(BytesIO(content), specific_tags=[*_COMMON, *_OWN])
-        return str(instance.SOPInstanceUID), self._slice(instance)
+        instance = dicom_files.read(content, specific_tags=[*_COMMON, *_OWN])
+        try:
+            uid = str(instance.SOPInstanceUID)
+        except Exception:  # it is missing, or pydicom makes nothing of it
+            uid = ""
+        if not _INSTANCE.fullmatch(Path(uid).name):
+            raise Refused("a slice has no UID")
+        try:
+            return uid, self._slice(instance)
+        except Exception:  # a value that pydicom makes nothing of
+            return uid, None
 
     def _slice(self, instance: Dataset) -> Slice | None:
         frame = self._frame_of(instance)
@@ -163,19 +167,6 @@ def write(slices: list[Slice | None], path: Path) -> bool:
         file.write(igzip.compress(header, _LEVEL, mtime=0))
         file.writelines(each.voxels for each in stack)
     return True
-
-
-def _inflates_within(content: bytes, most: int) -> bool:
-    """Whether a deflated file is no bomb; pydicom inflates all of it (pydicom 2.4, filereader.py:_read_partial)."""
-    if DeflatedExplicitVRLittleEndian.encode() not in content[:_META_BYTES]:
-        return True
-    (length,) = struct.unpack_from("<I", content, _META_LENGTH) if len(content) >= _META_LENGTH + 4 else (0,)
-    inflating = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        inflating.decompress(content[_META_LENGTH + 4 + length :], most)
-    except zlib.error:  # left to the reader
-        return True
-    return not inflating.unconsumed_tail
 
 
 def _frame(instance: Dataset) -> _Frame | None:

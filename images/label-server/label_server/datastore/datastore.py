@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from monailabel.utils.others.generic import md5_digest
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import dicom_seg, image_cache, label_files
+from label_server.datastore import dicom_files, dicom_seg, image_cache, label_files
 from label_server.datastore.dicom_seg import LabelError
 from label_server.datastore.guarded import GuardedDatastore, plain
 from label_server.datastore.image_cache import IncompleteSeries
@@ -258,10 +258,12 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def _seg(self, series: LabelSeries) -> Dataset:
         """The DICOM SEG of a series; of one of ours the one that was sealed, whatever else was put beside it."""
-        for seg in self._client.retrieve_series(series.study_uid, series.uid):
-            if series.instance in ("", seg.SOPInstanceUID):
-                return seg
-        raise LabelError("the DICOMweb server has another one in its place")
+        for content in self._client.series_files(series.study_uid, series.uid):
+            with suppress(Refused):  # ours may stand beside
+                seg = dicom_files.read(content)
+                if series.instance in ("", seg.get("SOPInstanceUID")):
+                    return seg
+        raise LabelError("the DICOMweb server has none in its place that can be read")
 
     def _known_as(self, image_id: str) -> dict[str, Any]:
         return dict(LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL))

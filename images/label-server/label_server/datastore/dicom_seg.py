@@ -21,6 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from label_server.datastore import source_header
 from label_server.dicomweb.series import MANUFACTURER
+from label_server.settings import MAX_VOLUME_BYTES
 from labelpod_common import label_codes
 from labelpod_common.labels import Label
 
@@ -164,6 +165,10 @@ def _read(seg: Dataset, image: sitk.Image, labels: Sequence[Label]) -> NDArray[n
     # Before any of it is decoded: a frame, or many, may be larger than the memory.
     if (seg.Rows, seg.Columns) != result.shape[1:]:
         raise LabelError(f"the SEG's frames are {(seg.Rows, seg.Columns)}, the image's slices {result.shape[1:]}")
+    if (int(seg.get("SamplesPerPixel", 1)), int(seg.BitsAllocated)) not in ((1, 1), (1, 8)):
+        raise LabelError("the SEG's voxels are no segments")
+    if int(seg.NumberOfFrames) * result[0].size > MAX_VOLUME_BYTES:
+        raise LabelError(f"the SEG's frames take more than {MAX_VOLUME_BYTES // 2**20} MB")
     tolerance = TOLERANCE if seg.get("Manufacturer") == MANUFACTURER else _FOREIGN_TOLERANCE
     places = [_place(image, group, tolerance) for group in seg.PerFrameFunctionalGroupsSequence]
     if len(set(places)) != len(places) or len(places) != seg.NumberOfFrames:
@@ -217,8 +222,13 @@ def _describe(name: str, number: int, labels: Sequence[Label]) -> SegmentDescrip
 
 def _sources(slices: Path, image: sitk.Image) -> list[Dataset]:
     """Headers of the series in the order of the image's slices."""
-    headers = [dcmread(path, stop_before_pixels=True) for path in slices.glob("*.dcm")]
-    order = {_slice_index(image, header.ImagePositionPatient): header for header in headers}
+    try:
+        headers = [dcmread(path, stop_before_pixels=True) for path in slices.glob("*.dcm")]
+        order = {_slice_index(image, header.ImagePositionPatient): header for header in headers}
+    except LabelError:
+        raise
+    except Exception as problem:  # what ITK reads all the same
+        raise LabelError(f"a slice of its series cannot be read: {type(problem).__name__}") from problem
     if len(order) != len(headers) or len(order) != image.GetDepth():
         raise LabelError(f"{len(headers)} DICOM slices do not make the image's {image.GetDepth()} slices")
     sources: list[Dataset] = [order[index] for index in sorted(order)]

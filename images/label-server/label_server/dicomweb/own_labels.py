@@ -77,9 +77,10 @@ class OwnLabels:
             listed: the series, as lists or the metadata of an instance give it.
 
         """
-        codes = first(first(listed, "RelatedSeriesSequence") or {}, "PurposeOfReferenceCodeSequence") or {}
+        codes = first(first(listed, "RelatedSeriesSequence"), "PurposeOfReferenceCodeSequence")
         instance, _, seal = text(codes, "LongCodeValue").partition(":")
-        return instance if seal and hmac.compare_digest(seal, self._made(listed, instance)) else ""
+        fits = seal and hmac.compare_digest(seal.encode(), self._made(listed, instance).encode())
+        return instance if fits else ""
 
     def from_before(self, listed: Mapping[str, Any]) -> bool:
         """Whether a SEG series without a seal is ours all the same."""

@@ -1,5 +1,6 @@
 """Image series and SEG series, as a DICOMweb server lists them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,7 +44,8 @@ class ImageSeries:
     @property
     def instances(self) -> int:
         """How many the server has of it; 1 if it does not say."""
-        return int(self.attributes["NumberOfSeriesRelatedInstances"] or 1)
+        said = self.attributes["NumberOfSeriesRelatedInstances"]
+        return int(said) if re.fullmatch(r"[0-9]{1,9}", said) else 1
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,19 @@ class LabelSeries:
         return self.own, self.created if self.instance or self.created <= tomorrow else ""
 
 
-def text(listed: Mapping[str, Any], keyword: str) -> str:
+def text(listed: Any, keyword: str) -> str:
     """The first value of an attribute in DICOM's JSON, "" if there is none.
 
     Not by way of pydicom: of some thousand series that takes seconds.
     """
     value = first(listed, keyword)
-    return str(value.get("Alphabetic", "") if isinstance(value, dict) else value)
+    said = str(value.get("Alphabetic", "") if isinstance(value, dict) else value)
+    return said if said.isascii() else said.encode(errors="replace").decode()
 
 
-def referenced(listed: Mapping[str, Any], sequence: str) -> str:
+def referenced(listed: Any, sequence: str) -> str:
     """The series that a sequence names first, "" if it names none."""
-    return text(first(listed, sequence) or {}, "SeriesInstanceUID")
+    return text(first(listed, sequence), "SeriesInstanceUID")
 
 
 def image(listed: Mapping[str, Any]) -> ImageSeries:
@@ -92,8 +95,9 @@ def image(listed: Mapping[str, Any]) -> ImageSeries:
     return ImageSeries(attributes["SeriesInstanceUID"], attributes["StudyInstanceUID"], attributes)
 
 
-def first(listed: Mapping[str, Any], keyword: str) -> Any:
-    """The first value of an attribute as DICOM's JSON has it, "" if there is none."""
-    values = listed.get(_TAGS[keyword], {}).get("Value")
+def first(listed: Any, keyword: str) -> Any:
+    """The first value of an attribute as DICOM's JSON has it, "" if there is none, or if that is no DICOM's."""
+    attribute = listed.get(_TAGS[keyword]) if isinstance(listed, Mapping) else None
+    values = attribute.get("Value") if isinstance(attribute, Mapping) else None
     # An empty value in the middle of a list is null.
-    return "" if not values or values[0] is None else values[0]
+    return values[0] if isinstance(values, list) and values and values[0] is not None else ""

@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
+import requests
 from dicomweb_client import DICOMwebClient
 
 from label_server.dicomweb import series
@@ -171,13 +173,22 @@ class SeriesIndex:
         own = bool(instance) or self._own.from_before(listed)
         image_uid = referenced(listed, "RelatedSeriesSequence") if own else ""
         if not image_uid:  # by other software, or on a server that does not list it
-            listed = self._client.retrieve_series_metadata(study_uid, uid)[0]
+            listed = next(iter(self._metadata(study_uid, uid)), {})
             instance = self._own.sealed(listed)
             own = bool(instance) or self._own.from_before(listed)
             # What is put beside a sealed instance may copy its seal, but cannot say of another image.
             image_uid = referenced(listed, "RelatedSeriesSequence" if instance else "ReferencedSeriesSequence")
         created = text(listed, "ContentDate") + text(listed, "ContentTime")
         return LabelSeries(uid, study_uid, image_uid, created, own, text(listed, "ContentCreatorName"), instance)
+
+    def _metadata(self, study_uid: str, uid: str) -> list[_Listed]:
+        """Of the instances of a series; none if it has gone since it was listed."""
+        try:
+            return list(self._client.retrieve_series_metadata(study_uid, uid))
+        except requests.HTTPError as error:
+            if error.response is not None and error.response.status_code == HTTPStatus.NOT_FOUND:
+                return []
+            raise
 
 
 def _name(listed: _Listed) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
+from label_server.datastore import dicom_files, dicom_seg
 from labelpod_common import label_key
 from tests.support import app, web
 from tests.support.ct import Ct, ct, written
@@ -88,16 +89,33 @@ def of_one_frame_again_and_again(seg: Dataset) -> None:
     seg.NumberOfFrames = 5000
 
 
+def of_colours(seg: Dataset) -> None:
+    seg.SamplesPerPixel, seg.PhotometricInterpretation, seg.PlanarConfiguration = 3, "RGB", 0
+
+
+def of_a_bomb(seg: Dataset) -> None:
+    seg.add_new((0x0009, 0x0010), "LO", "SOMEBODY")
+    seg.add_new((0x0009, 0x1001), "OB", bytes(3 * 2**20))
+    seg.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+
+
 ODD = [
     *(without_position, without_segments, of_half_the_voxels),
-    *(of_too_many_frames, of_frames_that_are_too_large, of_one_frame_again_and_again),
+    *(of_too_many_frames, of_frames_that_are_too_large, of_one_frame_again_and_again, of_colours, of_a_bomb),
 ]
 
 
 @pytest.mark.parametrize("change", ODD, ids=lambda change: change.__name__.replace("_", " "))
 def test_an_odd_seg_stops_no_training(
-    server: Server, image: Ct, pacs: Pacs, label_app: Any, caplog: pytest.LogCaptureFixture, change: Callable[..., None]
+    server: Server,
+    image: Ct,
+    pacs: Pacs,
+    label_app: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[..., None],
 ):
+    monkeypatch.setattr(dicom_files, "_MOST_INFLATED", 2**20)
     pacs.store(ct(2))
     for uid in (image.uid, ct(2).uid):
         ok(server.submit(uid, painted()))
@@ -111,6 +129,17 @@ def test_an_odd_seg_stops_no_training(
     assert f"Left out of the training: {image.uid}" in caplog.text
     answer = server.ask("GET", f"/datastore/label?label={image.uid}&tag=final", "anna")
     assert answer.status_code == 422, answer.text
+
+
+def test_a_seg_whose_frames_would_fill_the_memory_is_not_decoded(
+    server: Server, image: Ct, pacs: Pacs, monkeypatch: pytest.MonkeyPatch
+):
+    ok(server.submit(image.uid, painted()))
+    forged(pacs, image, ContentDate="20250101", Manufacturer="another")
+    pacs.delete(str(pacs.segmentations(image.uid)[0].SeriesInstanceUID))
+    monkeypatch.setattr(dicom_seg, "MAX_VOLUME_BYTES", 2**10)
+    answer = server.ask("GET", f"/datastore/label?label={image.uid}&tag=final", "anna")
+    assert answer.status_code == 422 and "take more than" in answer.text, answer.text
 
 
 def test_a_label_is_deleted_with_a_permit_besides_the_login(server: Server, image: Ct, pacs: Pacs, tmp_path: Path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from label_server.datastore import ct_to_nifti
+from label_server.datastore import dicom_files
 from tests.support import app, attacks, dicomweb
 from tests.support.ct import SIZE, SLICES, Ct, ct, read, written
 from tests.support.dicomweb import Pacs
@@ -177,7 +177,7 @@ def test_a_slice_that_inflates_without_end_is_refused(
     server: Server, pacs: Pacs, megabytes: int, status: int, monkeypatch: pytest.MonkeyPatch
 ):
     """And one that is merely deflated is read."""
-    monkeypatch.setattr(ct_to_nifti, "_MOST_INFLATED", 2**21)
+    monkeypatch.setattr(dicom_files, "_MOST_INFLATED", 2**21)
     files = [attacks.deflated(each, megabytes) for each in ct(7).files[:2]]
     pacs.store(Ct(ct(7).uid, ct(7).study_uid, tuple(files)))
     answer = server.ask("GET", f"/datastore/image?image={ct(7).uid}", "anna")
@@ -192,3 +192,11 @@ def test_a_series_that_would_fill_the_memory_at_one_millimetre_is_refused(server
         pacs.take(written(slice_))
     answer = server.ask("GET", f"/datastore/image?image={ct(4).uid}", "anna")
     assert answer.status_code == 400 and "where no patient does" in answer.text, answer.text
+
+
+def test_a_label_of_a_series_without_positions_is_refused_with_the_reason(server: Server, pacs: Pacs):
+    slice_ = read(ct(5).files[0])
+    del slice_.ImagePositionPatient
+    pacs.take(written(slice_))
+    answer = server.submit(ct(5).uid, np.zeros((1, SIZE, SIZE)))
+    assert answer.status_code == 422 and "cannot be read" in answer.text, answer.text

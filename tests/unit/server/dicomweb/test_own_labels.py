@@ -1,5 +1,6 @@
 """How a label of ours is told from one that only says so."""
 
+import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -120,3 +121,11 @@ def test_the_key_is_given_or_made_once(tmp_path: Path):
 def test_the_permit_for_deletions_tells_nothing_of_the_key(own: OwnLabels):
     assert own.deletion == label_key.deletion("the stack's key") and "key" not in own.deletion
     assert label_key.made("k", "ab", "c") != label_key.made("k", "a", "bc"), "each part counts as such"
+
+
+@pytest.mark.parametrize("value", ["1.6:é", "1.6:\ud800", "1.6:", ":", "é:é"], ids=ascii)
+def test_a_seal_of_any_text_is_none(own: OwnLabels, value: str):
+    """One SEG of it, of any program, would stop every list."""
+    listed = json.loads(json.dumps(seg().to_json_dict()))
+    listed["00081250"]["Value"][0]["0040A170"] = {"vr": "SQ", "Value": [{"00080119": {"vr": "UC", "Value": [value]}}]}
+    assert own.sealed(listed) == ""

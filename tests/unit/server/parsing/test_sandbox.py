@@ -23,7 +23,7 @@ _DONE, _REFUSED, _OTHER = 0, 1, 2
 _PROBES = {335, 336}  # the kernel's own, in code that root traces; it asks no filter
 
 
-def outcome(folder: Path, deed: Callable[[], object], memory: int = 2**30, seconds: int = 20) -> int:
+def outcome(folder: Path, deed: Callable[[], object], memory: int = 2**31, seconds: int = 20) -> int:
     """How a process in the sandbox ends that tries something: its exit status, or minus the signal."""
     child = os.fork()
     if child == 0:
@@ -74,7 +74,7 @@ WITHOUT_LANDLOCK = pytest.mark.skipif(not landlock.version(), reason="this kerne
         lambda own: (own / "link").symlink_to("/etc/passwd"),
         lambda own: os.link(own / "upload", own / "link"),
         lambda own: traced(),
-        lambda own: bytes(2**30),
+        lambda own: bytes(2**31),
         pytest.param(lambda own: Path("/etc/passwd").read_text(), marks=WITHOUT_LANDLOCK),
         pytest.param(lambda own: (own.parent / "secret").read_text(), marks=WITHOUT_LANDLOCK),
         pytest.param(lambda own: list(own.parent.iterdir()), marks=WITHOUT_LANDLOCK),
