@@ -36,7 +36,7 @@ _READ = re.compile(
     rf"|/series/{_UID}(?:{_BELOW}|/instances|/instances/{_UID}{_BELOW}))"
 )
 _STORE = re.compile(rf"studies/?(?:{_UID})?")
-_REQUEST_HEADERS = ("accept", "content-type", "range")
+_REQUEST_HEADERS = (b"accept", b"content-type", b"range")
 _RESPONSE_HEADERS = ("content-type", "content-length", "content-encoding", "content-range")
 _TIMEOUT = httpx.Timeout(30.0, connect=3.0)
 # Orthanc holds some copies of what is stored in memory; a viewer sends each instance by itself.
@@ -71,11 +71,14 @@ async def _forward(request: Request) -> Response:
     if request.method == "POST" and request.user.role < Role.ADMIN:
         detail = "Storing images takes the role admin; labels go to PUT /datastore/label"
         return JSONResponse({"detail": detail}, 403)
+    try:
+        root = httpx.URL(f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/{path}")
+        url = root.copy_with(query=request.scope["query_string"] or None)
+    except httpx.InvalidURL:  # every character that has to be encoded makes it longer
+        return JSONResponse({"detail": "The query is too long"}, 414)
     upstream = client(_TIMEOUT)
-    url = httpx.URL(f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/{path}").copy_with(
-        query=request.url.query.encode() or None
-    )
-    headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
+    # As they came: they need not be ASCII.
+    headers = [(name, value) for name, value in request.headers.raw if name in _REQUEST_HEADERS]
     content = _bounded(request) if request.method == "POST" else None
     try:
         answer = await upstream.send(

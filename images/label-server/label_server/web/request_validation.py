@@ -7,6 +7,7 @@ again, from any sender.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.datastructures import UploadFile  # FastAPI passes these on, not 
 from label_server.errors import Refused
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HALF = re.compile(r"[\ud800-\udfff]")
 _PARENT = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
 # Absolute paths of any system, home folders, URLs, and what MONAI's configuration parser evaluates.
 _PLACE = re.compile(r"^\s*(?:[/\\~]|[A-Za-z]:[/\\]|[$@%])|://")
@@ -143,7 +145,11 @@ def upload(file: UploadFile) -> None:
 
 
 def _bounded(value: Any) -> None:
-    """Refuse nested data of too many values, too deep, or with a text that is too long."""
+    """Refuse nested data of too many values, too deep, or with what cannot be written down and sent again.
+
+    JSON as Python reads it has numbers that are none, and halves of characters: kept once, they would make every list
+    that holds them an error.
+    """
     seen, todo = 0, [(value, 0)]
     while todo:
         each, depth = todo.pop()
@@ -154,6 +160,12 @@ def _bounded(value: Any) -> None:
             raise Refused("the parameters are nested too deeply")
         if isinstance(each, str) and len(each) > _MOST_TEXT:
             raise Refused("a value is too long")
+        if isinstance(each, str) and _HALF.search(each):
+            raise Refused("a value holds half a character")
+        if isinstance(each, float) and not math.isfinite(each):
+            raise Refused("a number is none")
+        if isinstance(each, Mapping):
+            todo.extend((key, depth + 1) for key in each)
         inner = each.values() if isinstance(each, Mapping) else each if isinstance(each, list | tuple) else ()
         todo.extend((one, depth + 1) for one in inner)
 

@@ -185,3 +185,12 @@ def test_an_answer_is_passed_on_while_it_comes(slow: str, monkeypatch: pytest.Mo
 
     asyncio.run(forward())
     assert sent == [b"first ", b"last"]
+
+
+def test_headers_and_queries_of_any_bytes_are_answered(server: Server, image: Ct):
+    for header in ("Accept", "Content-Type", "Range"):
+        answer = server.ask("GET", "/proxy/dicom/qido/studies", "anna", headers={header: b"\xe9\xff"})
+        assert answer.status_code == 200, answer.text
+    assert server.ask("GET", "/proxy/dicom/qido/studies?PatientName=%ff%00", "anna").status_code == 200
+    answer = server.ask("GET", "/proxy/dicom/qido/studies?PatientName=" + '"' * 25_000, "anna")
+    assert (answer.status_code, answer.json()["detail"]) == (414, "The query is too long")

@@ -237,3 +237,11 @@ def test_of_an_uploads_name_the_last_part_is_kept(given: str, kept: str):
 def test_an_uploads_name_that_is_no_file_name_is_refused(name: str):
     with pytest.raises(Refused):
         validation.upload(upload(name))
+
+
+@pytest.mark.parametrize("key", ["params", "info"])
+@pytest.mark.parametrize("text", ['"x": NaN', '"x": [-Infinity]', '"x": 1e999', '"x": "a\\ud800"', '"\\udfff": 1'])
+def test_what_json_cannot_say_again_is_refused(key: str, text: str):
+    """Kept with an image, it made every list of images an error."""
+    with pytest.raises(Refused, match=r"a number is none|half a character"):
+        validation.arguments({key: f"{{{text}}}"})
