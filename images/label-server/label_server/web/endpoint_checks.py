@@ -64,11 +64,13 @@ def _sensible(default: Any, value: Any) -> bool:
     return whole and (1 if isinstance(default, int) and default > 0 else -1) <= value <= _MOST
 
 
-def inference(given: Mapping[str, Any]) -> None:
-    """Refuse an inference on nothing, and parameters that its model does not offer."""
+def inference(given: dict[str, Any]) -> None:
+    """Refuse an inference on nothing, and parameters that its model does not offer; keep of labels what they mean."""
     some_image(given)
     wanted = json.loads(given.get("params") or "{}")
     inference_parameters.check(given["model"], wanted)
+    if wanted.get("label_info"):
+        given["params"] = json.dumps(wanted | {"label_info": _meanings(wanted["label_info"])})
     if wanted.get("save_label"):
         _own_label(given["image"], wanted.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
 
@@ -84,17 +86,18 @@ def save(given: dict[str, Any]) -> None:
 
 
 def _meanings(label_info: Any) -> list[dict[str, Any]]:
-    """Names of values: the name as text of DICOM's length, the value as a number."""
+    """Names of values: the name as text that DICOM takes and gives back, the value as a number."""
     if not isinstance(label_info, list) or len(label_info) > _MOST_LABELS:
         raise Refused("label_info is no list of labels")
     kept = []
     for entry in label_info:
         name, value = (entry.get("name"), entry.get("idx", 0)) if isinstance(entry, dict) else (None, None)
-        if not isinstance(name, str) or not name.isprintable() or len(name) > _MOST_NAME:
+        # A backslash makes two of it.
+        if not isinstance(name, str) or not name.isprintable() or "\\" in name or len(name) > _MOST_NAME:
             raise Refused("a name in label_info is none")
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**16:
             raise Refused("a value in label_info is none")
-        kept.append({"name": name} | ({"idx": value} if "idx" in entry else {}))
+        kept.append({"name": name.strip()} | ({"idx": value} if "idx" in entry else {}))
     return kept
 
 

@@ -75,6 +75,18 @@ def test_a_name_of_the_clients_own_follows_behind_the_list(server: Server, image
     assert set(np.unique(server.label(image.uid))) == {0, 4}
 
 
+@pytest.mark.parametrize("name", ["é", "结节", "結" * 64, " x ", "a^b=c"], ids=ascii)
+def test_a_name_comes_back_from_the_pacs_as_it_was_given(server: Server, image: Ct, pacs: Pacs, name: str):
+    ok(server.submit(image.uid, painted(), names=("nodule1", name, "nodule3")))
+    (seg,) = pacs.segmentations(image.uid)
+    assert {str(segment.SegmentLabel) for segment in seg.SegmentSequence} == {"nodule3", name.strip()}
+
+
+def test_a_name_that_dicom_takes_for_two_is_refused(server: Server, image: Ct, pacs: Pacs):
+    answer = server.submit(image.uid, painted(), names=("nodule1", "a\\b", "nodule3"))
+    assert answer.status_code == 400 and pacs.segmentations(image.uid) == []
+
+
 def test_a_label_on_another_grid_is_put_on_the_images(server: Server, image: Ct):
     """OHIF's and other programs' label maps may begin elsewhere."""
     whole = sitk.GetImageFromArray(painted())

@@ -121,3 +121,11 @@ def test_true_is_no_number_of_epochs(server: Server, monkeypatch: pytest.MonkeyP
     assert server.ask("POST", "/train/threshold?enqueue=true", "admin", json={"max_epochs": True}).status_code == 400
     assert server.ask("POST", "/train/threshold?enqueue=true", "admin", json={"pretrained": 1}).status_code == 400
     assert server.ask("POST", "/train/threshold?enqueue=true", "admin", json={"pretrained": False}).status_code == 200
+
+
+@pytest.mark.parametrize("entry", ["{}", '{"name": 1}', '{"name": "x", "idx": "y"}', '{"color": "red"}'])
+def test_of_labels_an_inference_takes_names_and_values_only(server: Server, image: Ct, entry: str):
+    """Upstream hands the rest to the program that makes a DICOM SEG (monailabel 0.8.5, convert.py:86)."""
+    params = f'{{"label_info": [{entry}]}}'
+    answer = server.ask("POST", f"/infer/threshold?image={image.uid}&output=dicom_seg", "anna", data={"params": params})
+    assert answer.status_code == 400 and "label_info" in answer.text, answer.text
