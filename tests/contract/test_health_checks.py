@@ -4,11 +4,14 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
+from label_server.pod import standby
 from tests.contract.test_compose import configuration
 from tests.support import certificates
 from tests.support.listening import listening
@@ -79,6 +82,17 @@ def test_a_service_whose_port_is_closed_is_not_healthy(check: Check):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     assert not check(port)
+
+
+@pytest.mark.parametrize(("service", "files"), [("label-server", {})], ids=["pod"])
+def test_the_stand_in_of_a_pod_is_healthy(check: Check):
+    """It speaks HTTP/1.0."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), standby.Waiting) as standing_in:
+        Thread(target=standing_in.serve_forever).start()
+        try:
+            assert check(standing_in.server_port)
+        finally:
+            standing_in.shutdown()
 
 
 def test_the_image_asks_as_compose_does():
