@@ -242,6 +242,12 @@ def test_orthanc_refuses_what_is_too_much_and_deletes_nothing_for_it():
     assert orthanc()["MaximumStorageSize"] == 0, "no limit"
 
 
+def test_half_requests_take_few_of_orthancs_threads_and_not_for_long():
+    """tests/stack/test_floods.py shows that it helps: with 50 threads and 30 s, 55 of them stopped it."""
+    configuration = orthanc()
+    assert configuration["HttpThreadsCount"] == 2000 and configuration["HttpRequestTimeout"] == 5
+
+
 def test_without_a_list_of_scanners_the_dicom_port_takes_what_comes():
     configuration = orthanc()
     assert configuration["DicomModalities"] == {} and configuration["DicomAlwaysAllowStore"] is True
