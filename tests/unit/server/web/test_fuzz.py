@@ -1,6 +1,7 @@
 """Texts and bytes of any kind in each part of a request: the check returns or refuses, and what passes can be sent."""
 
 import json
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,7 +35,7 @@ _OBJECTS = st.dictionaries(_KEYS, _JSON, max_size=4).map(json.dumps)
 
 
 @pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> None:
+def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An app of one model and one trainer; a reviewer asks."""
     offered = {"a": 1, "b": True, "c": "x", "d": ["p", "q"], "e": 0.5}
     task = SimpleNamespace(config=lambda: offered, labels={"nodule1": 1})
@@ -42,7 +43,9 @@ def models(monkeypatch: pytest.MonkeyPatch) -> None:
     app = SimpleNamespace(_infers={"m": task}, _trainers={"m": task}, datastore=lambda: store)
     for module in (endpoint_checks, inference_parameters):
         monkeypatch.setattr(module, "app_instance", lambda: app)
-    users.current.set(User("rita", Role.REVIEWER))
+    asking = users.current.set(User("rita", Role.REVIEWER))
+    yield
+    users.current.reset(asking)
 
 
 @pytest.mark.parametrize("key", ["params", "info"])
