@@ -120,6 +120,8 @@ class AddressCheck:
         """Pass the request on, or refuse it with 400."""
         try:
             request_validation.path(scope["raw_path"].decode("latin-1"))
+            if not scope["query_string"].isascii():  # as a URL is; starlette fails on what is not UTF-8
+                raise Refused("the query holds a character that is not encoded")
             # A backslash in a DICOM query parts values; it goes only to the DICOMweb server.
             if not scope["path"].startswith("/proxy/dicom/"):
                 request_validation.query(scope["query_string"].decode("latin-1"))

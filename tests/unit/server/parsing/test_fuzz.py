@@ -50,7 +50,7 @@ def test_an_almost_good_volume_is_read_or_refused(suffix: str):
                 try:
                     assert read(Path(folder)).stat().st_size < 2**20
                 finally:
-                    assert time.monotonic() - started < 10
+                    assert time.monotonic() - started < 50
 
     check()
 

@@ -1,5 +1,6 @@
 """The gateway as a whole, in front of an application that tells what came through."""
 
+import asyncio
 import json
 import logging
 import re
@@ -224,3 +225,21 @@ def test_with_users_this_machine_needs_a_token_too(tmp_path: Path):
     with TestClient(Gateway(inner(), web.users(tmp_path), True), base_url="http://127.0.0.1:8000") as client:
         assert client.get("/info/").status_code == 401
         assert json.loads(client.get(f"/{TOKENS['anna']}/info/").text)["user"] == "anna"
+
+
+@pytest.mark.parametrize("path", ["/info/", "/proxy/dicom/qido", "/proxy/dicom/qido/studies"])
+def test_a_query_of_bytes_that_no_url_has_is_refused(path: str, tmp_path: Path):
+    """A redirect of the router's own failed on it, with a bare 500."""
+    scope = {"type": "http", "method": "GET", "scheme": "http", "client": ("1.2.3.4", 5), "path": path}
+    bearer = f"Bearer {TOKENS['anna']}".encode()
+    scope |= {"raw_path": path.encode(), "query_string": b"a=\xff", "headers": [(b"authorization", bearer)]}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Gateway(JSONResponse({}), web.users(tmp_path), False)(scope, receive, send))
+    assert sent[0]["status"] == 400 and b"not encoded" in sent[1]["body"]
