@@ -44,9 +44,9 @@ def image(pacs: Pacs, annotator: Annotator, tmp_path: Path) -> str:
 def test_who_did_what_is_told_by_the_running_stack_and_by_the_stopped_one(
     stack: Clone, annotator: Annotator, image: str
 ):
-    annotator.client.image_info(image)
+    annotator.image(image)
     (record,) = audited(stack, "--study", image, "--since", "10m")
-    assert (record["user"], record["action"], record["outcome"]) == ("admin", "check image", 200)
+    assert (record["user"], record["action"], record["outcome"]) == ("admin", "open image", 200)
     assert record["study"] and [each["user"] for each in audited(stack, "--study", record["study"])] == ["admin"]
     assert "admin" in stack.done("audit") and audited(stack, "--user", "nobody") == []
     seen = {each["name"]: each["last_seen"] for each in json.loads(stack.done("users", "list", "--json"))}

@@ -79,6 +79,7 @@ def test_the_image_comes_next_that_the_model_is_least_sure_of(
     for unsure in (0, 1):
         images = two_images(annotator, pacs, tmp_path, 51 + 2 * unsure)
         for place, image_id in enumerate(images):
+            annotator.image(image_id)  # until somebody has opened it, nothing is known of it
             info = json.dumps({"epistemic_entropy": 0.9 if place == unsure else 0.1})
             url = f"{annotator.url}/datastore/image/info?image={image_id}"
             requests.put(url, data={"info": info}, timeout=30).raise_for_status()
