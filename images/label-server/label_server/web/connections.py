@@ -1,6 +1,6 @@
-"""How many connections there may be, and which one makes room for another.
+"""How many connections there may be, and which ones make room for others.
 
-A connection whose last request showed a token is a user's. All others are strangers', and whatever strangers ask is
+A connection on which a request showed a token is a user's. All others are strangers', and whatever strangers ask is
 answered at once: theirs may be closed at any time, the oldest first. So a flood of them closes itself, and a new
 connection has time to ask.
 """
@@ -8,28 +8,40 @@ connection has time to ask.
 import asyncio
 import ssl
 from asyncio.sslproto import SSLProtocol
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakSet
 
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.utils import get_remote_addr
+from uvicorn.server import ServerState
 
 from label_server.settings import SLOW_CLIENT_SECONDS
 
-# Beyond twice as many requests, uvicorn answers 503: those of connections that were just closed still count there.
-_MOST = 500
 # Of strangers. Behind a tunnel or a proxy everybody has one address, but a user is no stranger after a request.
 _MOST_OF_AN_ADDRESS = 128
+# A connection has this long to ask, in seconds, however many come after it.
+_PAUSE = 0.2
+_to_be_looked_at: WeakSet[ServerState] = WeakSet()
 
 
 class CountedProtocol(H11Protocol):
-    """HTTP/1.1 that closes another connection if there are too many with this one."""
+    """HTTP/1.1 that closes connections if there are too many; uvicorn's `limit_concurrency` says how many that are.
+
+    uvicorn itself would answer 503 to everybody.
+    """
 
     since = 0.0
     _user = False
 
+    def __init__(self, config: Config, *more: Any, **named: Any) -> None:
+        super().__init__(config, *more, **named)
+        self._most, self.limit_concurrency = config.limit_concurrency, None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Make room for the connection; a request may come."""
+        """Count the connection; a request may come."""
         super().connection_made(transport)
         self.enter(self.transport)
 
@@ -41,12 +53,10 @@ class CountedProtocol(H11Protocol):
         super().on_response_complete()
 
     def enter(self, transport: asyncio.Transport) -> None:
-        """Count the connection from now on, and close the one that makes room for it."""
+        """Count the connection from now on, and make room for it in a moment."""
         self.transport, self.client, self.since = transport, get_remote_addr(transport), self.loop.time()
         self.connections.add(self)
-        if leaving := self._makes_room():
-            self.connections.discard(leaving)
-            leaving.transport.abort()  # an answer that nobody reads would keep it open
+        self._make_room_soon()
 
     @property
     def users(self) -> bool:
@@ -58,25 +68,46 @@ class CountedProtocol(H11Protocol):
         """Whether no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
-    def _makes_room(self) -> "CountedProtocol | None":
-        others: list[CountedProtocol] = [each for each in self.connections if each is not self]
-        strangers = [each for each in others if not each.users]
-        neighbours = [each for each in strangers if _host(each) == _host(self)]
-        if len(neighbours) >= _MOST_OF_AN_ADDRESS:
-            return _oldest(neighbours)
-        if len(others) < _MOST:
-            return None
-        # A user with very many connections does not close those that are about to ask.
-        idle = [each for each in others if each.users and each.idle]
-        return _oldest(strangers if len(strangers) >= _MOST_OF_AN_ADDRESS or not idle else idle)
+    def _make_room_soon(self) -> None:
+        if self.server_state not in _to_be_looked_at:
+            _to_be_looked_at.add(self.server_state)
+            # Not at once then: the gateway first looks at the requests that have been read at that moment.
+            self.loop.call_later(_PAUSE, self.loop.call_soon, self._make_room)
+
+    def _make_room(self) -> None:
+        _to_be_looked_at.discard(self.server_state)
+        for leaving in surplus(self.connections, self._most):
+            if self.loop.time() - leaving.since < _PAUSE:
+                self._make_room_soon()
+            else:
+                self.connections.discard(leaving)
+                leaving.transport.abort()  # an answer that nobody reads would keep it open
 
 
-def _oldest(connections: Iterable[CountedProtocol]) -> CountedProtocol | None:
-    return min(connections, key=lambda each: each.since, default=None)
+def surplus(connections: Iterable[CountedProtocol], most: int | None) -> list[CountedProtocol]:
+    """Choose what to close: strangers beyond the limit of their address, and what is beyond the limit of all.
+
+    A user with very many connections does not close those that are about to ask: before a stranger among the newest,
+    the user's that has been idle for longest goes.
+    """
+    oldest_first = sorted(connections, key=lambda each: each.since)
+    strangers, leaving = _by_address([each for each in oldest_first if not each.users])
+    beyond = 0 if most is None else max(0, len(oldest_first) - len(leaving) - most)
+    older, newest = strangers[:-_MOST_OF_AN_ADDRESS], strangers[-_MOST_OF_AN_ADDRESS:]
+    idle = [each for each in oldest_first if each.users and each.idle]
+    return leaving + [*older, *idle, *newest][:beyond]
 
 
-def _host(connection: CountedProtocol) -> str:
-    return connection.client[0] if connection.client else ""
+def _by_address(strangers: list[CountedProtocol]) -> tuple[list[CountedProtocol], list[CountedProtocol]]:
+    """Those within the limit of their address, and those beyond; both oldest first, as they are given."""
+    count: Counter[str] = Counter()
+    within: list[CountedProtocol] = []
+    beyond: list[CountedProtocol] = []
+    for each in reversed(strangers):
+        host = each.client[0] if each.client else ""
+        count[host] += 1
+        (within if count[host] <= _MOST_OF_AN_ADDRESS else beyond).append(each)
+    return within[::-1], beyond[::-1]
 
 
 class Handshake(SSLProtocol):

@@ -16,8 +16,7 @@ from monailabel.utils.others.generic import init_log_config
 from label_server.settings import MAX_HEADER_BYTES, SLOW_CLIENT_SECONDS
 from label_server.web.connections import CountedProtocol
 
-# Of requests, and a last limit of connections; connections.py makes room long before.
-_MAX_CONCURRENCY = 1000
+_MAX_CONNECTIONS = 1000
 # Those that wait to be accepted come all at once, 2048 at most.
 _OPEN_FILES = 8192
 # Of TLS 1.2, which is the oldest here, only what keeps yesterday's traffic secret if the key is stolen, and no CBC;
@@ -88,7 +87,7 @@ class LabelServer(Main):
             # Longer than any client pauses between two questions, or its next one meets a connection that closes.
             timeout_keep_alive=30,
             h11_max_incomplete_event_size=2 * MAX_HEADER_BYTES,
-            limit_concurrency=_MAX_CONCURRENCY,
+            limit_concurrency=_MAX_CONNECTIONS,
             ssl_certfile=os.environ.get("TLS_CERT_FILE") or None,
             ssl_keyfile=os.environ.get("TLS_KEY_FILE") or None,
             ssl_ciphers=_CIPHERS,
