@@ -22,8 +22,10 @@ from label_server.settings import SLOW_CLIENT_SECONDS
 
 # Of strangers. Behind a tunnel or a proxy everybody has one address, but a user is no stranger after a request.
 _MOST_OF_AN_ADDRESS = 128
-# A connection has this long to ask, in seconds, however many come after it.
-_PAUSE = 0.2
+# A connection has this long to ask, in seconds, however many come after it; but not if there are this many in all.
+_TIME_TO_ASK = 1.0
+_FAR_TOO_MANY = 4000
+_PAUSE = 0.1
 _to_be_looked_at: WeakSet[ServerState] = WeakSet()
 
 
@@ -76,8 +78,9 @@ class CountedProtocol(H11Protocol):
 
     def _make_room(self) -> None:
         _to_be_looked_at.discard(self.server_state)
+        asked_by = self.loop.time() - (_TIME_TO_ASK if len(self.connections) < _FAR_TOO_MANY else 0)
         for leaving in surplus(self.connections, self._most):
-            if self.loop.time() - leaving.since < _PAUSE:
+            if leaving.since > asked_by:
                 self._make_room_soon()
             else:
                 self.connections.discard(leaving)
