@@ -37,14 +37,15 @@ def asking(url: str, **more: object) -> Callable[[], None]:
     return lambda: requests.get(url, timeout=60, **more).raise_for_status()  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("many", [55, 300, 1500])
+# The longest queue of new connections takes a second to be tried again.
+@pytest.mark.parametrize(("many", "most"), [(55, 1), (300, 1), (1500, 4)])
 def test_half_requests_at_orthanc_stop_neither_it_nor_the_label_server(
-    stack: Clone, pacs: Pacs, annotator: Annotator, many: int
+    stack: Clone, pacs: Pacs, annotator: Annotator, many: int, most: float
 ):
     with held(stack.environment["ORTHANC_PORT"], many):
         for _ in range(3):
-            assert seconds(asking(f"{pacs.url}/system", auth=pacs.session.auth)) < 1
-            assert seconds(asking(f"{annotator.url}/readyz")) < 1
+            assert seconds(asking(f"{pacs.url}/system", auth=pacs.session.auth)) < most
+            assert seconds(asking(f"{annotator.url}/readyz")) < most
 
 
 @pytest.mark.parametrize("sent", ["", HALF], ids=["nothing", "half a request"])

@@ -121,9 +121,9 @@ def test_very_many_connections_of_strangers_stop_nobody(port: int, sent: str, ad
 def test_a_user_in_the_midst_of_a_flood_is_answered(port: int):
     """As all of them come within a moment: their connections are accepted before any request is read."""
     with ExitStack() as stack:
-        flood = [stack.enter_context(connect(port, HELD["half a request"])) for _ in range(MANY // 2)]
-        user = stack.enter_context(connect(port, ASK))
-        flood += [stack.enter_context(connect(port, HELD["half a request"])) for _ in range(MANY // 2)]
+        flood = [stack.enter_context(connect(port, HELD["half a request"], "127.1.0.1")) for _ in range(MANY // 2)]
+        user = stack.enter_context(connect(port, ASK, "127.1.0.1"))
+        flood += [stack.enter_context(connect(port, HELD["half a request"], "127.1.0.1")) for _ in range(MANY // 2)]
         assert answer(user) == "200 anna"
         eventually(lambda: still_open(flood) <= 128, 5, "the oldest are closed")
         assert answer(user, ASK) == "200 anna"
@@ -131,7 +131,7 @@ def test_a_user_in_the_midst_of_a_flood_is_answered(port: int):
 
 def test_a_connection_has_a_moment_to_ask_whatever_comes_after_it(port: int):
     """A proxy may bring a request a little after the connection."""
-    with connect(port) as user, held(port):
+    with connect(port, address="127.1.0.1") as user, held(port):
         time.sleep(0.5)
         assert answer(user, ASK) == "200 anna"
 
