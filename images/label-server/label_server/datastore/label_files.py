@@ -1,6 +1,5 @@
 """Label maps in files."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import SimpleITK as sitk
 from monailabel.datastore.utils.convert import binary_to_image
 
 from label_server.datastore.dicom_seg import LabelError
-from label_server.parsing import grid
 
 
 def from_voxels(image_file: str, voxels_file: str) -> str:
@@ -21,9 +19,10 @@ def from_voxels(image_file: str, voxels_file: str) -> str:
         LabelError: they are not as many as the image's.
 
     """
-    if Path(voxels_file).stat().st_size != math.prod(grid.of_file(Path(image_file)).size):
-        raise LabelError("it has more or fewer voxels than the image")
-    return str(binary_to_image(image_file, voxels_file))
+    try:
+        return str(binary_to_image(image_file, voxels_file))
+    except ValueError:
+        raise LabelError("it has more or fewer voxels than the image") from None
 
 
 def read(path: str) -> sitk.Image:

@@ -100,9 +100,7 @@ class OwnLabels:
                 logger.warning(f"{_RECORD} cannot be written: {error.strerror}")
 
     def _made(self, listed: Mapping[str, Any], instance: str) -> str:
-        said = [
-            text(listed, each) for each in ("SeriesInstanceUID", "ContentDate", "ContentTime", "ContentCreatorName")
-        ]
+        said = [text(listed, each) for each in _SEALED]
         return label_key.made(self._key, *said, referenced(listed, "RelatedSeriesSequence"), instance)
 
 

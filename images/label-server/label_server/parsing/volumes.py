@@ -21,7 +21,8 @@ from label_server.parsing.grid import Grid
 VOLUME = "volume.nii.gz"
 IMAGE, LABEL, SERIES = "image", "label map", "series"
 # By ITK's own reader of each format: without its name, ITK tries all that it has.
-_READERS = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
+_READERS = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
+SUFFIXES = tuple(_READERS)
 _DICOM = "GDCMImageIO"
 _BYTES = {
     sitk.sitkUInt8: 1,
@@ -110,7 +111,7 @@ def unreadable(kind: str) -> Refused:
 
 
 def _suffix(file: Path) -> str:
-    return next((suffix for suffix in _READERS if file.name.lower().endswith(suffix)), "")
+    return next((suffix for suffix in SUFFIXES if file.name.lower().endswith(suffix)), "")
 
 
 def _is_dicom(file: Path) -> bool:

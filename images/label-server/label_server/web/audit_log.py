@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from label_server.audit import Kind, Record, Trail
 from label_server.web import audit_actions
+from label_server.web.answers import Answer
 from label_server.web.audit_actions import UID
 from label_server.web.rate_limits import client_address
 
@@ -144,21 +145,14 @@ class AuditLog:
         """Pass the request on and record it, or refuse with 503 what may change something."""
         if scope["method"] not in _SAFE and not self._audit.works():
             raise HTTPException(503, _UNRECORDED, {"Retry-After": "30"})
-        started, status = time.monotonic(), 500
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        answer = Answer(send)
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, answer.send)
         except HTTPException as refused:
-            status = refused.status_code
+            answer.status = refused.status_code
             raise
         finally:
-            self._audit.note(scope, status, round((time.monotonic() - started) * 1000))
+            self._audit.note(scope, answer.status, round(answer.milliseconds))
 
 
 def _login(scope: Scope) -> Record:

@@ -10,7 +10,7 @@ import ssl
 from asyncio.sslproto import SSLProtocol
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 from uvicorn.config import Config
@@ -124,13 +124,13 @@ class Handshake(SSLProtocol):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, http: CountedProtocol, context: ssl.SSLContext) -> None:
-        seconds = SLOW_CLIENT_SECONDS
-        super().__init__(loop, http, context, None, server_side=True, ssl_handshake_timeout=seconds)  # type: ignore[arg-type]
+        nobody: Any = None  # waits for the handshake; asyncio takes it, its types do not
+        super().__init__(loop, http, context, nobody, server_side=True, ssl_handshake_timeout=SLOW_CLIENT_SECONDS)
         self._http = http
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection."""
-        self._http.enter(transport)  # type: ignore[arg-type]
+        self._http.enter(cast(asyncio.Transport, transport))
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -142,7 +142,7 @@ class Handshake(SSLProtocol):
 class Loop(asyncio.SelectorEventLoop):
     """An event loop whose TLS servers count their connections from the first moment."""
 
-    async def create_server(  # type: ignore[override]
+    async def create_server(  # type: ignore[override]  # asyncio's form with a socket is passed on as it is
         self, factory: Callable[[], Any], *where: Any, ssl: ssl.SSLContext | None = None, **options: Any
     ) -> asyncio.Server:
         """Listen as asyncio does."""

@@ -1,7 +1,6 @@
 """The gateway's parts that keep no count and know no token: each does one thing for every HTTP request."""
 
 import logging
-import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -11,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from label_server.errors import Refused
 from label_server.pod import state
 from label_server.web import request_validation
+from label_server.web.answers import Answer
 from label_server.web.browser_sessions import secure
 from label_server.web.rate_limits import client_address
 
@@ -58,20 +58,13 @@ class AccessLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and write its line when it has been answered."""
-        started, status = time.monotonic(), 500
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        answer = Answer(send)
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, answer.send)
         finally:
-            took = (time.monotonic() - started) * 1000
             who, path = scope.get(_FOR_THE_LOG, ("-", "-"))
-            access.info(f"{client_address(scope)} {who} {scope['method']} {path} {status} {took:.0f} ms")
+            told = f"{scope['method']} {path} {answer.status} {answer.milliseconds:.0f} ms"
+            access.info(f"{client_address(scope)} {who} {told}")
 
 
 class SecurityHeaders:

@@ -180,20 +180,18 @@ def _json(text: str, what: str) -> dict[str, Any]:
     return value
 
 
-def _texts(value: Any, what: str = "the parameters", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Every text in nested data with the key that it stands under; keys are checked on the way."""
-    if depth > _DEPTH:
-        raise Refused("the parameters are nested too deeply")
+def _texts(value: Any, what: str = "the parameters") -> Iterator[tuple[str, str]]:
+    """Every text in data of bounded depth, with the key that it stands under; keys are checked on the way."""
     if isinstance(value, str):
         yield what, value
     elif isinstance(value, Mapping):
         for key, each in value.items():
             if not (isinstance(key, str) and _KEY.fullmatch(key)):
                 raise Refused("a key of the parameters is not a plain name")
-            yield from _texts(each, key, depth + 1)
+            yield from _texts(each, key)
     elif isinstance(value, list | tuple):
         for each in value:
-            yield from _texts(each, what, depth + 1)
+            yield from _texts(each, what)
 
 
 def _decoded(value: str) -> Iterator[str]:

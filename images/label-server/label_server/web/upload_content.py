@@ -7,9 +7,9 @@ chooses one by suffix or content, and what an NRRD or MetaImage header says may 
 from starlette.datastructures import UploadFile
 
 from label_server.errors import Refused
-from label_server.parsing import archives, headers
+from label_server.parsing import archives, headers, volumes
 
-_IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".dcm")
+_IMAGES = (*volumes.SUFFIXES, ".dcm")
 _OTHERS = (*archives.SUFFIXES, ".bin")  # slices of a session, and the voxels that OHIF sends
 
 
