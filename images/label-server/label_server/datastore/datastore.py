@@ -24,10 +24,10 @@ from monailabel.utils.others.generic import md5_digest
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import dicom_files, dicom_seg, image_cache, label_files
-from label_server.datastore.dicom_seg import LabelError
+from label_server.datastore import dicom_files, image_cache, label_files, label_values, seg_reader, seg_writer
 from label_server.datastore.guarded import GuardedDatastore, plain
 from label_server.datastore.image_cache import IncompleteSeries
+from label_server.datastore.label_values import LabelError
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.orthanc import delete_series
 from label_server.dicomweb.own_labels import OwnLabels
@@ -202,12 +202,12 @@ class RepairedDicomWebDatastore(GuardedDatastore):
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
         label = grid.put_on(image, label_files.read(label_file))
-        names = dicom_seg.names_by_value(info.get("label_info"), self._labels)
-        voxels = dicom_seg.renumber(sitk.GetArrayFromImage(label), names, self._labels)
+        names = label_values.names_by_value(info.get("label_info"), self._labels)
+        voxels = label_values.renumber(sitk.GetArrayFromImage(label), names, self._labels)
         slices = self._images.slices(image_id)
         if slices.is_dir():
             creator = str(info.get("user") or "")
-            seg = dicom_seg.write(voxels, image, slices, self._labels, names, creator)
+            seg = seg_writer.write(voxels, image, slices, self._labels, names, creator)
             self._own.seal(seg)
             self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
             self._retire(image_id, creator, str(seg.SeriesInstanceUID))
@@ -246,7 +246,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         if cached and Path(cached).exists() and self._is_of(image_id, series):
             return str(cached)
         image = sitk.ReadImage(self.get_image_uri(image_id))
-        voxels = dicom_seg.read(self._seg(series), image, self._labels)
+        voxels = seg_reader.read(self._seg(series), image, self._labels)
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))
             info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}

@@ -6,7 +6,7 @@ from typing import Any
 import SimpleITK as sitk
 from monailabel.datastore.utils.convert import binary_to_image
 
-from label_server.datastore.dicom_seg import LabelError
+from label_server.datastore.label_values import LabelError
 
 
 def from_voxels(image_file: str, voxels_file: str) -> str:

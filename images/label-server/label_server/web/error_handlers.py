@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from label_server.datastore.dicom_seg import LabelError
 from label_server.datastore.image_cache import IncompleteSeries
+from label_server.datastore.label_values import LabelError
 from label_server.errors import Forbidden, Refused
 from label_server.web.worker_pools import Busy
 

@@ -12,7 +12,7 @@ from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 from starlette.datastructures import UploadFile
 
-from label_server.datastore.dicom_seg import LabelError
+from label_server.datastore.label_values import LabelError
 from label_server.errors import Refused
 from label_server.parsing import grid, readers, scratch
 from label_server.web import request_validation, upload_content

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from pydicom import Dataset
 
-from label_server.datastore import dicom_seg
-from label_server.datastore.dicom_seg import LabelError
+from label_server.datastore import label_values, seg_reader, seg_writer
+from label_server.datastore.label_values import LabelError
 from labelpod_common.labels import parse
 from tests.support.ct import Ct, ct, read, written
 
@@ -32,19 +32,19 @@ def entries(*named: tuple[str, int]) -> list[dict[str, object]]:
     ],
 )
 def test_what_a_client_means_by_its_values(info, expected: dict[int, str]):
-    assert dicom_seg.names_by_value(info, LABELS) == expected
+    assert label_values.names_by_value(info, LABELS) == expected
 
 
 def test_values_are_those_of_the_servers_list():
     voxels = np.array([0, 1, 2, 3, 1])
-    again = dicom_seg.renumber(voxels, {1: "mass", 2: "other", 3: "nodule1"}, LABELS)
+    again = label_values.renumber(voxels, {1: "mass", 2: "other", 3: "nodule1"}, LABELS)
     assert again.tolist() == [0, 3, 4, 1, 3] and again.dtype == np.uint8
 
 
 def test_more_than_255_labels_are_refused():
     names = {number: f"name {number}" for number in range(1, 256)}
     with pytest.raises(LabelError, match="258 labels are more than 255"):
-        dicom_seg.renumber(np.zeros(3), names, LABELS)
+        label_values.renumber(np.zeros(3), names, LABELS)
 
 
 @pytest.fixture
@@ -65,19 +65,19 @@ def volume(of: Ct, first: int = 0) -> sitk.Image:
 
 
 def made(slices: Path, voxels: np.ndarray) -> Dataset:
-    return dicom_seg.write(voxels, volume(ct()), slices, LABELS, {1: "nodule1", 2: "nodule2", 3: "mass"}, "anna")
+    return seg_writer.write(voxels, volume(ct()), slices, LABELS, {1: "nodule1", 2: "nodule2", 3: "mass"}, "anna")
 
 
 def test_what_is_written_is_read(slices: Path):
     voxels = np.zeros(ct().shape, np.uint8)
     voxels[1, 2:5, 3:9], voxels[4, 2:5, 3:9] = 3, 1
-    assert np.array_equal(dicom_seg.read(made(slices, voxels), volume(ct()), LABELS), voxels)
+    assert np.array_equal(seg_reader.read(made(slices, voxels), volume(ct()), LABELS), voxels)
 
 
 def test_one_frame_is_read(slices: Path):
     voxels = np.zeros(ct().shape, np.uint8)
     voxels[2, 2:5, 3:9] = 2
-    assert np.array_equal(dicom_seg.read(made(slices, voxels), volume(ct()), LABELS), voxels)
+    assert np.array_equal(seg_reader.read(made(slices, voxels), volume(ct()), LABELS), voxels)
 
 
 def test_a_header_that_lacks_what_dicom_wants_is_filled_in(slices: Path):
@@ -106,13 +106,13 @@ def test_frames_of_another_size_are_refused(slices: Path):
     seg = made(slices, np.ones(ct().shape, np.uint8))
     other = sitk.GetImageFromArray(np.zeros((6, 12, 24), np.int16))
     with pytest.raises(LabelError, match="frames are"):
-        dicom_seg.read(seg, other, LABELS)
+        seg_reader.read(seg, other, LABELS)
 
 
 def test_a_frame_outside_the_image_is_refused(slices: Path):
     seg = made(slices, np.ones(ct().shape, np.uint8))
     with pytest.raises(LabelError, match="lies outside the image"):
-        dicom_seg.read(seg, volume(ct(), first=2), LABELS)
+        seg_reader.read(seg, volume(ct(), first=2), LABELS)
 
 
 def test_a_frame_between_two_slices_is_refused(slices: Path):
@@ -120,7 +120,7 @@ def test_a_frame_between_two_slices_is_refused(slices: Path):
     image = volume(ct())
     image.SetOrigin([image.GetOrigin()[0] + 7, *image.GetOrigin()[1:]])
     with pytest.raises(LabelError, match="does not lie on the image's grid"):
-        dicom_seg.read(seg, image, LABELS)
+        seg_reader.read(seg, image, LABELS)
 
 
 def test_a_segment_is_coded_as_what_the_list_says_it_is(slices: Path):
@@ -128,7 +128,7 @@ def test_a_segment_is_coded_as_what_the_list_says_it_is(slices: Path):
     voxels = np.zeros(ct().shape, np.uint8)
     voxels[1, 1, 1:5] = [1, 2, 3, 4]
     names = {1: "spleen", 2: "liver", 3: "thing", 4: "mass"}
-    seg = dicom_seg.write(voxels, volume(ct()), slices, labels, names)
+    seg = seg_writer.write(voxels, volume(ct()), slices, labels, names)
     kinds = [each.SegmentedPropertyTypeCodeSequence[0] for each in seg.SegmentSequence]
     assert [(kind.CodingSchemeDesignator, kind.CodeValue, kind.CodeMeaning) for kind in kinds] == [
         ("SCT", "78961009", "Spleen"),

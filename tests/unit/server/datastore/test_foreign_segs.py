@@ -11,7 +11,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
-from label_server.datastore import dicom_files, dicom_seg
+from label_server.datastore import dicom_files, seg_reader
 from labelpod_common import label_key
 from tests.support import app, web
 from tests.support.ct import Ct, ct, written
@@ -137,7 +137,7 @@ def test_a_seg_whose_frames_would_fill_the_memory_is_not_decoded(
     ok(server.submit(image.uid, painted()))
     forged(pacs, image, ContentDate="20250101", Manufacturer="another")
     pacs.delete(str(pacs.segmentations(image.uid)[0].SeriesInstanceUID))
-    monkeypatch.setattr(dicom_seg, "MAX_VOLUME_BYTES", 2**10)
+    monkeypatch.setattr(seg_reader, "MAX_VOLUME_BYTES", 2**10)
     answer = server.ask("GET", f"/datastore/label?label={image.uid}&tag=final", "anna")
     assert answer.status_code == 422 and "take more than" in answer.text, answer.text
 

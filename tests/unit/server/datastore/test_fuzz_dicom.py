@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from label_server.datastore import ct_to_nifti, dicom_files, dicom_seg
-from label_server.datastore.dicom_seg import LabelError
+from label_server.datastore import ct_to_nifti, dicom_files, seg_reader, seg_writer
+from label_server.datastore.label_values import LabelError
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series_index import SeriesIndex
 from label_server.errors import Refused
@@ -39,7 +39,7 @@ def seg(volume: sitk.Image, tmp_path_factory: pytest.TempPathFactory) -> bytes:
         (folder / f"{number}.dcm").write_bytes(content)
     voxels = np.zeros(ct().shape, np.uint8)
     voxels[1:4, 2:9, 3:5], voxels[2, 12, 12] = 1, 2
-    return written(dicom_seg.write(voxels, volume, folder, LABELS, {1: "nodule1", 2: "nodule2"}, "anna"))
+    return written(seg_writer.write(voxels, volume, folder, LABELS, {1: "nodule1", 2: "nodule2"}, "anna"))
 
 
 @brief
@@ -57,7 +57,7 @@ def test_an_almost_good_seg_is_read_or_refused(volume: sitk.Image, seg: bytes):
     @given(mutated([seg], header=len(seg)))
     def check(content: bytes) -> None:
         try:
-            read = dicom_seg.read(dicom_files.read(content), volume, LABELS)
+            read = seg_reader.read(dicom_files.read(content), volume, LABELS)
         except (Refused, LabelError):
             return
         assert read.shape == ct().shape

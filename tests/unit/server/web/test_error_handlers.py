@@ -14,8 +14,8 @@ from monailabel.interfaces.exception import (
 )
 from starlette.exceptions import HTTPException
 
-from label_server.datastore.dicom_seg import LabelError
 from label_server.datastore.image_cache import IncompleteSeries
+from label_server.datastore.label_values import LabelError
 from label_server.errors import Forbidden, Refused
 from label_server.web.error_handlers import HANDLERS
 from label_server.web.worker_pools import Busy

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
 from label_server import users
-from label_server.datastore import dicom_seg
-from label_server.datastore.dicom_seg import LabelError
+from label_server.datastore import label_values
+from label_server.datastore.label_values import LabelError
 from label_server.errors import Refused
 from label_server.users import Role, User
 from label_server.web import endpoint_checks, inference_parameters, request_validation, token_auth
@@ -76,7 +76,7 @@ def test_any_parameters_are_refused_or_fit(check: Any):
             request_validation.arguments(asked)
             check(asked)
             if check is endpoint_checks.save:
-                dicom_seg.names_by_value(json.loads(asked["params"]).get("label_info"), list_)
+                label_values.names_by_value(json.loads(asked["params"]).get("label_info"), list_)
         except (Refused, HTTPException, LabelError):
             pass
 
