@@ -9,18 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.text import Text
 
 from labelpod.console import clean
-from labelpod.dicom import file_header, slice_geometry
+from labelpod.dicom import file_header
 from labelpod.dicom.file_header import FileError, Instance
-from labelpod.dicom.problem import Problem
 from labelpod.errors import DeployError
 from labelpod.parallel import parallel
 from labelpod.text import counted
+from labelpod_common.dicom import series_check
+from labelpod_common.dicom.problem import Problem
 
-_VOLUME = 3  # slices; fewer are no volume to a 3D model
 _STYLES = {"ok": "green", "warn": "yellow", "refuse": "red"}
 _LEVELS = {"ok": "ok", "warn": "warning", "refuse": "refused"}
 
@@ -95,7 +94,7 @@ def scan(paths: Iterable[Path], modality: str = "CT") -> Report:
         raise DeployError(f"there is no DICOM file in {places}", "name the files, or the folder that holds them")
     groups = defaultdict[str, list[Instance]](list)
     for each in found:
-        groups[each.series_uid or each.study_uid].append(each)
+        groups[each.header.series_uid or each.header.study_uid].append(each)
     series = [_series(_without_copies(group), modality) for group in groups.values()]
     copies = len(found) - sum(len(each.files) for each in series)
     return Report(series, errors, skipped=results.count(None), copies=copies)
@@ -128,76 +127,25 @@ def _without_copies(files: list[Instance]) -> list[Instance]:
     """Of files with the same content, the first one."""
     kept = defaultdict[str, list[Instance]](list)
     for each in files:
-        if not any(filecmp.cmp(each.path, other.path, shallow=False) for other in kept[each.sop_uid]):
-            kept[each.sop_uid].append(each)
+        if not any(filecmp.cmp(each.path, other.path, shallow=False) for other in kept[each.header.sop_uid]):
+            kept[each.header.sop_uid].append(each)
     return [each for same in kept.values() for each in same]
 
 
 def _series(files: list[Instance], modality: str) -> Series:
-    first = files[0]
-    problems = [*_of_instances(files, modality), *_of_series(files)] if first.is_image else [_not_an_image(first)]
-    return Series(first.series_uid, first.study_uid, first.modality, first.description, files, problems)
+    first = files[0].header
+    headers = [each.header for each in files]
+    if first.is_image:
+        found = [*series_check.together(_of_files(files, modality), len(files)), *series_check.of_series(headers)]
+    else:
+        found = [series_check.not_an_image(first)]
+    return Series(first.series_uid, first.study_uid, first.modality, first.description, files, found)
 
 
-def _not_an_image(instance: Instance) -> Problem:
-    return Problem(
-        "refuse", "not-an-image", f"{instance.modality or 'it'} is no image: the label server does not offer it"
-    )
-
-
-def _of_instances(files: list[Instance], modality: str) -> Iterator[Problem]:
-    """Problems of single files, one line for each kind."""
-    kinds = defaultdict[str, list[tuple[Instance, Problem]]](list)
+def _of_files(files: list[Instance], modality: str) -> Iterator[tuple[Problem, str]]:
     for each in files:
-        for problem in _of_instance(each, modality):
-            kinds[problem.code].append((each, problem))
-    for code, hits in kinds.items():
-        (first, problem), share = hits[0], f"{len(hits)} of {len(files)} instances"
-        where = "" if len(hits) == len(files) else f" ({share}, the first in {clean(first.path.name)})"
-        yield Problem(problem.level, code, problem.message + where)
-
-
-def _of_instance(each: Instance, modality: str) -> Iterator[Problem]:
-    if not each.series_uid:
-        yield Problem("refuse", "no-series-uid", "there is no SeriesInstanceUID")
-    if modality and each.modality != modality:
-        yield Problem("refuse", "modality", f"modality is {each.modality or 'missing'}; only {modality} is offered")
-    if each.pixel_problem:
-        yield each.pixel_problem
-    if each.samples != 1:
-        yield Problem("refuse", "colour", f"{each.samples} samples per pixel: a colour picture, not a volume")
-    if each.lossy:
-        yield Problem("warn", "lossy", "lossy compression has changed the pixel values")
-    if each.frames > 1:
-        yield Problem("refuse", "multiframe", f"{each.frames} frames in one instance; the label server reads slices")
-    elif not each.position or not each.orientation:
-        yield Problem("refuse", "missing-position", "ImagePositionPatient or ImageOrientationPatient is missing")
-    elif not each.spacing:
-        yield Problem("refuse", "no-pixel-spacing", "PixelSpacing is missing")
-
-
-def _of_series(files: list[Instance]) -> Iterator[Problem]:
-    homes = {(each.patient_id, each.study_uid) for each in files}
-    if len(homes) > 1:
-        message = (
-            f"it is spread over {len(homes)} studies or patients; the label server takes it for {len(homes)} series"
-        )
-        yield Problem("refuse", "mixed-studies", message)
-    slices = list({each.sop_uid: each for each in files}.values())
-    if len(slices) < len(files):
-        message = f"{counted(len(files) - len(slices), 'file')} with the SOPInstanceUID of another but other content"
-        yield Problem("refuse", "duplicate-slices", message)
-    sizes = sorted({(each.rows, each.columns) for each in files})
-    if len(sizes) > 1:
-        different = ", ".join(f"{rows} x {columns}" for rows, columns in sizes)
-        yield Problem("refuse", "wrong-rows", f"slices differ in size: {different} pixels")
-    if any(each.frames > 1 for each in files):
-        return
-    if len(slices) < _VOLUME:
-        yield Problem("warn", "single-slice", f"{counted(len(slices), 'slice')} only: no volume for the 3D models")
-    placed = [(each.position, each.orientation, each.spacing) for each in slices]
-    if all(all(place) for place in placed):
-        yield from slice_geometry.problems(*(np.array(values, float) for values in zip(*placed, strict=True)))
+        found = [*filter(None, [each.pixel_problem]), *series_check.of_instance(each.header, modality)]
+        yield from ((problem, clean(each.path.name)) for problem in found)
 
 
 # --- for people and programs ---

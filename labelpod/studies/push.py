@@ -116,7 +116,7 @@ def _send(connection: Connection, stored: Mapping[str, str], instance: Instance)
     """`sent` or `already`, or why not. Orthanc keeps what it has: other content under a known UID would be lost."""
     try:
         content = instance.path.read_bytes()
-        known = stored.get(instance.sop_uid)
+        known = stored.get(instance.header.sop_uid)
         if known is None:
             answer = connection.ask("POST", "/instances", content=content)
             if answer["Status"] != "AlreadyStored":

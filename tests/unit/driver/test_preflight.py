@@ -14,8 +14,9 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless, generate_uid
 
 from labelpod import console, parallel
-from labelpod.dicom import phantom, preflight, problem
+from labelpod.dicom import phantom, preflight
 from labelpod.errors import DeployError
+from labelpod_common.dicom import problem
 
 NO_DICOM, ERROR = ("no DICOM", set()), ("error", set())
 NOT_AN_IMAGE = ("refuse", {"not-an-image"})
@@ -75,6 +76,35 @@ VERDICTS = {
     "chest-ct-mini": ("ok", set()),
     "chest-ct-full/ct": ("ok", set()),
 }
+# What public reports told of.
+REPORTED = {
+    "reports/coronal": ("ok", set()),
+    "reports/drift-0.3mm-in-plane": ("ok", set()),
+    "reports/iop-coronal-dot002": ("ok", set()),
+    "reports/iop-prone-dot002": ("ok", set()),
+    "reports/iop-short-not-tilted": ("ok", set()),
+    "reports/jpeg2000": ("ok", set()),
+    "reports/label-500-birthdate-00000000": ("ok", set()),
+    "reports/label-500-lossy-without-method": ("warn", {"lossy"}),
+    "reports/label-500-lossy-without-ratio": ("warn", {"lossy"}),
+    "reports/label-500-slicethickness-empty": ("ok", set()),
+    "reports/label-500-slicethickness-missing": ("ok", set()),
+    "reports/label-500-studydate-iso": ("ok", set()),
+    "reports/label-500-studytime-colons": ("ok", set()),
+    "reports/late-slices": ("ok", set()),
+    "reports/localizer": ("warn", {"localizer", "single-slice"}),
+    "reports/monochrome1": ("ok", set()),
+    "reports/monochrome1-one-slice": ("ok", set()),
+    "reports/patient-id-chinese": ("ok", set()),
+    "reports/patient-name-cyrillic": ("ok", set()),
+    "reports/positions-rounded-0.1mm": ("ok", set()),
+    "reports/rescale-missing": ("warn", {"no-rescale"}),
+    "reports/rescale-mixed": ("ok", set()),
+    "reports/sagittal": ("ok", set()),
+    "reports/twice-new-sop-uids": refused("duplicate-slices"),
+    "reports/two-kernels-interleaved": refused("mixed-reconstructions"),
+    "reports/uid-with-letters": refused("bad-uid"),
+}
 
 
 def verdict(*paths: Path) -> tuple[str, set[str]]:
@@ -90,9 +120,9 @@ def verdict(*paths: Path) -> tuple[str, set[str]]:
     return series.verdict, {problem.code for problem in series.problems}
 
 
-@pytest.mark.parametrize("name", VERDICTS)
+@pytest.mark.parametrize("name", [*VERDICTS, *REPORTED])
 def test_the_verdict_on_real_and_hostile_dicom(data, name):
-    assert verdict(data / name) == VERDICTS[name]
+    assert verdict(data / name) == (VERDICTS | REPORTED)[name]
 
 
 @pytest.mark.parametrize("name", VERDICTS)
@@ -207,6 +237,35 @@ def test_one_slice_set_aside_is_not_a_straight_stack(slices):
     move(slices[5], 15, 0, 0)
     found = problem(slices)
     assert found.code == "gantry-tilt" and "up to 15.0 mm aside" in found.message
+
+
+@pytest.mark.parametrize(
+    ("orientation", "code"),
+    [([1, 0.005, 0, 0, 1, 0], None), ([0.992, 0, 0, 0, 1, 0], None), ([1, 0.02, 0, 0, 1, 0], "bad-orientation")],
+)
+def test_axes_that_are_rounded_are_meant_so(slices, orientation, code):
+    for path in slices:
+        edit(path, ImageOrientationPatient=orientation)
+    (series,) = preflight.scan([slices[0].parent]).series
+    assert [each.code for each in series.problems] == [code] * bool(code)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "level"),
+    [
+        ({"ConvolutionKernel": "B70f"}, "mixed-reconstructions", "refuse"),
+        ({"KVP": "80"}, "mixed-reconstructions", "refuse"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer", "warn"),
+        ({"SOPInstanceUID": "1.2.9f"}, "bad-uid", "refuse"),
+        ({"SOPInstanceUID": "1." + "2" * 63}, "bad-uid", "refuse"),
+        ({"RescaleSlope": "0"}, "bad-rescale", "refuse"),
+        ({"RescaleSlope": None, "RescaleIntercept": None}, "no-rescale", "warn"),
+    ],
+)
+def test_what_one_slice_says_of_itself_counts(slices, change, code, level):
+    edit(slices[3], **change)
+    found = problem(slices)
+    assert (found.code, found.level) == (code, level)
 
 
 def test_two_slices_in_one_plane_are_duplicates(slices):

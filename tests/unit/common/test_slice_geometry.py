@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelpod.dicom import slice_geometry
+from labelpod_common.dicom import slice_geometry
 
 
 @st.composite

@@ -1,24 +1,51 @@
-"""Whether slices make the volume that the label server takes them for.
+"""Whether slices make the volume that the label server takes them for, and which.
 
-The label server reads a series with GDCM's series reader: it sorts the slices along their normal, takes
-orientation and pixel spacing from the first one, stacks all along its normal, and makes the mean distance the
-distance of all. Where slices lie otherwise it says nothing, and whatever is painted lands in the wrong place.
+The label server sorts the slices along their normal, takes orientation and pixel spacing from the first one, stacks
+all along its normal, and makes the mean distance the distance of all. Where slices lie otherwise whatever is painted
+would land in the wrong place.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelpod.dicom.problem import Problem
+from labelpod_common.dicom.problem import Problem
 
 Array = NDArray[np.floating[Any]]
 
+_EXACT = 1e-4
 _SAME_PLANE = 0.01  # mm
 _SAME_DIRECTION = 0.1  # degrees
 _OBLIQUE = 2.0  # degrees
 # Positions are often rounded to 0.1 mm, and a tenth of a slice is beyond anyone's painting.
 _ROUNDING, _ROUNDING_SHARE = 0.1, 0.1
+# Of the axes, how far their length may be from 1, and how far they may be from a right angle: they are rounded, too.
+_ROUNDED_AXES = 0.01
+
+
+def axes(orientation: Sequence[float] | Array) -> Array:
+    """The directions of rows, columns and slices, unit vectors at right angles that are nearest to the header's.
+
+    Args:
+        orientation: ImageOrientationPatient, six numbers.
+
+    Returns:
+        (3, 3), a direction in each row.
+
+    Raises:
+        ValueError: they are too far from it to be meant so.
+
+    """
+    said = np.array(orientation, float).reshape(2, 3)
+    if np.abs(np.linalg.norm(said, axis=1) - 1).max() >= _ROUNDED_AXES or abs(said[0] @ said[1]) >= _ROUNDED_AXES:
+        raise ValueError("ImageOrientationPatient is not two unit vectors at right angles")
+    if np.abs(said @ said.T - np.eye(2)).max() < _EXACT:
+        return np.array([*said, np.cross(*said)])
+    left, _, right = np.linalg.svd(said, full_matrices=False)
+    row, column = left @ right
+    return np.array([row, column, np.cross(row, column)])
 
 
 def problems(positions: Array, orientations: Array, spacings: Array) -> list[Problem]:
@@ -51,13 +78,12 @@ def _spacing_in_plane(spacings: Array) -> list[Problem]:
 
 
 def _bad_orientation(orientations: Array) -> list[Problem]:
-    rows, columns = orientations[:, :3], orientations[:, 3:]
-    lengths = np.linalg.norm([rows, columns], axis=2)
-    if np.abs(lengths - 1).max() < 0.01 and np.abs((rows * columns).sum(axis=1)).max() < 0.01:
-        return []
-    return [
-        Problem("refuse", "bad-orientation", "ImageOrientationPatient is not two unit vectors at right angles"),
-    ]
+    try:
+        for orientation in np.unique(orientations, axis=0):
+            axes(orientation)
+    except ValueError as problem:
+        return [Problem("refuse", "bad-orientation", str(problem))]
+    return []
 
 
 def _mixed_orientations(orientations: Array) -> list[Problem]:
@@ -73,11 +99,11 @@ def _mixed_orientations(orientations: Array) -> list[Problem]:
 
 def _stack(positions: Array, orientation: Array, pixel: float) -> list[Problem]:
     """Problems of slices that are parallel."""
-    row, column = orientation[:3], orientation[3:]
-    normal = np.cross(row, column)
+    directions = axes(orientation)
+    normal = directions[2]
     positions = positions[np.argsort(positions @ normal)]
     tilt = _tilt(positions, normal, pixel)
-    return tilt + _distances(positions, normal) + ([] if tilt else _oblique(np.array([row, column, normal])))
+    return tilt + _distances(positions, normal) + ([] if tilt else _oblique(directions))
 
 
 def _tilt(positions: Array, normal: Array, pixel: float) -> list[Problem]:
@@ -134,9 +160,9 @@ def _tolerance(distance: float) -> float:
     return max(_ROUNDING, _ROUNDING_SHARE * distance)
 
 
-def _oblique(axes: Array) -> list[Problem]:
+def _oblique(directions: Array) -> list[Problem]:
     """Oblique volumes are read in the right place; only the models have seen few of them."""
-    cosines = np.abs(axes).max(axis=1)
+    cosines = np.abs(directions).max(axis=1)
     angle = np.degrees(np.arccos(np.clip(cosines.min(), 0, 1)))
     if angle < _OBLIQUE:
         return []
