@@ -47,6 +47,7 @@ class Header:
     spacing: Vector | None
     rescale: Vector | None
     rescale_said: bool
+    lookup_table: bool
 
     @property
     def is_image(self) -> bool:
@@ -83,7 +84,6 @@ def of(dataset: Dataset) -> Header:
 
     """
     spacing = _vector(dataset.get("PixelSpacing"), 2)
-    said = "RescaleSlope" in dataset or "RescaleIntercept" in dataset or "ModalityLUTSequence" in dataset
     return Header(
         sop_uid=str(dataset.get("SOPInstanceUID") or ""),
         series_uid=str(dataset.get("SeriesInstanceUID") or ""),
@@ -103,7 +103,8 @@ def of(dataset: Dataset) -> Header:
         orientation=_vector(dataset.get("ImageOrientationPatient"), 6),
         spacing=spacing if spacing and min(spacing) > 0 else None,
         rescale=_vector((_or(dataset.get("RescaleSlope"), 1), _or(dataset.get("RescaleIntercept"), 0)), 2),
-        rescale_said=said,
+        rescale_said="RescaleSlope" in dataset or "RescaleIntercept" in dataset,
+        lookup_table="ModalityLUTSequence" in dataset,
     )
 
 

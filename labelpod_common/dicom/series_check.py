@@ -81,7 +81,9 @@ def of_instance(each: Header, modality: str) -> Iterator[Problem]:
         yield Problem("refuse", "colour", f"{each.samples} samples per pixel: a colour picture, not a volume")
     if each.lossy:
         yield Problem("warn", "lossy", "lossy compression has changed the pixel values")
-    if not each.rescale or not each.rescale[0]:
+    if each.lookup_table:
+        yield Problem("refuse", "modality-lut", "a table gives its values their meaning, not slope and intercept")
+    elif not each.rescale or not each.rescale[0]:
         yield Problem("refuse", "bad-rescale", "RescaleSlope or RescaleIntercept is no number that values can have")
     elif each.modality == "CT" and not each.rescale_said and each.frames == 1:
         yield Problem("warn", "no-rescale", "it does not say what its values mean in Hounsfield units")

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from label_server.datastore.image_cache import ImageFiles, keep
+from label_server.errors import Refused
 from labelpod.dicom import phantom
 from tests.support.paths import ROOT
 
@@ -161,5 +162,6 @@ def test_a_name_that_leads_elsewhere_leads_nowhere(tmp_path):
         instance.SOPInstanceUID = "../../1.2"
         instance.save_as(file)
         (tmp_path / "kept").mkdir()
-        keep(files(tmp_path / "sent"), tmp_path / "kept")
-    assert [each.name for each in (tmp_path / "kept" / "slices").iterdir()] == ["1.2.dcm"]
+        with pytest.raises(Refused, match="no UID"):
+            keep(files(tmp_path / "sent"), tmp_path / "kept")
+    assert list((tmp_path / "kept" / "slices").iterdir()) == []

@@ -8,7 +8,6 @@ Only a plain stack of slices is made here, and comes out voxel by voxel as ITK w
 series may be is left to ITK.
 """
 
-import re
 import struct
 import tempfile
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ from label_server.datastore import dicom_files
 from label_server.errors import Refused
 from label_server.parsing import grid
 from label_server.parsing.grid import Grid
+from labelpod_common.dicom import header, slice_geometry
+from labelpod_common.dicom.header import Header
 
 _LEVEL = 2  # as small as zlib's own default makes CT, twenty times as fast
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -50,12 +51,11 @@ _COMMON = (
     "RescaleIntercept",
     "ModalityLUTSequence",
 )
-_OWN = ("SOPInstanceUID", "ImagePositionPatient", "PixelData")
+_LOOKED_AT = [*_COMMON, *header.KEYWORDS, "PixelData"]
 _HEADER_BYTES = 352  # NIfTI-1 in one file: where the voxels begin
 _DIMENSIONS = 42  # where the header holds the numbers of columns, rows and slices
 # How far a slice may lie from its place in an even stack, in mm; ITK would go on beyond it, and warn.
 _TOLERANCE = 1e-3
-_INSTANCE = re.compile(r"[\w.-]{1,64}", re.ASCII)  # it names a file
 _UNSIGNED, _SIGNED = np.dtype("<u2"), np.dtype("<i2")
 
 Vector = NDArray[np.float64]
@@ -90,24 +90,24 @@ class Slices:
     def __init__(self) -> None:
         self._frames: dict[tuple[str, ...], _Frame | None] = {}
 
-    def of(self, content: bytes) -> tuple[str, Slice | None]:
-        """The SOPInstanceUID of a DICOM file, and its slice; None if the series is to be left to ITK.
+    def of(self, content: bytes) -> tuple[Header, Slice | None]:
+        """The header of a DICOM file, and its slice; None if the series is to be left to ITK.
 
         Raises:
-            Refused: it cannot be read, or has no such UID.
+            Refused: it cannot be read.
 
         """
-        instance = dicom_files.read(content, specific_tags=[*_COMMON, *_OWN])
+        instance = dicom_files.read(content, specific_tags=_LOOKED_AT)
         try:
-            uid = str(instance.SOPInstanceUID)
-        except Exception:  # it is missing, or pydicom makes nothing of it
-            uid = ""
-        if not _INSTANCE.fullmatch(Path(uid).name):
+            said = header.of(instance)
+        except Exception:  # a value that pydicom makes nothing of
+            raise Refused("the header of a slice is broken") from None
+        if not header.is_uid(said.sop_uid):
             raise Refused("a slice has no UID")
         try:
-            return uid, self._slice(instance)
-        except Exception:  # a value that pydicom makes nothing of
-            return uid, None
+            return said, self._slice(instance)
+        except Exception:
+            return said, None
 
     def _slice(self, instance: Dataset) -> Slice | None:
         frame = self._frame_of(instance)
@@ -174,7 +174,7 @@ def _frame(instance: Dataset) -> _Frame | None:
     try:
         slope, intercept = float(instance.get("RescaleSlope", 1)), float(instance.get("RescaleIntercept", 0))
         pixel = (int(instance.BitsStored), int(instance.PixelRepresentation))
-        orientation = tuple(map(float, instance.ImageOrientationPatient))
+        axes = slice_geometry.axes([float(each) for each in instance.ImageOrientationPatient])
         down, across = map(float, instance.PixelSpacing)
         plain = (
             instance.SOPClassUID == CTImageStorage
@@ -189,14 +189,9 @@ def _frame(instance: Dataset) -> _Frame | None:
     except (AttributeError, TypeError, ValueError, OverflowError):  # something is missing, or no number
         return None
     voxel = _voxel_type(pixel, int(intercept)) if plain else None
-    if voxel is None or len(orientation) != 6 or not _orthonormal(orientation):
+    if voxel is None:
         return None
-    return _Frame(rows, columns, (across, down), orientation, pixel, int(intercept), voxel)
-
-
-def _orthonormal(orientation: tuple[float, ...]) -> bool:
-    axes = np.reshape(orientation, (2, 3))
-    return bool(np.abs(axes @ axes.T - np.eye(2)).max() < 1e-4)
+    return _Frame(rows, columns, (across, down), tuple(axes[:2].ravel().tolist()), pixel, int(intercept), voxel)
 
 
 def _stored_type(pixel: tuple[int, ...]) -> Voxel:

@@ -7,6 +7,8 @@ from typing import Any
 from pydicom import Dataset, dcmread
 
 from label_server.errors import Refused
+from labelpod_common.dicom import pixel_data
+from labelpod_common.dicom.problem import Problem
 
 _MOST_INFLATED = 2**27
 
@@ -45,4 +47,21 @@ def read(content: bytes, **options: Any) -> Dataset:
     except Refused:
         raise
     except Exception:  # pydicom has no error of its own for what a file may hold
+        raise Refused("it is no DICOM that can be read") from None
+
+
+def pixel_problem(content: bytes) -> Problem | None:
+    """What is wrong with the pixel data of a DICOM file.
+
+    Raises:
+        Refused: it is no DICOM file.
+
+    """
+    file = _Bounded(content)
+    try:
+        header = dcmread(file, stop_before_pixels=True)
+        return pixel_data.problem(file, header, lambda: dcmread(_Bounded(content)))
+    except Refused:
+        raise
+    except Exception:
         raise Refused("it is no DICOM that can be read") from None

@@ -7,7 +7,6 @@ it can be had again from the DICOMweb server, so that the longest unused makes w
 import fcntl
 import logging
 import os
-import re
 import shutil
 import time
 from collections import deque
@@ -18,12 +17,13 @@ from pathlib import Path
 from filelock import FileLock
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from label_server.datastore import ct_to_nifti
-from label_server.parsing import readers, scratch
+from label_server.datastore import ct_to_nifti, dicom_files
+from label_server.errors import Refused
+from label_server.parsing import dicom_series, readers, scratch
+from labelpod_common.dicom.header import Header, is_uid
 
 logger = logging.getLogger(__name__)
 
-_UID = re.compile(r"[0-9][0-9.]{0,63}")
 _WORKERS = 2
 _AHEAD = 16  # slices that may wait for a worker: bounds the memory that a fetch takes
 # Who was given a path has this long to read the file.
@@ -70,8 +70,10 @@ class ImageFiles:
         """
         path = self.path(uid)
         if not self._used(path):
-            if not _UID.fullmatch(uid):
-                raise ImageNotFoundException(f"{uid!r} is not a DICOM series")
+            if not is_uid(uid):
+                raise ImageNotFoundException(
+                    f"there is no image {uid!r}: that is no UID of digits and dots"
+                )
             with FileLock(self.incoming / f"{uid}.lock"):
                 if not self._used(path):
                     self._bring(uid, path, fetch)
@@ -160,25 +162,40 @@ def keep(files: Iterator[bytes], folder: Path) -> int:
     Returns:
         The number of different instances.
 
+    Raises:
+        Refused: they make no volume, or one that would be read wrongly; with the reason.
+
     """
     kept = folder / "slices"
     kept.mkdir()
     slices = ct_to_nifti.Slices()
-    made: dict[str, ct_to_nifti.Slice | None] = {}
-    waiting: deque[Future[tuple[str, ct_to_nifti.Slice | None]]] = deque()
+    made: dict[str, _Made] = {}
+    waiting: deque[Future[_Made]] = deque()
     with ThreadPoolExecutor(_WORKERS) as pool:
         for content in files:
             waiting.append(pool.submit(_keep_one, content, kept, slices))
             if len(waiting) > _AHEAD:
-                made.update([waiting.popleft().result()])
-        made.update(each.result() for each in waiting)
+                _add(made, waiting.popleft().result())
+        for each in waiting:
+            _add(made, each.result())
     path = folder / "volume.nii.gz"
-    if made and not ct_to_nifti.write(list(made.values()), path):
-        readers.series(folder, kept.name)
+    if made:
+        dicom_series.judge([header for header, _ in made.values()])
+        if not ct_to_nifti.write([voxels for _, voxels in made.values()], path):
+            readers.series(folder, kept.name)
     return len(made)
 
 
-def _keep_one(content: bytes, folder: Path, slices: ct_to_nifti.Slices) -> tuple[str, ct_to_nifti.Slice | None]:
-    uid, made = slices.of(content)
-    (folder / f"{Path(uid).name}.dcm").write_bytes(content)
-    return uid, made
+_Made = tuple[Header, ct_to_nifti.Slice | None]
+
+
+def _add(made: dict[str, _Made], one: _Made) -> None:
+    made[one[0].sop_uid] = one
+
+
+def _keep_one(content: bytes, folder: Path, slices: ct_to_nifti.Slices) -> _Made:
+    header, voxels = slices.of(content)
+    if voxels is None and (problem := dicom_files.pixel_problem(content)):
+        raise Refused(f"{problem.code}: {problem.message}")
+    (folder / f"{header.sop_uid}.dcm").write_bytes(content)
+    return header, voxels

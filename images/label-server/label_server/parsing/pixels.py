@@ -18,27 +18,29 @@ from label_server.errors import Refused
 _LOOKED_AT = ("PhotometricInterpretation", "RescaleSlope", "RescaleIntercept")
 
 
-def as_displayed(slices: Path, folder: Path) -> Path:
+def as_displayed(files: Sequence[Path], folder: Path) -> list[Path]:
     """The slices, none of them MONOCHROME1.
 
     Args:
-        slices: a folder of DICOM files, which stay as they are.
-        folder: gets another folder of them if one is.
+        files: DICOM files, which stay as they are.
+        folder: gets another folder of those that are.
 
     """
-    files = list(slices.iterdir())
-    if not any(_header(file).get("PhotometricInterpretation") == "MONOCHROME1" for file in files):
-        return slices
     displayed = folder / "displayed"
     displayed.mkdir()
-    for file in files:
-        instance = dcmread(file, force=True)
-        instance.PhotometricInterpretation = "MONOCHROME2"
-        instance.save_as(displayed / file.name)
-    return displayed
+    return [_as_displayed(file, displayed) for file in files]
 
 
-def rescaled(files: Sequence[str], read: Callable[[Path], sitk.Image]) -> NDArray[np.generic] | None:
+def _as_displayed(file: Path, displayed: Path) -> Path:
+    if _header(file).get("PhotometricInterpretation") != "MONOCHROME1":
+        return file
+    instance = dcmread(file, force=True)
+    instance.PhotometricInterpretation = "MONOCHROME2"
+    instance.save_as(displayed / file.name)
+    return displayed / file.name
+
+
+def rescaled(files: Sequence[Path], read: Callable[[Path], sitk.Image]) -> NDArray[np.generic] | None:
     """The values of a series whose slices have a slope and an intercept each; None if all have the same.
 
     Args:
@@ -52,10 +54,10 @@ def rescaled(files: Sequence[str], read: Callable[[Path], sitk.Image]) -> NDArra
         Refused: one of them is no number.
 
     """
-    if len({_rescale(_header(Path(file))) for file in files}) == 1:
+    if len({_rescale(_header(file)) for file in files}) == 1:
         return None
     # Whole up to 2**24, which no CT exceeds.
-    values = np.concatenate([sitk.GetArrayFromImage(read(Path(file))).astype(np.float32) for file in files])
+    values = np.concatenate([sitk.GetArrayFromImage(read(file)).astype(np.float32) for file in files])
     low, high = float(values.min()), float(values.max())
     whole = low >= -(2**15) and high < 2**15 and bool((values == np.rint(values)).all())
     return values.astype(np.int16) if whole else values

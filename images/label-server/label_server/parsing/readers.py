@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, cast
 
+import label_server
+import labelpod_common
 from label_server.errors import Refused
 from label_server.parsing.grid import Grid
 from label_server.parsing.volumes import IMAGE, LABEL, SERIES, VOLUME, unreadable
@@ -19,6 +21,7 @@ _SECONDS = 60
 _READERS = 2
 # The volume as it is read, as it is written and, if it has to be, on another grid.
 _MEMORY = 3 * MAX_VOLUME_BYTES + 2**29
+_PACKAGES = (label_server.__file__, labelpod_common.__file__)
 # Nothing of the server's own environment: there are secrets in it.
 _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
@@ -37,14 +40,14 @@ class _Reader:
     def ready(self) -> subprocess.Popen[str]:
         """The process; it answers as soon as its libraries are loaded."""
         if self._process is None or self._process.poll() is not None:
-            code = Path(__file__).resolve().parents[2]
+            code = os.pathsep.join(str(Path(package).resolve().parents[1]) for package in _PACKAGES)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __package__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 cwd="/",
-                env=_ENVIRONMENT | {"PYTHONPATH": str(code)},
+                env=_ENVIRONMENT | {"PYTHONPATH": code},
             )
             _line(self._process)
         return self._process

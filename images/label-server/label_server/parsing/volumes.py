@@ -15,7 +15,7 @@ from isal import igzip
 from numpy.typing import NDArray
 
 from label_server.errors import Refused
-from label_server.parsing import archives, grid, headers, pixels
+from label_server.parsing import archives, dicom_series, grid, headers, pixels
 from label_server.parsing.grid import Grid
 
 VOLUME = "volume.nii.gz"
@@ -94,15 +94,23 @@ def label(file: Path, on: Grid, folder: Path, most: int) -> None:
 
 
 def series(slices: Path, folder: Path, most: int) -> None:
-    """Make the volume that ITK makes of a folder of DICOM files, whatever they are, with the values that they mean.
+    """Make the volume of a folder of DICOM files, with the values that they mean, in the place where they lie.
+
+    ITK decodes them. What it makes of their headers is not taken: axes that are rounded it takes for axial ones.
 
     Raises:
         Refused: they are no series, or more than one, or cannot be read.
 
     """
-    slices = pixels.as_displayed(slices, folder)
-    files = list(slices.iterdir())
-    _write(_read(files[0], most) if len(files) == 1 else _stack(slices, most), folder)
+    slices_of = [(dicom_series.header_of(file), file) for file in slices.iterdir()]
+    if len(slices_of) == 1:
+        (only,) = pixels.as_displayed([slices_of[0][1]], folder)
+        made = _read(only, most)
+    else:
+        headers, files = dicom_series.in_order(slices_of)
+        made = _stack(pixels.as_displayed(files, folder), most)
+        dicom_series.place(made, headers)
+    _write(made, folder)
 
 
 def unreadable(kind: str) -> Refused:
@@ -137,28 +145,20 @@ def _read(file: Path, most: int, kind: str = IMAGE) -> sitk.Image:
     return read if read.GetDimension() == _DIMENSIONS else sitk.JoinSeries(read)
 
 
-def _stack(slices: Path, most: int) -> sitk.Image:
+def _stack(files: Sequence[Path], most: int) -> sitk.Image:
+    """The voxels of slices, in their order."""
     reader = sitk.ImageSeriesReader()
-    found = reader.GetGDCMSeriesIDs(str(slices))
-    if len(found) != 1:
-        raise Refused("there is more than one series in it") if found else unreadable(SERIES)
-    names = reader.GetGDCMSeriesFileNames(str(slices), found[0])
     first = sitk.ImageFileReader()
     for each in (first, reader):
         each.SetImageIO(_DICOM)
-    first.SetFileName(names[0])
-    reader.SetFileNames(names)
+    first.SetFileName(str(files[0]))
+    reader.SetFileNames([str(file) for file in files])
     try:
-        _judge(first, len(names), most)
-        read = reader.Execute()
+        _judge(first, len(files), most)
+        values = pixels.rescaled(files, lambda file: _read(file, most, SERIES))
+        return reader.Execute() if values is None else sitk.GetImageFromArray(values)
     except RuntimeError:
         raise unreadable(SERIES) from None
-    values = pixels.rescaled(names, lambda file: _read(file, most, SERIES))
-    if values is None:
-        return read
-    made = sitk.GetImageFromArray(values)
-    made.CopyInformation(read)
-    return made
 
 
 def _judge(reader: sitk.ImageFileReader, files: int, most: int) -> None:

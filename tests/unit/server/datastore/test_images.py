@@ -194,9 +194,9 @@ def test_a_series_that_would_fill_the_memory_at_one_millimetre_is_refused(server
     assert answer.status_code == 400 and "where no patient does" in answer.text, answer.text
 
 
-def test_a_label_of_a_series_without_positions_is_refused_with_the_reason(server: Server, pacs: Pacs):
+def test_a_series_without_positions_is_refused_before_it_is_painted(server: Server, pacs: Pacs):
     slice_ = read(ct(5).files[0])
     del slice_.ImagePositionPatient
     pacs.take(written(slice_))
-    answer = server.submit(ct(5).uid, np.zeros((1, SIZE, SIZE)))
-    assert answer.status_code == 422 and "cannot be read" in answer.text, answer.text
+    for answer in (server.ask("GET", f"/datastore/image?image={ct(5).uid}", "anna"),):
+        assert answer.status_code == 400 and "missing-position" in answer.text, answer.text

@@ -23,7 +23,8 @@ LABELLED = (
     *("patient-id-chinese", "patient-name-cyrillic", "positions-rounded-0.1mm", "drift-0.3mm-in-plane"),
     *("label-500-birthdate-00000000", "label-500-lossy-without-method", "label-500-lossy-without-ratio"),
     *("label-500-slicethickness-empty", "label-500-slicethickness-missing", "label-500-studydate-iso"),
-    "label-500-studytime-colons",
+    *("label-500-studytime-colons", "iop-prone-dot002", "iop-coronal-dot002", "iop-short-not-tilted"),
+    *("sagittal", "coronal", "rescale-missing"),
 )
 
 
@@ -140,6 +141,51 @@ def test_a_patient_who_cannot_be_told_gets_no_label_of_another(server: Server, p
     assert pacs.segmentations() == []
 
 
+@pytest.mark.parametrize("name", ["iop-prone-dot002", "iop-coronal-dot002", "iop-short-not-tilted", "sagittal"])
+def test_a_reported_image_lies_where_its_header_says(server: Server, pacs: Pacs, name: str):
+    if not (REPORTS / name).is_dir():
+        pytest.skip("needs ../shared/data/reports")
+    image = series(REPORTS / name)
+    pacs.store(image)
+    made = server.image(image.uid)
+    for content in image.files:
+        slice_ = read(content)
+        row, column = np.array(slice_.ImageOrientationPatient, float).reshape(2, 3)
+        index = made.TransformPhysicalPointToContinuousIndex([float(each) for each in slice_.ImagePositionPatient])
+        assert np.allclose(index, np.rint(index), atol=0.01)
+        voxels = sitk.GetArrayFromImage(made)[round(index[2])]
+        assert np.array_equal(voxels, slice_.pixel_array * float(slice_.RescaleSlope) + float(slice_.RescaleIntercept))
+        direction = np.array(made.GetDirection()).reshape(3, 3)
+        assert np.allclose(direction[:, 0], row, atol=0.01) and np.allclose(direction[:, 1], column, atol=0.01)
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["our own reading", "ITK's"])
+def test_axes_that_are_rounded_stay(server: Server, pacs: Pacs, plain: bool):
+    """ITK takes them for axial ones, and says nothing."""
+
+    def change(instance: Dataset, number: int) -> None:
+        instance.ImageOrientationPatient = [-1, 0.004, 0, 0, -1, 0]
+        instance.PhotometricInterpretation = "MONOCHROME2" if plain else "MONOCHROME1"
+
+    image = changed(change)
+    pacs.store(image)
+    made = server.image(image.uid)
+    assert np.allclose(np.array(made.GetDirection()).reshape(3, 3), np.diag([-1, -1, 1]), atol=0.004)
+    assert np.array_equal(sitk.GetArrayFromImage(made), units(image))
+    labelled(server, pacs, image)
+
+
+@pytest.mark.parametrize("name", ["two-kernels-interleaved", "uid-with-letters"])
+def test_a_reported_image_that_is_none_is_refused_with_the_reason(server: Server, pacs: Pacs, name: str):
+    if not (REPORTS / name).is_dir():
+        pytest.skip("needs ../shared/data/reports")
+    image = series(REPORTS / name)
+    pacs.store(image)
+    answer = server.ask("GET", f"/datastore/image?image={image.uid}", "anna")
+    assert answer.status_code in (400, 404)
+    assert ("two reconstructions" if "kernels" in name else "is no UID") in answer.text
+
+
 # --- values ---
 
 
@@ -195,4 +241,4 @@ def test_values_that_mean_nothing_are_refused(server: Server, pacs: Pacs):
     image = changed(change)
     pacs.store(image)
     answer = server.ask("GET", f"/datastore/image?image={image.uid}", "anna")
-    assert answer.status_code == 400 and "what its values mean" in answer.text
+    assert answer.status_code == 400 and "bad-rescale" in answer.text
