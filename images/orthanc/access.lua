@@ -2,8 +2,8 @@
 -- login it has accepted, with the method that counts and the path without its query; registered users are otherwise
 -- all-powerful, and a browser sends the login that it remembers whichever page makes it ask.
 --
--- The label server reads and stores images, asks which series there are by now, and takes back labels of its own:
--- an attacker who controls it gets no further.
+-- The label server reads and stores images, asks which series there are by now and what is in them, and takes back
+-- labels of its own: an attacker who controls it gets no further.
 
 local SETTINGS = GetOrthancConfiguration()["Labelpod"]
 
@@ -11,7 +11,7 @@ local READ = {
   "^/dicom%-web/studies$", "^/dicom%-web/series$", "^/dicom%-web/instances$", "^/dicom%-web/studies/.+$",
   "^/changes$", "^/statistics$", "^/series$", "^/series/[%x-]+$",
 }
-local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$", "^/tools/lookup$" }
+local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$", "^/tools/lookup$", "^/tools/find$" }
 
 -- A path that could mean another one than it says is refused, however Orthanc would read it.
 local function canonical(path)

@@ -265,6 +265,9 @@ class Settings(BaseModel):
         50, description="Images that the label server keeps on disk, in GB. Labels are always kept."
     )
     SAMPLE_LEASE: Count = Field(30, description="Minutes for which next sample gives an image to one annotator only.")
+    SERIES_QUIET_SECONDS: Annotated[Count, Field(le=3600)] = Field(
+        5, description="A series is complete, and offered, if nothing of it has come for so many seconds."
+    )
     ORTHANC_MAX_BODY_MB: Count = Field(
         512, description="Longest request that Orthanc takes, in MB: an instance, or an archive of them."
     )

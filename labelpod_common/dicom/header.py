@@ -1,11 +1,13 @@
 """What matters of a slice's DICOM header, wherever it comes from: a file, a DICOMweb server's metadata."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from pydicom import Dataset, uid
+from pydicom.datadict import tag_for_keyword
 
 Vector = tuple[float, ...]
 
@@ -17,6 +19,7 @@ KEYWORDS = (
     *("NumberOfFrames", "LossyImageCompression", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SpecificCharacterSet"),
 )
+_TAGS = [f"{tag_for_keyword(keyword):08X}" for keyword in KEYWORDS]
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _UID_LENGTH = 64
 
@@ -74,6 +77,11 @@ def is_uid(text: str) -> bool:
 def clean(value: object) -> str:
     """One line without control characters: headers may hold anything, and it is shown on terminals and in logs."""
     return "".join(each if each.isprintable() else " " for each in str(value)).strip()
+
+
+def from_json(listed: Mapping[str, Any]) -> Dataset:
+    """What `of` looks at, of an instance as a DICOMweb server's metadata have it."""
+    return Dataset.from_json({tag: listed[tag] for tag in _TAGS if tag in listed})
 
 
 def of(dataset: Dataset) -> Header:

@@ -52,6 +52,9 @@ class Pacs:
         status: that every request is answered with, if it is not 0.
         withheld: instances of each series that it lists and does not send.
         keeps: whether it refuses to delete.
+        arriving: series that it says are not complete yet.
+        unsendable: series that it cannot send.
+        updates: how often something came, by series.
 
     """
 
@@ -61,6 +64,9 @@ class Pacs:
     status: int = 0
     withheld: int = 0
     keeps: bool = False
+    arriving: set[str] = field(default_factory=set)
+    unsendable: set[str] = field(default_factory=set)
+    updates: dict[str, int] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
 
     def store(self, *series: Ct) -> None:
@@ -75,6 +81,7 @@ class Pacs:
             self.series[uid] = {}
             self.changes.append("NewSeries")
         self.series[uid][str(dataset.SOPInstanceUID)] = content
+        self.updates[uid] = self.updates.get(uid, 0) + 1
         return dataset
 
     def delete(self, uid: str) -> None:
@@ -163,6 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
         instances = list(self.pacs.series.get(uid, {}).values())
         if not instances:
             return self._send(404, b"")
+        if uid in self.pacs.unsendable:
+            return self._send(500, b"")
         sent = instances[: len(instances) - self.pacs.withheld]
         return self._send(200, *multipart(*sent))
 
@@ -203,8 +212,17 @@ class _Handler(BaseHTTPRequestHandler):
         for uid in self.pacs.series:
             if self.pacs.name(uid) == name:
                 tags = {"SeriesInstanceUID": uid, "Modality": str(self.pacs.first(uid).Modality)}
-                return self._json({"MainDicomTags": tags})
+                return self._json({"MainDicomTags": tags, "IsStable": uid not in self.pacs.arriving})
         return self._send(404, b"")
+
+    def find(self, asked: Asked) -> None:
+        wanted = json.loads(asked.body)["Query"].get("SeriesInstanceUID")
+        self._json([self._found(uid) for uid in list(self.pacs.series) if wanted in (None, uid)])
+
+    def _found(self, uid: str) -> dict[str, Any]:
+        version = {"LastUpdate": str(self.pacs.updates[uid])}
+        found = {"ID": self.pacs.name(uid), "IsStable": uid not in self.pacs.arriving, "Metadata": version}
+        return found | {"Instances": list(self.pacs.series[uid])}
 
     def look_up(self, asked: Asked) -> None:
         uid = asked.body.decode()
@@ -233,6 +251,7 @@ _ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("GET", "/series/([0-9a-f-]+)", _Handler.describe),
     ("DELETE", "/series/([0-9a-f-]+)", _Handler.remove),
     ("POST", "/tools/lookup", _Handler.look_up),
+    ("POST", "/tools/find", _Handler.find),
 )
 
 

@@ -7,3 +7,7 @@ class Refused(Exception):
 
 class Forbidden(Exception):
     """Why something is not for this server to do; nothing was changed."""
+
+
+class Changed(Exception):
+    """What a request is about is not what it was when its sender got it; nothing was changed."""

@@ -79,7 +79,7 @@ USED = {
     DOCKERFILE: set(),
     SCRIPT: {"LABELS", "MODELS", "STUDIES", "TLS_CERT"},  # with TLS the stack's Orthanc has another address
     ORTHANC: {
-        *("TLS_CERT", "ORTHANC_EXPLORER", "DICOM_AETS", "DICOM_KINDS"),
+        *("TLS_CERT", "ORTHANC_EXPLORER", "DICOM_AETS", "DICOM_KINDS", "SERIES_QUIET_SECONDS"),
         *("ORTHANC_MAX_BODY_MB", "ORTHANC_MAX_GB", "ORTHANC_MAX_FOUND", "ORTHANC_MAX_FOUND_INSTANCES"),
     },
 }

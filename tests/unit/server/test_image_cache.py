@@ -40,7 +40,7 @@ def have(images: ImageFiles) -> Callable[..., None]:
 
     def fetch(*uids: str) -> None:
         for number, uid in enumerate(uids):
-            os.utime(images.get(uid, bring), (LONG_AGO + number, 0))
+            os.utime(images.get(uid, "v", bring), (LONG_AGO + number, 0))
 
     return fetch
 
@@ -54,13 +54,13 @@ def there(images: ImageFiles, *uids: str) -> list[bool]:
 def test_an_image_is_fetched_once(images):
     asked = []
     for _ in range(2):
-        images.get("1.2", lambda folder: (asked.append(1), bring(folder)))
+        images.get("1.2", "v", lambda folder: (asked.append(1), bring(folder)))
     assert asked == [1] and there(images, "1.2") == [True]
 
 
 def test_using_an_image_does_not_make_it_another(images):
     """What was made of it is kept by the time it was written."""
-    written = [images.get("1.2", bring).stat().st_mtime_ns for _ in range(2)]
+    written = [images.get("1.2", "v", bring).stat().st_mtime_ns for _ in range(2)]
     assert written[0] == written[1]
 
 
@@ -70,19 +70,19 @@ def test_a_fetch_that_fails_leaves_nothing(images):
         raise OSError
 
     with pytest.raises(OSError):
-        images.get("1.2", fail)
+        images.get("1.2", "v", fail)
     assert there(images, "1.2") == [False] and not [each for each in images.incoming.iterdir() if each.is_dir()]
 
 
 @pytest.mark.parametrize("name", ["../1.2", "1.2/../../etc", "", "nodule"])
 def test_what_is_no_series_is_not_fetched(images, name):
     with pytest.raises(ImageNotFoundException):
-        images.get(name, bring)
+        images.get(name, "v", bring)
 
 
 def test_the_longest_unused_makes_way(images, have):
     have("1.1", "1.2")
-    images.get("1.1", bring)
+    images.get("1.1", "v", bring)
     have("1.3")
     assert there(images, "1.1", "1.2", "1.3") == [True, False, True]
 
@@ -98,7 +98,7 @@ def test_labels_and_other_files_never_make_way(images, have, tmp_path):
 
 def test_what_was_just_used_stays_however_much_it_takes(images, caplog):
     for uid in ("1.1", "1.2", "1.3"):
-        images.get(uid, bring)
+        images.get(uid, "v", bring)
     assert there(images, "1.1", "1.2", "1.3") == [True] * 3 and "CACHE_MAX_GB" in caplog.text
 
 
@@ -132,7 +132,7 @@ def files(folder: Path) -> Iterator[bytes]:
 def test_the_files_are_kept_as_they_came_and_make_the_volume(tmp_path):
     phantom.write(tmp_path / "sent", 7, 24)
     (tmp_path / "kept").mkdir()
-    assert keep(files(tmp_path / "sent"), tmp_path / "kept") == 7
+    assert keep(files(tmp_path / "sent"), tmp_path / "kept").instances == 7
     assert set(files(tmp_path / "kept" / "slices")) == set(files(tmp_path / "sent"))
     assert sitk.ReadImage(str(tmp_path / "kept" / "volume.nii.gz")).GetSize() == (24, 24, 7)
 
@@ -140,7 +140,7 @@ def test_the_files_are_kept_as_they_came_and_make_the_volume(tmp_path):
 def test_what_is_no_plain_stack_is_made_by_itk(tmp_path, data):
     (tmp_path / "kept").mkdir()
     sent = sorted((data / "chest-ct-mini").rglob("*.dcm"))  # JPEG-LS
-    assert keep((file.read_bytes() for file in sent), tmp_path / "kept") == len(sent)
+    assert keep((file.read_bytes() for file in sent), tmp_path / "kept").instances == len(sent)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "kept" / "slices")))
     theirs, ours = reader.Execute(), sitk.ReadImage(str(tmp_path / "kept" / "volume.nii.gz"))
@@ -151,7 +151,7 @@ def test_what_is_no_plain_stack_is_made_by_itk(tmp_path, data):
 def test_one_file_is_an_image_too(tmp_path):
     phantom.write(tmp_path / "sent", 7, 24)
     (tmp_path / "kept").mkdir()
-    assert keep(iter([next(files(tmp_path / "sent"))]), tmp_path / "kept") == 1
+    assert keep(iter([next(files(tmp_path / "sent"))]), tmp_path / "kept").instances == 1
     assert sitk.ReadImage(str(tmp_path / "kept" / "volume.nii.gz")).GetSize()[:2] == (24, 24)
 
 

@@ -40,6 +40,12 @@ class Pacs:
         answer._content = json.dumps(self.rest(path)).encode()
         return answer
 
+    def post(self, url: str, json: dict[str, Any]) -> requests.Response:
+        self.asked.append(f"{url.removeprefix('http://orthanc:8042')} {json['Query']}")
+        answer = requests.Response()
+        answer.status_code, answer._content = 200, b"[]"
+        return answer
+
     def rest(self, path: str) -> Any:
         """Orthanc's own interface."""
         by_name = {name_of(each.get("PatientID", ""), "1.1", each.SeriesInstanceUID): each for each in self.series}

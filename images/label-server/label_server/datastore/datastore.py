@@ -8,7 +8,6 @@ import logging
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -16,35 +15,32 @@ from typing import Any
 
 import SimpleITK as sitk
 from filelock import FileLock
-from monailabel.config import settings
-from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
-from monailabel.utils.others.generic import md5_digest
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import dicom_files, image_cache, label_files, label_values, seg_reader, seg_writer
-from label_server.datastore.guarded import GuardedDatastore, plain
+from label_server.datastore import dicom_files, label_files, label_values, seg_reader, seg_writer
+from label_server.datastore.guarded import plain
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
+from label_server.datastore.pacs_images import PacsImages
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.orthanc import delete_series
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
-from label_server.dicomweb.series_index import SeriesIndex
 from label_server.errors import Forbidden, Refused
 from label_server.parsing import grid
-from label_server.settings import CACHE_MAX_BYTES
 from labelpod_common import atomic_file
 from labelpod_common.labels import Label
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = ("SeriesInstanceUID", "StudyInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID")
+_UNREADABLE = (LabelError, IncompleteSeries, ImageNotFoundException, Refused)
 
 
-class RepairedDicomWebDatastore(GuardedDatastore):
+class RepairedDicomWebDatastore(PacsImages):
     """Upstream's datastore with its own list, download, label and cache handling.
 
     Args:
@@ -64,105 +60,27 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         cache: Path,
         labels: Sequence[Label],
     ) -> None:
-        self._client = client
-        self._convert_to_nifti = True
         self._labels = labels
         self._own = own
-        self._index = SeriesIndex(client, own, image_filter, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
-        root = cache / md5_digest(client.base_url)
-        self._images = image_cache.ImageFiles(root, CACHE_MAX_BYTES)
-        self._mutex = threading.RLock()
         self._submits: dict[str, threading.Lock] = {}
-        # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
-        LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
+        super().__init__(client, own, image_filter, cache)
 
     # --- lists: seconds old, not hours (dicom.py:129-168) ---
 
-    def list_images(self) -> list[str]:
-        """Series UIDs of all images."""
-        return self._index.images()
-
-    def study_of(self, image_id: str) -> str | None:
-        """The study of an image, if the lists as they are have it; nobody is asked."""
-        return self._index.known_study(image_id)
-
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Series UIDs of the images that have a label; each once, so that completed never passes total."""
-        return list(self._index.labels())
+        return [uid for uid in self._index.labels() if not self.unfit(uid)]
 
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Series UIDs of the images that nobody has labelled yet."""
         labelled = self._index.labels()
-        return [uid for uid in self._index.images() if uid not in labelled]
-
-    def labels(self) -> Mapping[str, LabelSeries]:
-        """The label that counts of each labelled image, by the image's UID; the same object while nothing changes."""
-        return self._index.labels()
+        return [uid for uid in self.list_images() if uid not in labelled]
 
     def files(self, image_id: str) -> dict[str, str]:
         """Where a labelled image and its label are for a training, once they have been fetched."""
         name = self._filename(image_id, ".nii.gz")
         label = Path(self._datastore.label_path(DefaultLabelTag.FINAL), name).resolve()
         return {"image": str(self._images.path(image_id)), "label": str(label)}
-
-    # --- images: whole series or none (utils/dicom.py:72-84, convert.py:56) ---
-
-    def get_image_uri(self, image_id: str) -> str:
-        """Path of the image's NIfTI file, fetched from the DICOMweb server if the cache has none.
-
-        Raises:
-            ImageNotFoundException: no such series.
-            IncompleteSeries: the server did not send all of it.
-
-        """
-        path = self._images.get(image_id, lambda folder: self._fetch(image_id, folder))
-        if image_id not in self._datastore.objects:
-            self._register(image_id)
-        return str(path)
-
-    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Refuse: what is uploaded here would stand in the cache for an image of the DICOMweb server.
-
-        Raises:
-            MONAILabelException: always.
-
-        """
-        raise MONAILabelException(MONAILabelError.INVALID_INPUT, "images come from the DICOMweb server: send it there")
-
-    def remove_image(self, image_id: str) -> None:
-        """Remove an image and its labels from the cache; upstream leaves its DICOM files there for ever."""
-        super().remove_image(image_id)
-        with self._mutex:
-            self._images.remove(image_id)
-            self._datastore.objects.pop(image_id, None)
-            self._update_datastore_file()
-
-    def hold_images(self) -> None:
-        """Keep every image until this process ends."""
-        self._images.hold()
-
-    def _fetch(self, image_id: str, folder: Path) -> None:
-        series = self._index.look_up(image_id)
-        if series is None:
-            raise ImageNotFoundException(f"Image {image_id} not found")
-        try:
-            got = image_cache.keep(self._client.series_files(series.study_uid, image_id), folder)
-        except Refused as refused:
-            raise Refused(f"the series {image_id} is no image: {refused}") from None
-        if got < series.instances:
-            raise IncompleteSeries(f"the DICOMweb server sent {got} of {series.instances} slices of {image_id}")
-
-    def _register(self, image_id: str) -> None:
-        series = self._index.image(image_id)
-        info: dict[str, Any] = {"ts": int(time.time()), "name": f"{image_id}.nii.gz"}
-        info |= {keyword: (series and series.attributes[keyword]) or "UNK" for keyword in _SHOWN}
-        with self._mutex:
-            self._init_from_datastore_file()
-            known = self._datastore.objects.get(image_id)
-            labels = known.labels if known else {}
-            model = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"), labels=labels)
-            self._datastore.objects[image_id] = model
-            self._update_datastore_file()
 
     # --- labels ---
 
@@ -179,7 +97,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
         """
         plain(label_tag)  # it names a folder
-        image_file = self.get_image_uri(image_id)
+        image_file = self.image_to_label(image_id, users.current.get().name)
         label_info["user"] = users.current.get().name
         # MONAI Label Reviewer shows it as the annotator.
         label_info["client_id"] = label_info["user"]
@@ -320,7 +238,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         for uid in self.get_labeled_images():
             try:
                 entry = {"image": self.get_image_uri(uid), "label": self.get_label_uri(uid, DefaultLabelTag.FINAL)}
-            except (LabelError, IncompleteSeries, ImageNotFoundException, RuntimeError) as problem:  # ITK's is the last
+            except (*_UNREADABLE, RuntimeError) as problem:  # the last is ITK's
                 logger.warning(f"Left out of the training: {uid}, {problem}")
                 continue
             if entry["label"]:  # not deleted meanwhile

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -20,6 +21,7 @@ from monailabel.interfaces.exception import ImageNotFoundException
 from label_server.datastore import ct_to_nifti, dicom_files
 from label_server.errors import Refused
 from label_server.parsing import dicom_series, readers, scratch
+from labelpod_common import atomic_file
 from labelpod_common.dicom.header import Header, is_uid
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,9 @@ class ImageFiles:
         self._folder = folder
         self._most = most_bytes
         self.incoming = folder / ".incoming"
-        self.incoming.mkdir(parents=True, exist_ok=True)
+        self._versions = folder / ".versions"
+        for each in (self.incoming, self._versions):
+            each.mkdir(parents=True, exist_ok=True)
 
     def path(self, uid: str) -> Path:
         """Where an image is, or would be."""
@@ -57,11 +61,23 @@ class ImageFiles:
         """The folder of its DICOM files, the same way."""
         return Path(self._folder, Path(uid).name).resolve()
 
-    def get(self, uid: str, fetch: Callable[[Path], None]) -> Path:
-        """The image's file; fetched if it is missing.
+    def uids(self) -> set[str]:
+        """The series that are on disk."""
+        return {path.name.removesuffix(".nii.gz") for path in self._folder.glob("*.nii.gz")}
+
+    def version(self, uid: str) -> str:
+        """Of which content of the series the file is, "" if there is none."""
+        try:
+            return (self._versions / Path(uid).name).read_text() if self.path(uid).exists() else ""
+        except FileNotFoundError:
+            return ""
+
+    def get(self, uid: str, version: str, fetch: Callable[[Path], None]) -> Path:
+        """The image's file; fetched if it is missing, or of another content of the series.
 
         Args:
             uid: of the series.
+            version: of the content that is wanted.
             fetch: called with a folder; leaves `volume.nii.gz` and the folder `slices` in it.
 
         Raises:
@@ -69,14 +85,12 @@ class ImageFiles:
 
         """
         path = self.path(uid)
-        if not self._used(path):
+        if not self._has(uid, version):
             if not is_uid(uid):
-                raise ImageNotFoundException(
-                    f"there is no image {uid!r}: that is no UID of digits and dots"
-                )
+                raise ImageNotFoundException(f"there is no image {uid!r}: that is no UID of digits and dots")
             with FileLock(self.incoming / f"{uid}.lock"):
-                if not self._used(path):
-                    self._bring(uid, path, fetch)
+                if not self._has(uid, version):
+                    self._bring(uid, version, fetch)
             self.make_room()
         return path
 
@@ -88,20 +102,26 @@ class ImageFiles:
             return False
         return True
 
-    def _bring(self, uid: str, path: Path, fetch: Callable[[Path], None]) -> None:
+    def _has(self, uid: str, version: str) -> bool:
+        return self._used(self.path(uid)) and self.version(uid) == version
+
+    def _bring(self, uid: str, version: str, fetch: Callable[[Path], None]) -> None:
         started = time.monotonic()
         with scratch.folder(self.incoming) as folder:
             fetch(folder)
-            # The NIfTI file comes last: where it stands, the series is whole.
+            # The version comes last: where it stands, the series is whole.
+            (self._versions / uid).unlink(missing_ok=True)
             shutil.rmtree(self.slices(uid), ignore_errors=True)
             (folder / "slices").rename(self.slices(uid))
-            (folder / "volume.nii.gz").replace(path)
+            (folder / "volume.nii.gz").replace(self.path(uid))
+            atomic_file.write(self._versions / uid, version.encode())
         logger.info(f"Fetched {uid} in {time.monotonic() - started:.1f} s")
 
     def remove(self, uid: str) -> None:
         """Remove an image, the NIfTI file first."""
         with FileLock(self.incoming / f"{Path(uid).name}.lock"):
             self.path(uid).unlink(missing_ok=True)
+            (self._versions / Path(uid).name).unlink(missing_ok=True)
             shutil.rmtree(self.slices(uid), ignore_errors=True)
 
     def hold(self) -> None:
@@ -152,15 +172,20 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         return
 
 
-def keep(files: Iterator[bytes], folder: Path) -> int:
+@dataclass(frozen=True)
+class Kept:
+    """How many different instances came, and why nobody is to be given the image to label, "" if somebody may be."""
+
+    instances: int
+    unfit: str
+
+
+def keep(files: Iterator[bytes], folder: Path) -> Kept:
     """Write DICOM files to the folder `slices` and the volume that they make to `volume.nii.gz` in it.
 
     Args:
         files: as they arrive.
         folder: an empty one.
-
-    Returns:
-        The number of different instances.
 
     Raises:
         Refused: they make no volume, or one that would be read wrongly; with the reason.
@@ -179,11 +204,12 @@ def keep(files: Iterator[bytes], folder: Path) -> int:
         for each in waiting:
             _add(made, each.result())
     path = folder / "volume.nii.gz"
+    unfit = "it has no slices"
     if made:
-        dicom_series.judge([header for header, _ in made.values()])
+        unfit = dicom_series.judge([header for header, _ in made.values()])
         if not ct_to_nifti.write([voxels for _, voxels in made.values()], path):
             readers.series(folder, kept.name)
-    return len(made)
+    return Kept(len(made), unfit)
 
 
 _Made = tuple[Header, ct_to_nifti.Slice | None]

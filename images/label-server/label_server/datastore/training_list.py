@@ -6,7 +6,7 @@ says what a training would read, and is written out once for as long as the labe
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from monailabel.endpoints.datastore import ResultType
@@ -21,17 +21,17 @@ class TrainingList:
     """The image and label files of all labelled images, whether they are on disk by now or not; as JSON."""
 
     def __init__(self) -> None:
-        self._labels: Mapping[str, Any] | None = None
+        self._labelled: Sequence[str] | None = None
         self._body = b""
         self._lock = threading.Lock()
 
     def body(self, datastore: RepairedDicomWebDatastore) -> bytes:
-        """The list; the last one where the labels are those of then."""
-        labels = datastore.labels()
+        """The list; the last one where the same images have one."""
+        labelled = datastore.get_labeled_images()
         with self._lock:
-            if labels is not self._labels:
-                self._body = json.dumps([datastore.files(uid) for uid in labels]).encode()
-                self._labels = labels
+            if labelled != self._labelled:
+                self._body = json.dumps([datastore.files(uid) for uid in labelled]).encode()
+                self._labelled = labelled
             return self._body
 
 

@@ -22,7 +22,9 @@ class DicomWebClient(DICOMwebClientX):
 
         """
         url = self._get_series_url(_Transaction.RETRIEVE, study_uid, series_uid)
-        answer = self._http_get(url, headers={"Accept": f'multipart/related; type="{_FILES}"'}, stream=True)
+        # As they are stored: what a server cannot transcode it would not send.
+        accept = f'multipart/related; type="{_FILES}"; transfer-syntax=*'
+        answer = self._http_get(url, headers={"Accept": accept}, stream=True)
         if answer.headers["content-type"].startswith(_FILES):  # the only one, as it is: against the standard
             return iter([answer.content])
         return self._decode_multipart_message(answer, stream=True)

@@ -83,14 +83,33 @@ class Orthanc:
         names = self._ask("/series")
         return None if names is None else set(names)
 
-    def describe(self, name: str) -> dict[str, str]:
-        """The main attributes of one series; empty if it is gone."""
-        return (self._ask(f"/series/{name}") or {}).get("MainDicomTags", {})
+    def describe(self, name: str) -> dict[str, Any]:
+        """The main attributes of one series, and `IsStable`; empty if it is gone."""
+        said = self._ask(f"/series/{name}") or {}
+        return {**said.get("MainDicomTags", {}), "IsStable": said.get("IsStable", True)} if said else {}
 
-    def _ask(self, path: str) -> Any:
+    def find_series(self, uid: str) -> list[dict[str, Any]] | None:
+        """What it says of a series: several if it has it under several patients; None if it is no Orthanc."""
+        return self._find({"SeriesInstanceUID": uid}, "IsStable", "Metadata", "Children")
+
+    def unstable(self) -> set[str] | None:
+        """UIDs of the series for which something came lately; None if it is no Orthanc."""
+        found = self._find({}, "IsStable")
+        if found is None:
+            return None
+        names = (each["ID"] for each in found if not each.get("IsStable", True))
+        return {uid for name in names if (uid := self.describe(name).get("SeriesInstanceUID"))}
+
+    def _find(self, query: dict[str, str], *content: str) -> list[dict[str, Any]] | None:
+        question = {"Level": "Series", "Query": query, "Expand": True, "ResponseContent": content}
+        found = self._ask("/tools/find", question)
+        return found if isinstance(found, list) else None
+
+    def _ask(self, path: str, question: Any = None) -> Any:
         if not self._root:
             return None
-        answer = self._session.get(self._root + path)
+        url = self._root + path
+        answer = self._session.get(url) if question is None else self._session.post(url, json=question)
         if answer.status_code in _NOT_HERE:
             return None
         answer.raise_for_status()

@@ -9,7 +9,7 @@ asked about once, or not at all: the list itself says of ours what they belong t
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +18,7 @@ import requests
 from dicomweb_client import DICOMwebClient
 
 from label_server.dicomweb import series
+from label_server.dicomweb.contents import Content, Contents
 from label_server.dicomweb.orthanc import Orthanc, State, name_of
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import (
@@ -56,13 +57,28 @@ class SeriesIndex:
         own: tells our labels.
         image_filter: DICOM attributes that a series must match to be an image.
         max_age: in seconds.
+        quiet: after how many seconds without news a series is complete, where the server does not say it.
+        known: series that were images before; of those that are none now, `gone` is told.
 
     """
 
-    def __init__(self, client: DICOMwebClient, own: OwnLabels, image_filter: Mapping[str, Any], max_age: float) -> None:
+    def __init__(
+        self,
+        client: DICOMwebClient,
+        own: OwnLabels,
+        image_filter: Mapping[str, Any],
+        max_age: float,
+        quiet: float = 0,
+        known: Iterable[str] = (),
+        gone: Callable[[set[str]], None] = lambda _: None,
+    ) -> None:
         self._client = client
         self._own = own
         self._orthanc = Orthanc(client)
+        self._contents = Contents(client, self._orthanc, self.look_up, quiet)
+        self._known = set(known)
+        self._gone = gone
+        self._arriving: set[str] = set()
         self._filter = dict(image_filter)
         self._max_age = max_age
         self._lists = _Lists()
@@ -87,6 +103,15 @@ class SeriesIndex:
         found = [label for label in self._current().labels.values() if label.image_uid == image_uid]
         return sorted(found, key=lambda label: label.created)
 
+    def arriving(self) -> set[str]:
+        """Series of which more may come."""
+        self._current()
+        return self._arriving
+
+    def content(self, uid: str) -> Content | None:
+        """What the server holds of a series at this moment; None if nothing. As `Contents.of` otherwise."""
+        return self._contents.of(uid)
+
     def image(self, uid: str) -> ImageSeries | None:
         """What is known of one image series; the server is asked where the list does not have it."""
         return self._current().images.get(uid) or self.look_up(uid)
@@ -107,6 +132,14 @@ class SeriesIndex:
         self._forgotten = time.monotonic()
 
     def _current(self) -> _Lists:
+        lists = self._refreshed()
+        if gone := self._known - lists.images.keys():
+            self._known = set(lists.images)
+            self._gone(gone)  # without the lock: it may ask for the lists
+        self._known |= lists.images.keys()
+        return lists
+
+    def _refreshed(self) -> _Lists:
         with self._lock:
             started = time.monotonic()
             if started - self._looked > self._max_age or self._looked <= self._forgotten:
@@ -117,9 +150,14 @@ class SeriesIndex:
                     if lists is not self._lists:
                         self._lists, self._newest = lists, lists.newest()
                     self._own.have_been_listed()
+                self._arriving = {uid for uid in self._arriving if self._arrives(uid)}
                 self._state = state
                 self._looked = started
             return self._lists
+
+    def _arrives(self, uid: str) -> bool:
+        content = self._contents.of(uid)
+        return content is not None and not content.complete
 
     def _follow(self) -> _Lists:
         """The lists, less what has gone from Orthanc and with what has come."""
@@ -146,6 +184,7 @@ class SeriesIndex:
         self._names = {_name(listed): text(listed, "SeriesInstanceUID") for listed in (*images, *labels)}
         lists = _Lists()
         self._enter(lists, images, labels)
+        self._arriving = self._contents.arriving(lists.images.values()) & lists.images.keys()
         return lists
 
     def _add(self, lists: _Lists, name: str) -> None:
@@ -157,6 +196,8 @@ class SeriesIndex:
             labels = self._search(one, LABEL_FIELDS) if is_label else []
             self._enter(lists, self._search(self._filter | one, IMAGE_FIELDS), labels)
             self._names[name] = uid
+            if not attributes["IsStable"] and uid in lists.images:
+                self._arriving.add(uid)
 
     def _enter(self, lists: _Lists, images: Sequence[_Listed], labels: Sequence[_Listed]) -> None:
         lists.images.update({each.uid: each for each in map(series.image, images)})

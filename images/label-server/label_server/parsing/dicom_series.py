@@ -38,12 +38,19 @@ def in_order(slices: Iterable[tuple[Header, Path]]) -> tuple[list[Header], list[
     return [each for each, _ in ordered], [file for _, file in ordered]
 
 
-def judge(slices: Sequence[Header]) -> None:
-    """Refuse, with the reason, what makes no volume, or one that would be read wrongly."""
+def judge(slices: Sequence[Header]) -> str:
+    """Why nobody is to be given these slices to label though they can be read, "" if somebody may be.
+
+    Raises:
+        Refused: they make no volume, or one that would be read wrongly.
+
+    """
     if len({each.series_uid for each in slices}) > 1:
         raise Refused("there is more than one series in it")
-    if refusal := series_check.refusal(series_check.problems(slices)):
+    found = series_check.problems(slices)
+    if refusal := series_check.refusal(found):
         raise Refused(refusal)
+    return series_check.unfit(found)
 
 
 def place(made: sitk.Image, slices: Sequence[Header]) -> None:

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,8 @@ from starlette.routing import Mount, Route
 
 from label_server import audit, users
 from label_server.datastore.datastore import RepairedDicomWebDatastore
+from label_server.datastore.judging import Judging
+from label_server.datastore.pacs_images import PacsImages
 from label_server.parsing import readers
 from label_server.users import LOOPBACK
 from label_server.web import dicomweb_proxy, routes
@@ -54,7 +56,9 @@ async def _lifespan(_: Starlette) -> AsyncIterator[None]:
     instance = app_instance()
     instance.server_mode(True)
     instance.on_init_complete()
-    yield
+    datastore = instance.datastore()
+    with Judging(datastore) if isinstance(datastore, PacsImages) else nullcontext():
+        yield
 
 
 def application() -> Starlette:

@@ -19,7 +19,7 @@ class Action:
 _READS = {
     "open image": ("GET /datastore/image",),
     "check image": ("HEAD /datastore/image", "GET /datastore/image/info"),
-    "read label": ("GET /datastore/label",),
+    "read label": ("GET /datastore/label", "GET /datastore/kept", "GET /datastore/kept/{name}"),
     "check label": ("HEAD /datastore/label", "GET /datastore/label/info"),
     "list images": ("GET /datastore/",),
     "next sample": ("POST /activelearning/{strategy}",),

@@ -12,6 +12,8 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
+from label_server import users
+from label_server.datastore.pacs_images import PacsImages
 from label_server.errors import Refused
 
 _ALGORITHMS = ("SHA256", "SHA512", "MD5")
@@ -20,6 +22,9 @@ _ALGORITHMS = ("SHA256", "SHA512", "MD5")
 def image(image: str) -> Response:
     """The file of an image; what is to be done ahead begins when it is sent, and keeps nobody waiting."""
     answer: Response = download_image(image)
+    store = app_instance().datastore()
+    if isinstance(store, PacsImages):
+        store.was_given(image, users.current.get().name)
     answer.background = BackgroundTask(app_instance().prepare, image)
     return answer
 

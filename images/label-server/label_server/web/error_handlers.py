@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
-from label_server.errors import Forbidden, Refused
+from label_server.errors import Changed, Forbidden, Refused
 from label_server.web.worker_pools import Busy
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,10 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _forbidden(request: Request, error: Exception) -> Response:
     return _answer(403, str(error))
+
+
+async def _changed(request: Request, error: Exception) -> Response:
+    return _answer(409, f"The label was not saved: {error}")
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
@@ -90,6 +94,7 @@ HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     HTTPException: _http,
     Refused: _refused,
     Forbidden: _forbidden,
+    Changed: _changed,
     ImageNotFoundException: _not_found,
     LabelNotFoundException: _not_found,
     MONAILabelException: _failed,

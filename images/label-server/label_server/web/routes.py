@@ -34,11 +34,32 @@ from label_server import users
 from label_server.datastore import training_list
 from label_server.models import training_runs, upload
 from label_server.users import Role
-from label_server.web import downloads, endpoint_checks, request_validation, upload_reading, worker_pools
+from label_server.web import (
+    downloads,
+    endpoint_checks,
+    kept_labels,
+    next_sample,
+    request_validation,
+    upload_reading,
+    worker_pools,
+)
 from label_server.web.error_handlers import HANDLERS
 
 _PIECE = 2**20  # of a file that is sent: each takes a thread of its own
-_ROUTERS = (info, model, infer, wsi_infer, batch_infer, train, activelearning, scoring, datastore, logs, session)
+_ROUTERS = (
+    info,
+    model,
+    infer,
+    wsi_infer,
+    batch_infer,
+    train,
+    activelearning,
+    scoring,
+    datastore,
+    logs,
+    session,
+    kept_labels,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +91,10 @@ _TRAIN = Endpoint(Role.ADMIN, check=endpoint_checks.training, fixed=_IN_BACKGROU
 ENDPOINTS = {
     ("GET", "/info/"): _ANNOTATOR,
     ("POST", "/activelearning/{strategy}"): Endpoint(
-        Role.ANNOTATOR, check=endpoint_checks.sample, among=("strategy", "_strategies")
+        Role.ANNOTATOR,
+        check=endpoint_checks.sample,
+        among=("strategy", "_strategies"),
+        function=next_sample.sample,
     ),
     ("POST", "/infer/{model}"): _INFER,
     ("GET", "/datastore/"): Endpoint(Role.ANNOTATOR, function=training_list.datastore),
@@ -83,6 +107,8 @@ ENDPOINTS = {
     ("HEAD", "/datastore/label"): _ANNOTATOR,
     ("PUT", "/datastore/label"): Endpoint(Role.ANNOTATOR, check=endpoint_checks.save, reading=upload_reading.label),
     ("GET", "/datastore/label/info"): _ANNOTATOR,
+    ("GET", "/datastore/kept"): _ANNOTATOR,
+    ("GET", "/datastore/kept/{name}"): _ANNOTATOR,
     ("GET", "/session/{session_id}"): _ANNOTATOR,
     ("PUT", "/session/"): Endpoint(Role.ANNOTATOR, reading=upload_reading.session),
     ("DELETE", "/session/{session_id}"): _ANNOTATOR,

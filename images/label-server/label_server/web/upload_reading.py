@@ -12,8 +12,10 @@ from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 from starlette.datastructures import UploadFile
 
+from label_server import users
 from label_server.datastore.label_values import LabelError
-from label_server.errors import Refused
+from label_server.datastore.pacs_images import PacsImages
+from label_server.errors import Changed, Refused
 from label_server.parsing import grid, readers, scratch
 from label_server.web import request_validation, upload_content
 
@@ -59,21 +61,40 @@ def label(given: dict[str, Any]) -> None:
     Raises:
         LabelError: it is none.
         ImageNotFoundException: there is no such image.
+        Changed: the image is not what it was; the label is kept for its author.
 
     """
     file = given["label"]
     upload_content.check(file)
+    with _kept_for_its_author(file, given["image"]):
+        on = grid.of_file(_image_to_label(given["image"]))
     if _voxels(file):
         if not _are_all(file, given["image"]):
             raise LabelError("it has more or fewer voxels than the image")
         return
-    on = grid.of_file(Path(app_instance().datastore().get_image_uri(given["image"])))
     try:
         with _folder() as folder:
             (name,) = _kept([file], folder)
             _replace(file, readers.label(folder, name, on))
     except Refused as refused:
         raise LabelError(str(refused)) from None
+
+
+def _image_to_label(image: str) -> Path:
+    store = app_instance().datastore()
+    of_pacs = isinstance(store, PacsImages)
+    return Path(store.image_to_label(image, users.current.get().name) if of_pacs else store.get_image_uri(image))
+
+
+@contextmanager
+def _kept_for_its_author(file: UploadFile, image: str) -> Iterator[None]:
+    """Keep a label whose image is not what it was, and say so."""
+    try:
+        yield
+    except Changed as changed:
+        store = app_instance().datastore()
+        name = store.kept.keep(users.current.get().name, image, upload_content.suffix(str(file.filename)), file.file)
+        raise Changed(f"{changed}. It is kept for you: GET /datastore/kept/{name}") from None
 
 
 @contextmanager

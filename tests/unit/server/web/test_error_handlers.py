@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
-from label_server.errors import Forbidden, Refused
+from label_server.errors import Changed, Forbidden, Refused
 from label_server.web.error_handlers import HANDLERS
 from label_server.web.worker_pools import Busy
 from tests.support.web import Server
@@ -32,6 +32,7 @@ AWAY = "The DICOMweb server does not answer"
 RAISED = [
     (Refused("it is too long"), 400, "Refused: it is too long"),
     (Forbidden("it is another's"), 403, "it is another's"),
+    (Changed("slices came"), 409, "The label was not saved: slices came"),
     (ImageNotFoundException("Image 1.2 not found"), 404, "Image 1.2 not found"),
     (LabelNotFoundException("no label"), 404, "no label"),
     (MONAILabelException(MONAILabelError.INVALID_INPUT, "no model"), 400, "no model"),

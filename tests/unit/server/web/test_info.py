@@ -39,7 +39,7 @@ def replace(server: Server, content: bytes, model: str = "threshold"):
 def test_our_labels_come_first(server: Server, image: Ct):
     told = server.ask("GET", "/info/", "anna").json()
     assert told["labels"] == ["nodule1", "nodule2", "nodule3", "dense"] and told["device"] == "CPU"
-    assert told["datastore"] == {"total": 1, "completed": 0, "label_tags": {}}
+    assert told["datastore"] == {"total": 1, "completed": 0, "label_tags": {}, "left_out": {}}
     assert "tracking_uri" not in told["trainers"]["threshold"]["config"]
     assert "stops_at" not in told
 

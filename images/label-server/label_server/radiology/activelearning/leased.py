@@ -4,20 +4,29 @@ The one after it is chosen as well and fetched ahead. It is kept to only when th
 asks again before that gets what the strategy says.
 """
 
+import logging
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import requests
 from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.exception import ImageNotFoundException
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from label_server import users
 from label_server.datastore.filtered import DatastoreView
+from label_server.datastore.image_cache import IncompleteSeries
+from label_server.errors import Refused
 from label_server.radiology.activelearning.leases import Leases
 from label_server.radiology.activelearning.prefetch import Prefetch
 
+logger = logging.getLogger(__name__)
+
+_MOST_UNREAD = 20  # images that one request may find unreadable
 _MOST_PLANS = 1000  # a client's name may be any
 
 
@@ -62,13 +71,24 @@ class LeasedStrategy(Strategy):
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         """Choose an image and lend it to the user, or to the client where several share a token."""
         owner = f"{users.current.get().name}/{request.get('client_id') or ''}"
+        unread: set[str] = set()
+        while chosen := self._lend(request, _Without(datastore, unread), owner):
+            image = chosen["id"]
+            if _is_there(datastore, image, len(unread) + 1 == _MOST_UNREAD):
+                self._prefetch.want(owner, partial(self._fetch_next, request, datastore, owner, image))
+                return chosen
+            self._leases.end(image)
+            unread.add(image)
+        return None
+
+    def _lend(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
         with self._leases.lock:
             chosen = self._choose(request, datastore, owner)
             if not (chosen and chosen.get("id")) and self._leases.share(owner):
                 chosen = self._choose(request, datastore, owner)
-            if chosen and chosen.get("id"):
-                self._leases.take(chosen["id"], owner)
-                self._prefetch.want(owner, lambda: self._fetch_next(request, datastore, owner, chosen["id"]))
+            if not chosen or not chosen.get("id"):
+                return None
+            self._leases.take(chosen["id"], owner)
             return chosen
 
     def _choose(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
@@ -89,6 +109,25 @@ class LeasedStrategy(Strategy):
             while len(self._plans) > _MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
         datastore.get_image_uri(following["id"])
+
+
+def _is_there(datastore: Datastore, image: str, last: bool) -> bool:
+    """Whether somebody can be given an image: one that cannot be read must not keep them from the others.
+
+    Args:
+        datastore: fetches it.
+        image: its id.
+        last: whether what is wrong now is raised: it is with the DICOMweb server, and not with this image.
+
+    """
+    try:
+        datastore.get_image_uri(image)
+    except (Refused, IncompleteSeries, ImageNotFoundException, requests.HTTPError) as problem:
+        logger.warning(f"Nobody is given {image}: {problem}")
+        if last:
+            raise
+        return False
+    return image in datastore.list_images()  # what was seen of it meanwhile may speak against it
 
 
 @dataclass(frozen=True)

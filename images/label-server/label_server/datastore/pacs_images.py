@@ -1,0 +1,267 @@
+"""The images of a DICOMweb server: complete, as they are there now, and only such as can be labelled."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+from monailabel.config import settings
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
+from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
+from monailabel.utils.others.generic import md5_digest
+
+from label_server.datastore import image_cache
+from label_server.datastore.guarded import GuardedDatastore
+from label_server.datastore.image_cache import IncompleteSeries
+from label_server.datastore.kept_labels import KeptLabels
+from label_server.datastore.verdicts import Verdicts
+from label_server.dicomweb.client import DicomWebClient
+from label_server.dicomweb.contents import Content
+from label_server.dicomweb.own_labels import OwnLabels
+from label_server.dicomweb.series_index import SeriesIndex
+from label_server.errors import Changed, Refused
+from label_server.settings import CACHE_MAX_BYTES, SERIES_QUIET_SECONDS
+from labelpod_common.dicom import header, series_check
+from labelpod_common.dicom.header import is_uid
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = ("SeriesInstanceUID", "StudyInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID")
+_POLL_SECONDS = 0.5
+_MOST_GIVEN = 10_000
+_ARRIVING = "its slices still arrive"
+
+
+class PacsImages(GuardedDatastore):
+    """The image side of the datastore.
+
+    Args:
+        client: where the images are.
+        own: tells our labels.
+        image_filter: DICOM attributes that a series must match to be offered.
+        cache: folder on the workspace volume.
+
+    """
+
+    def __init__(self, client: DicomWebClient, own: OwnLabels, image_filter: Mapping[str, Any], cache: Path) -> None:
+        self._client = client
+        self._convert_to_nifti = True
+        root = cache / md5_digest(client.base_url)
+        self._images = image_cache.ImageFiles(root, CACHE_MAX_BYTES)
+        self._verdicts = Verdicts(root / ".verdicts.json")
+        self._mutex = threading.RLock()
+        self._given: dict[tuple[str, str], str] = {}
+        self.kept = KeptLabels(cache.parent / "kept_labels")
+        self._when_gone: list[Callable[[str], None]] = []
+        # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
+        LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
+        self._index = SeriesIndex(
+            client,
+            own,
+            image_filter,
+            settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY,
+            SERIES_QUIET_SECONDS,
+            known={*self._datastore.objects, *self._images.uids(), *self._verdicts.all_known()},
+            gone=self._remove_gone,
+        )
+
+    # --- lists: seconds old, not hours (dicom.py:129-168) ---
+
+    def list_images(self) -> list[str]:
+        """Series UIDs of all images that can be labelled."""
+        images, arriving = self._index.images(), self._index.arriving()
+        return [uid for uid in images if uid not in arriving and not self.unfit(uid)]
+
+    def unfit(self, image_id: str) -> str:
+        """Why nobody is given an image to label, as far as that is known; "" if somebody may be."""
+        if not is_uid(image_id):
+            return "bad-uid: its SeriesInstanceUID is no UID, which has digits and dots only, 64 at most"
+        return self._verdicts.of(image_id)
+
+    def left_out(self) -> dict[str, str]:
+        """The images that nobody is given to label, and why."""
+        arriving = self._index.arriving()
+        found = ((uid, _ARRIVING if uid in arriving else self.unfit(uid)) for uid in self._index.images())
+        return {uid: reason for uid, reason in found if reason}
+
+    def study_of(self, image_id: str) -> str | None:
+        """The study of an image, if the lists as they are have it; nobody is asked."""
+        return self._index.known_study(image_id)
+
+    def status(self) -> dict[str, Any]:
+        """As upstream's; and the images that are left out, with the reasons."""
+        return super().status() | {"left_out": self.left_out()}
+
+    # --- images: whole series or none (utils/dicom.py:72-84, convert.py:56) ---
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Path of the image's NIfTI file, fetched from the DICOMweb server unless the cache has what is there now.
+
+        Raises:
+            ImageNotFoundException: no such series.
+            IncompleteSeries: it has not arrived yet, or the server did not send all of it.
+            Refused: it makes no image, or one that would be read wrongly.
+
+        """
+        try:
+            content = self._content(image_id)
+        except (requests.ConnectionError, requests.Timeout):
+            # Nothing says that it is another one, and somebody may be in the middle of painting it.
+            if self._images.path(image_id).exists():
+                return str(self._images.path(image_id))
+            raise
+        return str(self._image(image_id, content))
+
+    def was_given(self, image_id: str, user: str) -> None:
+        """Remember which content of an image a user has got, until the server ends."""
+        with self._mutex:
+            self._given[user, image_id] = self._images.version(image_id)
+            while len(self._given) > _MOST_GIVEN:
+                del self._given[next(iter(self._given))]
+
+    def image_to_label(self, image_id: str, user: str) -> str:
+        """Path of an image that a user has painted on, if it is still what they have got.
+
+        Raises:
+            Changed: it is not, or it is gone.
+            ImageNotFoundException: there was no such image.
+
+        """
+        cached = self._images.version(image_id)
+        given = self._given.get((user, image_id), cached)
+        try:
+            content = self._content(image_id)
+        except ImageNotFoundException:
+            if given:
+                raise Changed(f"the image {image_id} was deleted in the DICOMweb server") from None
+            raise
+        if given not in ("", content.version):
+            if (user, image_id) not in self._given:  # whoever comes back gets the new one
+                self._images.remove(image_id)
+            raise Changed(f"slices of {image_id} came, went or were replaced since you got the image: get it again")
+        return str(self._image(image_id, content))
+
+    def _content(self, image_id: str) -> Content:
+        """What the server holds of an image, once that is complete."""
+        if not is_uid(image_id):
+            raise ImageNotFoundException(f"There is no image {image_id!r}: that is no UID of digits and dots")
+        until = time.monotonic() + 1.5 * SERIES_QUIET_SECONDS + 1
+        while (content := self._index.content(image_id)) and not content.complete:
+            if time.monotonic() > until:
+                raise IncompleteSeries(f"{image_id}: {_ARRIVING}")
+            time.sleep(_POLL_SECONDS)
+        if content is None:
+            self._remove_gone({image_id})
+            raise ImageNotFoundException(f"Image {image_id} is not in the DICOMweb server")
+        return content
+
+    def _image(self, image_id: str, content: Content) -> Path:
+        path = self._images.get(image_id, content.version, lambda folder: self._fetch(image_id, content, folder))
+        if image_id not in self._datastore.objects:
+            self._register(image_id)
+        return path
+
+    def _fetch(self, image_id: str, content: Content, folder: Path) -> None:
+        series = self._index.look_up(image_id)
+        if series is None:
+            raise ImageNotFoundException(f"Image {image_id} not found")
+        try:
+            kept = image_cache.keep(self._client.series_files(series.study_uid, image_id), folder)
+        except Refused as refused:
+            self._verdicts.set(image_id, content.version, str(refused))
+            raise Refused(f"the series {image_id} is no image: {refused}") from None
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else "an error"
+            self._verdicts.set_for_now(image_id, f"the DICOMweb server answers {status} when it is asked for it")
+            raise
+        if kept.instances < series.instances:
+            of = f"{kept.instances} of {series.instances} slices of {image_id}"
+            raise IncompleteSeries(f"the DICOMweb server sent {of}")
+        if self._index.content(image_id) != content:
+            raise IncompleteSeries(f"{image_id} changed while it was fetched")
+        self._verdicts.set(image_id, content.version, kept.unfit)
+
+    def look_at(self, image_id: str) -> None:
+        """Find out whether an image can be labelled, by its headers alone, unless that is known by now."""
+        content = self._index.content(image_id)
+        series = self._index.look_up(image_id) if content and content.complete else None
+        if content is None or series is None or self._verdicts.knows(image_id, content.version):
+            return
+        listed = self._client.retrieve_series_metadata(series.study_uid, image_id)
+        self._verdicts.set(image_id, content.version, _judged(listed))
+
+    def not_looked_at(self) -> list[str]:
+        """Images that nothing is known of yet, and those that are left out, which may have been made good."""
+        known = self._verdicts.all_known()
+        return [uid for uid in self._index.images() if is_uid(uid) and (uid not in known or self._verdicts.of(uid))]
+
+    # --- what is gone there ---
+
+    def when_gone(self, do: Callable[[str], None]) -> None:
+        """Have this called with the UID of each image that was deleted in the DICOMweb server."""
+        self._when_gone.append(do)
+
+    def _remove_gone(self, image_ids: set[str]) -> None:
+        """Remove what is kept of images that the server has no longer: a deleted patient is deleted here, too."""
+        for image_id in image_ids:
+            if is_uid(image_id) and self._index.content(image_id) is None:
+                self._forget_image(image_id)
+                logger.info(f"Removed {image_id}, which was deleted in the DICOMweb server")
+
+    def _forget_image(self, image_id: str) -> None:
+        with self._mutex:
+            self._images.remove(image_id)
+            self._datastore.objects.pop(image_id, None)
+            for label in Path(self._datastore.label_path(None)).glob(f"*/{image_id}.*"):
+                label.unlink(missing_ok=True)
+            self._update_datastore_file()
+        self._verdicts.forget(image_id)
+        for do in self._when_gone:
+            do(image_id)
+
+    def remove_image(self, image_id: str) -> None:
+        """Remove an image and its labels from the cache; upstream leaves its DICOM files there for ever."""
+        super().remove_image(image_id)
+        with self._mutex:
+            self._images.remove(image_id)
+            self._datastore.objects.pop(image_id, None)
+            self._update_datastore_file()
+
+    # --- files ---
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Refuse: what is uploaded here would stand in the cache for an image of the DICOMweb server.
+
+        Raises:
+            MONAILabelException: always.
+
+        """
+        raise MONAILabelException(MONAILabelError.INVALID_INPUT, "images come from the DICOMweb server: send it there")
+
+    def hold_images(self) -> None:
+        """Keep every image until this process ends."""
+        self._images.hold()
+
+    def _register(self, image_id: str) -> None:
+        series = self._index.image(image_id)
+        info: dict[str, Any] = {"ts": int(time.time()), "name": f"{image_id}.nii.gz"}
+        info |= {keyword: (series and series.attributes[keyword]) or "UNK" for keyword in _SHOWN}
+        with self._mutex:
+            self._init_from_datastore_file()
+            known = self._datastore.objects.get(image_id)
+            labels = known.labels if known else {}
+            model = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"), labels=labels)
+            self._datastore.objects[image_id] = model
+            self._update_datastore_file()
+
+
+def _judged(listed: list[Mapping[str, Any]]) -> str:
+    """Why a series is left out, by its instances' metadata as a DICOMweb server gives them."""
+    try:
+        headers = [header.of(header.from_json(each)) for each in listed]
+    except Exception:  # a value that pydicom makes nothing of
+        return "the header of a slice is broken"
+    return series_check.unfit(series_check.problems(headers)) if headers else "it has no slices"
