@@ -8,7 +8,17 @@ from tests.image.container import run
 from tests.support.clone import Clone
 
 PROGRAMS = Path(__file__).with_name("programs")
-NAMES = ("same_file", "byte_a_voxel", "other_images", "unknown_format", "read_once", "ahead", "beside", "loaders")
+NAMES = (
+    "same_file",
+    "byte_a_voxel",
+    "other_images",
+    "unknown_format",
+    "read_once",
+    "ahead",
+    "beside",
+    "loaders",
+    "turned",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -35,6 +35,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, engine: None, request: pytes
     clone.done("build", "--yes")
     # Short, so that a test that stops Orthanc need not wait long.
     clone.environment["STUDIES_WAIT"] = "20"
+    clone.environment["SERIES_QUIET_SECONDS"] = "1"
     # Small, so that a test can go beyond them.
     clone.environment |= {"SLOW_CLIENT_SECONDS": "5", "MAX_BODY_MB": "64"}
     clone.environment |= {"INFER_QUEUE": "2", "MAX_REQUESTS_PER_USER": "12"}

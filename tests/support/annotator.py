@@ -1,6 +1,7 @@
 """An annotator: the client that 3D Slicer's plugin uses, and what a label is to it."""
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ class Annotator:
         self.url = url.rstrip("/")
 
     def next_sample(self) -> str | None:
-        """The image that the server offers; None when all are labelled."""
-        return self.client.next_sample("random", {}).get("id")
+        """The image that the server offers; None when all are labelled. What was just sent is waited for."""
+        until = time.monotonic() + 20
+        while True:
+            answer = self.client.next_sample("random", {})
+            if "arrive" not in str(answer.get("left_out")) or time.monotonic() > until:
+                return answer.get("id")
+            time.sleep(0.2)
 
     def image(self, image_id: str) -> sitk.Image:
         return self._download(f"/datastore/image?image={image_id}")

@@ -88,6 +88,28 @@ class PreparedVolume:
         return self._scale(data)
 
 
+class InImageAxes:
+    """A change of spacing along an image's own rows and columns, however these lie in the patient.
+
+    Upstream takes the first two of the patient's axes for them, and fails where a slice does not lie in both: in every
+    sagittal and coronal series (monailabel 0.8.5, sample-apps/radiology/lib/infers/deepgrow.py:72).
+
+    Args:
+        scale: upstream's.
+
+    """
+
+    def __init__(self, scale: Transform) -> None:
+        self._scale = scale
+
+    def __call__(self, data: Data) -> Data:
+        """Scale `data["image"]`: slices x columns x rows."""
+        image = data["image"]
+        spacing = np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0)
+        image.affine = np.diag([*spacing, 1.0])
+        return self._scale(data)
+
+
 class QuickClicks(BasicInferTask):
     """In front of an upstream model: clicks as quick as its network allows."""
 
@@ -100,7 +122,7 @@ class QuickClicks(BasicInferTask):
         """Upstream's; the first of them, up to the volume of 1 mm, as one."""
         transforms = list(super().pre_transforms(data))
         scale = next(number for number, each in enumerate(transforms) if isinstance(each, Spacingd))
-        return [PreparedVolume(transforms[:scale], transforms[scale]), *transforms[scale + 1 :]]
+        return [PreparedVolume(transforms[:scale], InImageAxes(transforms[scale])), *transforms[scale + 1 :]]
 
     def post_transforms(self, data: Data | None = None) -> Sequence[Transform]:
         """Upstream's; as soon as the mask lies on the image's grid, it is one of bytes."""
