@@ -12,6 +12,8 @@ from labelpod_common.dicom import header, pixel_data
 from labelpod_common.dicom.header import Header
 from labelpod_common.dicom.problem import Problem
 
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+
 
 @dataclass(frozen=True)
 class FileError:
@@ -23,11 +25,12 @@ class FileError:
 
 @dataclass(frozen=True)
 class Instance:
-    """A file, its header, and what is wrong with its pixel data."""
+    """A file, its header, what is wrong with its pixel data, and of a label (DICOM SEG) which series it is of."""
 
     path: Path
     header: Header
     pixel_problem: Problem | None
+    of_series: tuple[str, ...] = ()
 
 
 def read(path: Path) -> Instance | FileError | None:
@@ -49,4 +52,6 @@ def _parse(path: Path, file: BinaryIO) -> Instance | FileError | None:
         return FileError(path, f"it has no {' and no '.join(missing)}")
     found = header.of(dataset)
     found = replace(found, lossy=found.lossy or pixel_data.is_lossy(dataset))
-    return Instance(path, found, pixel_data.problem(file, dataset, lambda: dcmread(path)))
+    of = tuple(str(each.get("SeriesInstanceUID", "")) for each in dataset.get("ReferencedSeriesSequence") or ())
+    problem = pixel_data.problem(file, dataset, lambda: dcmread(path))
+    return Instance(path, found, problem, of if found.sop_class in _SEGMENTATIONS else ())

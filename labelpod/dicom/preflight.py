@@ -4,8 +4,8 @@ import filecmp
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from labelpod.errors import DeployError
 from labelpod.parallel import parallel
 from labelpod.text import counted
 from labelpod_common.dicom import series_check
+from labelpod_common.dicom.header import Header
 from labelpod_common.dicom.problem import Problem
 
 _STYLES = {"ok": "green", "warn": "yellow", "refuse": "red"}
@@ -95,7 +96,7 @@ def scan(paths: Iterable[Path], modality: str = "CT") -> Report:
     groups = defaultdict[str, list[Instance]](list)
     for each in found:
         groups[each.header.series_uid or each.header.study_uid].append(each)
-    series = [_series(_without_copies(group), modality) for group in groups.values()]
+    series = _with_labels([_series(_without_copies(group), modality) for group in groups.values()])
     copies = len(found) - sum(len(each.files) for each in series)
     return Report(series, errors, skipped=results.count(None), copies=copies)
 
@@ -134,12 +135,32 @@ def _without_copies(files: list[Instance]) -> list[Instance]:
 
 def _series(files: list[Instance], modality: str) -> Series:
     first = files[0].header
-    headers = [each.header for each in files]
-    if first.is_image:
-        found = [*series_check.together(_of_files(files, modality), len(files)), *series_check.of_series(headers)]
-    else:
-        found = [series_check.not_an_image(first)]
+    found = list(found_wrong(files, modality)) if first.is_image else [series_check.not_an_image(first)]
     return Series(first.series_uid, first.study_uid, first.modality, first.description, files, found)
+
+
+def found_wrong(files: list[Instance], modality: str, others: Sequence[Header] = ()) -> Iterator[Problem]:
+    """What is wrong with the files of a series of images.
+
+    Args:
+        files: of the series.
+        modality: the only one that the label server offers; "" for any.
+        others: what else the series has, elsewhere.
+
+    """
+    yield from series_check.together(_of_files(files, modality), len(files))
+    yield from series_check.of_series([*(each.header for each in files), *others])
+
+
+def _with_labels(series: list[Series]) -> list[Series]:
+    """The series; without a problem the labels of images that are among them, and sound."""
+    sound = {each.uid for each in series if not each.refused}
+    return [replace(each, problems=[]) if _is_label_of(each, sound) else each for each in series]
+
+
+def _is_label_of(series: Series, images: set[str]) -> bool:
+    of = {uid for each in series.files for uid in each.of_series}
+    return bool(of) and of <= images
 
 
 def _of_files(files: list[Instance], modality: str) -> Iterator[tuple[Problem, str]]:

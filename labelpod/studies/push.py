@@ -17,6 +17,7 @@ from labelpod.dicom import preflight
 from labelpod.dicom.file_header import FileError, Instance
 from labelpod.dicom.preflight import Series
 from labelpod.parallel import parallel
+from labelpod.studies import beside
 from labelpod.text import counted
 
 # What Orthanc's words for a status mean.
@@ -82,18 +83,17 @@ def push(paths: Iterable[Path], orthanc: Orthanc, modality: str, force: bool = F
     with Connection(orthanc) as connection:
         connection.greet()  # before anything that takes long
         report = preflight.scan(paths, modality)
-        series = report.series if force else report.accepted
-        stored: dict[str, str] = {}
-        for each in series:
-            stored |= _stored(connection, each.uid)
+        stored = {each.uid: _stored(connection, each.uid) for each in report.series}
+        judged = [beside.judged(connection, each, modality, bool(stored[each.uid])) for each in report.series]
+        series = judged if force else [each for each in judged if not each.refused]
         instances = [instance for each in series for instance in each.files]
-        send = partial(_send, connection, stored)
+        send = partial(_send, connection, {uid: md5 for each in stored.values() for uid, md5 in each.items()})
         results = parallel(send, instances, f"Sending {counted(len(instances), 'instance')}")
     return Outcome(
         sent=results.count("sent"),
         already=results.count("already"),
         skipped=report.skipped,
-        refused=[] if force else report.refused,
+        refused=[] if force else [each for each in judged if each.refused],
         doubtful=[each for each in series if each.problems],
         errors=[*report.errors, *(each for each in results if isinstance(each, FileError))],
     )

@@ -101,7 +101,7 @@ def of(dataset: Dataset) -> Header:
         modality=clean(dataset.get("Modality") or ""),
         description=clean(dataset.get("SeriesDescription") or ""),
         image_type=_words(dataset.get("ImageType")),
-        reconstruction=(*_words(dataset.get("ConvolutionKernel")), f"{dataset.get('KVP') or ''}"),
+        reconstruction=(*_words(dataset.get("ConvolutionKernel")), _number(dataset.get("KVP"))),
         rows=_integer(dataset, "Rows", 0),
         columns=_integer(dataset, "Columns", 0),
         samples=_integer(dataset, "SamplesPerPixel", 1),
@@ -134,6 +134,14 @@ def _vector(value: object, length: int) -> Vector | None:
     except (TypeError, ValueError):
         return None
     return vector if len(vector) == length and all(map(isfinite, vector)) else None
+
+
+def _number(value: object) -> str:
+    """Of a number one form, however it is written; of anything else the words."""
+    try:
+        return f"{float(value):g}"  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return clean(value or "")
 
 
 def _words(value: object) -> tuple[str, ...]:

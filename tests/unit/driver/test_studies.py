@@ -67,7 +67,10 @@ class FakeOrthanc(ThreadingHTTPServer):
             series = question["Query"]["SeriesInstanceUID"]
             return [self.instance(key, each) for key, each in headers.items() if each.SeriesInstanceUID == series]
         groups: dict[str, list] = {}
+        wanted = question["Query"].get("SeriesInstanceUID")
         for each in headers.values():
+            if wanted not in (None, each.SeriesInstanceUID):
+                continue
             groups.setdefault(each.SeriesInstanceUID, []).append(each)
         return [
             {
@@ -77,6 +80,10 @@ class FakeOrthanc(ThreadingHTTPServer):
             }
             for group in groups.values()
         ]
+
+    def metadata(self, series: str) -> list[dict]:
+        headers = [pydicom.dcmread(io.BytesIO(each), stop_before_pixels=True) for each in self.files.values()]
+        return [each.to_json_dict() for each in headers if each.SeriesInstanceUID == series]
 
     def instance(self, key: str, header) -> dict:
         return {
@@ -112,6 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._say(200, {"ApiVersion": 27, "Version": "1.12.7"})
             if self.path == "/tools/find":
                 return self._say(200, server.find(json.loads(body)))
+            if self.path.endswith("/metadata"):
+                return self._say(200, server.metadata(self.path.split("/")[-2]))
             if self.path.endswith("/attachments/dicom/info"):
                 content = server.files[self.path.split("/")[2]]
                 return self._say(200, {"UncompressedMD5": hashlib.md5(content).hexdigest()})
@@ -207,6 +216,65 @@ def test_a_refused_series_is_not_sent_and_a_good_one_is(server, orthanc, folder,
     assert outcome.sent == len(server.files) == 20
     assert not outcome.ok
     assert [problem.code for problem in outcome.refused[0].problems] == ["missing-slices"]
+
+
+def halves(folder: Path) -> tuple[list[Path], list[Path]]:
+    files = sorted(folder.iterdir())
+    return files[:10], files[10:]
+
+
+def test_the_rest_of_a_series_is_judged_with_what_is_there(server, orthanc, folder):
+    feet, head = halves(folder)
+    assert push.push(feet, orthanc, "CT").ok and push.push(head, orthanc, "CT").ok
+    assert len(server.files) == 20
+
+
+def test_a_rest_that_leaves_a_gap_is_refused(server, orthanc, folder):
+    feet, head = halves(folder)
+    assert push.push(feet, orthanc, "CT").ok
+    outcome = push.push(head[3:], orthanc, "CT")
+    assert [each.code for each in outcome.refused[0].problems] == ["missing-slices", "together"]
+    assert "10 slices of this series that Orthanc has" in outcome.refused[0].problems[-1].message
+    assert len(server.files) == 10
+
+
+def test_a_gap_that_orthanc_can_fill_is_none(server, orthanc, folder):
+    files = sorted(folder.iterdir())
+    assert push.push(files[::2], orthanc, "CT").ok
+    assert push.push([*files[:6:2], *files[1::2]], orthanc, "CT").ok
+    assert len(server.files) == 20
+
+
+def test_the_same_series_again_under_other_uids_or_another_patient_is_refused(server, orthanc, folder):
+    assert push.push([folder], orthanc, "CT").ok
+    for change, code in (
+        (lambda: {"SOPInstanceUID": pydicom.uid.generate_uid()}, "duplicate-slices"),
+        (lambda: {"PatientID": "another"}, "mixed-studies"),
+    ):
+        for path in folder.iterdir():
+            edit(path, **change())
+        outcome = push.push([folder], orthanc, "CT")
+        assert not outcome.ok and code in [each.code for each in outcome.refused[0].problems]
+    assert len(server.files) == 20
+
+
+def test_labels_of_images_that_are_sent_or_there_are_sent_and_others_refused(server, orthanc, folder, tmp_path):
+    def label(name: str, series: str) -> Path:
+        seg = pydicom.dcmread(next(folder.iterdir()))
+        reference = pydicom.Dataset()
+        reference.SeriesInstanceUID = series
+        seg.ReferencedSeriesSequence = [reference]
+        seg.SOPClassUID, seg.Modality = "1.2.840.10008.5.1.4.1.1.66.4", "SEG"
+        seg.SeriesInstanceUID, seg.SOPInstanceUID = pydicom.uid.generate_uid(), pydicom.uid.generate_uid()
+        seg.file_meta.MediaStorageSOPClassUID = seg.SOPClassUID
+        seg.save_as(tmp_path / name)
+        return tmp_path / name
+
+    uid = pydicom.dcmread(next(folder.iterdir())).SeriesInstanceUID
+    with_it, later, stray = label("a.dcm", uid), label("b.dcm", uid), label("c.dcm", "1.2.3")
+    outcome = push.push([folder, with_it, stray], orthanc, "CT")
+    assert (outcome.sent, [each.modality for each in outcome.refused]) == (21, ["SEG"])
+    assert push.push([later], orthanc, "CT").ok and len(server.files) == 22
 
 
 def test_force_sends_a_refused_series_and_names_its_problems(server, orthanc, folder):
