@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -69,6 +70,7 @@ class Header:
         return [name for name, value in uids.items() if value and not is_uid(value)]
 
 
+@lru_cache(maxsize=100_000)
 def is_uid(text: str) -> bool:
     """Whether DICOM allows it as a UID; that a part begins with 0 is common, and does no harm."""
     return len(text) <= _UID_LENGTH and bool(_UID.fullmatch(text))

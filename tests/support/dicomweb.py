@@ -67,7 +67,7 @@ class Pacs:
     arriving: set[str] = field(default_factory=set)
     unsendable: set[str] = field(default_factory=set)
     updates: dict[str, int] = field(default_factory=dict)
-    changes: list[str] = field(default_factory=list)
+    changes: list[tuple[str, str]] = field(default_factory=list)
 
     def store(self, *series: Ct) -> None:
         for each in series:
@@ -79,9 +79,10 @@ class Pacs:
         uid = str(dataset.SeriesInstanceUID)
         if uid not in self.series:
             self.series[uid] = {}
-            self.changes.append("NewSeries")
+            self.changes.append(("NewSeries", uid))
         self.series[uid][str(dataset.SOPInstanceUID)] = content
         self.updates[uid] = self.updates.get(uid, 0) + 1
+        self.changes.append(("StableSeries", uid))
         return dataset
 
     def delete(self, uid: str) -> None:
@@ -202,7 +203,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def changes(self, asked: Asked) -> None:
         since = int(asked.query.get("since", len(self.pacs.changes)))
-        new = [{"ChangeType": kind} for kind in self.pacs.changes[since:]]
+        wanted = asked.query.get("type", "").split(";")
+        new = [
+            {"ChangeType": kind, "ID": self.pacs.name(uid)}
+            for kind, uid in self.pacs.changes[since:]
+            if uid in self.pacs.series and (wanted == [""] or kind in wanted)
+        ]
         self._json({"Last": len(self.pacs.changes), "Changes": new, "Done": True})
 
     def names(self, asked: Asked) -> None:
@@ -222,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _found(self, uid: str) -> dict[str, Any]:
         version = {"LastUpdate": str(self.pacs.updates[uid])}
         found = {"ID": self.pacs.name(uid), "IsStable": uid not in self.pacs.arriving, "Metadata": version}
-        return found | {"Instances": list(self.pacs.series[uid])}
+        return found | {"Instances": list(self.pacs.series[uid]), "MainDicomTags": {"SeriesInstanceUID": uid}}
 
     def look_up(self, asked: Asked) -> None:
         uid = asked.body.decode()

@@ -132,7 +132,7 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
 
     def prepare(self, image: str) -> None:
         """Soon, make an image that somebody was given ready for its first click."""
-        task = next((self._infers[name] for name in _DEEPGROW if name in self._infers), None)
+        task = self._click_task()
         if task and (holder := self._leases.holder(image)):
             self._clicks_ahead.want(holder, lambda: self._prepare(task, image))
 
@@ -167,13 +167,24 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
 
     def _init_dicomweb_datastore(self) -> Datastore:
         workspace = Path(self.app_dir).parent
-        return RepairedDicomWebDatastore(
+        datastore = RepairedDicomWebDatastore(
             client.client(self.studies),
             OwnLabels(own_labels.key(workspace), workspace, self.studies),
             settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,
             Path(settings.MONAI_LABEL_DICOMWEB_CACHE_PATH),
             _LABELS,
         )
+        datastore.when_gone(self._forget)
+        return datastore
+
+    def _forget(self, image: str, file: Path) -> None:
+        self._leases.end(image)
+        if task := self._click_task():
+            task.forget(str(file))
+
+    def _click_task(self) -> Any:
+        """Keeps images ready for the clicks of both."""
+        return next((self._infers[name] for name in _DEEPGROW if name in self._infers), None)
 
     def _load_sessions(self, load: bool = False) -> OwnedSessions | None:
         if not load:

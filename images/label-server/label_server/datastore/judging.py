@@ -12,7 +12,7 @@ from label_server.datastore.pacs_images import PacsImages
 logger = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 5
-_MOST = 100  # images in one round
+_AGAIN_SECONDS = 600
 
 
 class Judging:
@@ -25,7 +25,7 @@ class Judging:
 
     def __init__(self, images: PacsImages) -> None:
         self._images = images
-        self._looked_at: set[str] = set()  # since the last time that nothing was left
+        self._again = 0.0
         self._ended = threading.Event()
 
     def __enter__(self) -> None:
@@ -42,12 +42,13 @@ class Judging:
                 logger.info(f"Images were not looked at: {type(problem).__name__}")
 
     def round(self) -> None:
-        """Look at some of the images that want it; it takes no more than half of the DICOMweb server's time."""
-        waiting = [uid for uid in self._images.not_looked_at() if uid not in self._looked_at]
-        if not waiting:
-            self._looked_at.clear()
-        for uid in waiting[:_MOST]:
-            self._looked_at.add(uid)
+        """Look at the images that want it; it takes no more than half of the DICOMweb server's time."""
+        again = time.monotonic() > self._again
+        if again:
+            self._again = time.monotonic() + _AGAIN_SECONDS
+        for uid in self._images.to_look_at(left_out=again):
             started = time.monotonic()
             self._images.look_at(uid)
+            if self._ended.is_set():
+                return
             self._ended.wait(time.monotonic() - started)

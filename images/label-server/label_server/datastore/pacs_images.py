@@ -55,7 +55,7 @@ class PacsImages(GuardedDatastore):
         self._mutex = threading.RLock()
         self._given: dict[tuple[str, str], str] = {}
         self.kept = KeptLabels(cache.parent / "kept_labels")
-        self._when_gone: list[Callable[[str], None]] = []
+        self._when_gone: list[Callable[[str, Path], None]] = []
         # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
         LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
         self._index = SeriesIndex(
@@ -193,15 +193,21 @@ class PacsImages(GuardedDatastore):
         listed = self._client.retrieve_series_metadata(series.study_uid, image_id)
         self._verdicts.set(image_id, content.version, _judged(listed))
 
-    def not_looked_at(self) -> list[str]:
-        """Images that nothing is known of yet, and those that are left out, which may have been made good."""
-        known = self._verdicts.all_known()
-        return [uid for uid in self._index.images() if is_uid(uid) and (uid not in known or self._verdicts.of(uid))]
+    def to_look_at(self, left_out: bool) -> list[str]:
+        """Images that nothing is known of yet, or to which something came.
+
+        Args:
+            left_out: whether to name also those that are left out: slices may have been taken from them.
+
+        """
+        known, settled = self._verdicts.all_known(), self._index.settled()
+        images = [uid for uid in self._index.images() if is_uid(uid)]
+        return [uid for uid in images if uid not in known or uid in settled or (left_out and self._verdicts.of(uid))]
 
     # --- what is gone there ---
 
-    def when_gone(self, do: Callable[[str], None]) -> None:
-        """Have this called with the UID of each image that was deleted in the DICOMweb server."""
+    def when_gone(self, do: Callable[[str, Path], None]) -> None:
+        """Have this called with UID and file of each image that was deleted in the DICOMweb server."""
         self._when_gone.append(do)
 
     def _remove_gone(self, image_ids: set[str]) -> None:
@@ -220,7 +226,7 @@ class PacsImages(GuardedDatastore):
             self._update_datastore_file()
         self._verdicts.forget(image_id)
         for do in self._when_gone:
-            do(image_id)
+            do(image_id, self._images.path(image_id))
 
     def remove_image(self, image_id: str) -> None:
         """Remove an image and its labels from the cache; upstream leaves its DICOM files there for ever."""

@@ -48,6 +48,7 @@ class Orthanc:
         root, dicomweb, rest = str(client.base_url).rstrip("/").rpartition(_DICOMWEB)
         self._root = root if dicomweb and not rest else ""
         self._kinds = _NEW_SERIES
+        self._settled: int | None = None
 
     def state(self, before: State | None) -> State | None:
         """Where it is now; None if the server cannot say.
@@ -94,11 +95,23 @@ class Orthanc:
 
     def unstable(self) -> set[str] | None:
         """UIDs of the series for which something came lately; None if it is no Orthanc."""
-        found = self._find({}, "IsStable")
+        found = self._find({}, "IsStable", "MainDicomTags")
         if found is None:
             return None
-        names = (each["ID"] for each in found if not each.get("IsStable", True))
-        return {uid for name in names if (uid := self.describe(name).get("SeriesInstanceUID"))}
+        return {each["MainDicomTags"]["SeriesInstanceUID"] for each in found if not each.get("IsStable", True)}
+
+    def settled(self) -> set[str]:
+        """UIDs of the series that became complete since this was asked last, as far as it says so."""
+        since = self._settled if self._settled is not None else self._last()
+        changes: Any = self._ask(f"/changes?since={since}&limit={_MOST_CHANGES}&type=StableSeries")
+        if not isinstance(changes, dict):
+            return set()
+        self._settled = int(changes["Last"])
+        return {uid for each in changes["Changes"] if (uid := self.describe(each["ID"]).get("SeriesInstanceUID"))}
+
+    def _last(self) -> int:
+        newest: Any = self._ask("/changes?last")
+        return int(newest["Last"]) if isinstance(newest, dict) else 0
 
     def _find(self, query: dict[str, str], *content: str) -> list[dict[str, Any]] | None:
         question = {"Level": "Series", "Query": query, "Expand": True, "ResponseContent": content}

@@ -31,6 +31,7 @@ from label_server.dicomweb.series import (
 )
 
 _LABELS = {"Modality": "SEG"}
+_ONE_BY_ONE = 50  # series that arrive; more are asked about at once
 _ENTRIES = 100  # of a whole list: they take Orthanc as long as a question for one series
 
 _Listed = Mapping[str, Any]  # an entry of a list, in DICOM's JSON
@@ -108,6 +109,10 @@ class SeriesIndex:
         self._current()
         return self._arriving
 
+    def settled(self) -> set[str]:
+        """Series to which nothing more comes since this was asked last."""
+        return self._orthanc.settled()
+
     def content(self, uid: str) -> Content | None:
         """What the server holds of a series at this moment; None if nothing. As `Contents.of` otherwise."""
         return self._contents.of(uid)
@@ -150,14 +155,16 @@ class SeriesIndex:
                     if lists is not self._lists:
                         self._lists, self._newest = lists, lists.newest()
                     self._own.have_been_listed()
-                self._arriving = {uid for uid in self._arriving if self._arrives(uid)}
+                self._arriving = self._still_arriving(self._lists)
                 self._state = state
                 self._looked = started
             return self._lists
 
-    def _arrives(self, uid: str) -> bool:
-        content = self._contents.of(uid)
-        return content is not None and not content.complete
+    def _still_arriving(self, lists: _Lists) -> set[str]:
+        if len(self._arriving) > _ONE_BY_ONE:
+            return self._arriving & self._contents.arriving(lists.images.values())
+        found = {uid: self._contents.of(uid) for uid in self._arriving}
+        return {uid for uid, content in found.items() if content and not content.complete}
 
     def _follow(self) -> _Lists:
         """The lists, less what has gone from Orthanc and with what has come."""

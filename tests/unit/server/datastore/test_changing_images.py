@@ -244,8 +244,20 @@ def test_one_that_was_made_good_is_offered(server: Server, pacs: Pacs, label_app
     assert total(server) == 0
     pacs.store(ct(3))
     judging.round()
+    assert total(server) == 1
+
+
+def test_one_that_is_none_any_more_is_seen_without_anybody_asking(server: Server, pacs: Pacs, image: Ct, label_app):
+    judging = Judging(label_app.datastore())
     judging.round()
     assert total(server) == 1
+    pacs.store(two_reconstructions(1))
+    judging.round()
+    assert left_out(server)[image.uid].startswith("mixed-reconstructions")
+    pacs.series[image.uid] = dict(list(pacs.series[image.uid].items())[:1])
+    judging._again = 0
+    judging.round()
+    assert left_out(server)[image.uid].startswith("single-slice")
 
 
 def test_a_restart_looks_at_nothing_twice(pacs: Pacs, image: Ct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -59,6 +59,12 @@ class Volumes:
                 self._kept.popitem(last=False)
         return deepcopy(volume.get())
 
+    def forget(self, path: str) -> None:
+        """The image is gone."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == path]:
+                del self._kept[key]
+
 
 _VOLUMES = Volumes()
 
@@ -117,6 +123,10 @@ class QuickClicks(BasicInferTask):
         """Make an image ready for its first click."""
         prepared, *_ = self.pre_transforms({})
         prepared({"image": path})
+
+    def forget(self, path: str) -> None:
+        """Keep nothing of an image that is gone."""
+        _VOLUMES.forget(path)
 
     def pre_transforms(self, data: Data | None = None) -> Sequence[Transform]:
         """Upstream's; the first of them, up to the volume of 1 mm, as one."""
