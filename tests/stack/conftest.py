@@ -32,10 +32,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory, engine: None, request: pytes
     """A clone with .env, secrets and images, as `deploy.py build` leaves it."""
     clone = Clone.make(tmp_path_factory.mktemp("compose"), "labelpod-test-compose")
     clone.environment |= {"ORTHANC_PASSWORD": "throw-away", "LABEL_SERVER_TOKEN": TOKEN}
+    clone.environment["SERIES_QUIET_SECONDS"] = "1"  # part of what is rendered
     clone.done("build", "--yes")
     # Short, so that a test that stops Orthanc need not wait long.
     clone.environment["STUDIES_WAIT"] = "20"
-    clone.environment["SERIES_QUIET_SECONDS"] = "1"
     # Small, so that a test can go beyond them.
     clone.environment |= {"SLOW_CLIENT_SECONDS": "5", "MAX_BODY_MB": "64"}
     clone.environment |= {"INFER_QUEUE": "2", "MAX_REQUESTS_PER_USER": "12"}
