@@ -37,16 +37,19 @@ CLOSED = [
     ("GET", "//system"),
     ("POST", "/instances"),
     ("POST", "/tools/execute-script"),
-    ("POST", "/tools/find"),
+    ("POST", "/tools/bulk-delete"),
     ("POST", "/tools/reset"),
     ("POST", "/tools/shutdown"),
-    ("POST", "/dicom-web/studies/../../tools/find"),
+    ("POST", "/dicom-web/studies/../../tools/bulk-delete"),
     ("POST", "/dicom-web/studies/1.2/series/3.4"),
     ("PUT", "/dicom-web/studies/1.2"),
     ("DELETE", "/dicom-web/studies/1.2"),
     ("DELETE", "/patients/1"),
     ("GET", "/dicom-web/studies?_method=DELETE"),
 ]
+
+
+FIND = b'{"Level": "Series", "Query": {}}'
 
 
 @pytest.fixture
@@ -107,6 +110,7 @@ def test_the_label_server_reads_and_stores(ask: Ask, pacs: Pacs, data: Path):
         f"{instance}/bulk/7fe00010",
     ]
     assert {path: ask("label-server", "GET", path) for path in reads} == dict.fromkeys(reads, 200)
+    assert ask("label-server", "POST", "/tools/find", FIND) == 200, "whether all of a series has come"
 
 
 def test_a_person_may_do_everything(ask: Ask, pacs: Pacs):
@@ -116,8 +120,6 @@ def test_a_person_may_do_everything(ask: Ask, pacs: Pacs):
 
 
 # --- a browser that remembers the login, and pages of others ---
-
-FIND = b'{"Level": "Series", "Query": {}}'
 
 
 @pytest.fixture
