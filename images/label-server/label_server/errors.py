@@ -7,3 +7,7 @@ class Refused(Exception):
 
 class Forbidden(Exception):
     """Why something is not for this server to do; nothing was changed."""
+
+
+class NotStored(Exception):
+    """Why a label is not where it should be, although the DICOMweb server took it."""

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -24,12 +25,20 @@ from monailabel.utils.others.generic import md5_digest
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import dicom_files, image_cache, label_files, label_values, seg_reader, seg_writer
+from label_server.datastore import (
+    authors,
+    dicom_files,
+    image_cache,
+    label_files,
+    label_values,
+    seg_reader,
+    seg_writer,
+)
 from label_server.datastore.guarded import GuardedDatastore, plain
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
+from label_server.datastore.submits import Submits
 from label_server.dicomweb.client import DicomWebClient
-from label_server.dicomweb.orthanc import delete_series
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
 from label_server.dicomweb.series_index import SeriesIndex
@@ -72,7 +81,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         root = cache / md5_digest(client.base_url)
         self._images = image_cache.ImageFiles(root, CACHE_MAX_BYTES)
         self._mutex = threading.RLock()
-        self._submits: dict[str, threading.Lock] = {}
+        self._submits = Submits(client, own, self._index, self._images.incoming)
         # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
         LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)
 
@@ -180,11 +189,9 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         """
         plain(label_tag)  # it names a folder
         image_file = self.get_image_uri(image_id)
-        label_info["user"] = users.current.get().name
-        # MONAI Label Reviewer shows it as the annotator.
-        label_info["client_id"] = label_info["user"]
-        # Two submits of one person at once would each take back what the other has stored.
-        with self._submits.setdefault(image_id, threading.Lock()):
+        author = authors.author(users.current.get().name, str(label_info.get("client_id") or ""))
+        label_info |= authors.said(author)
+        with self._submits.turn(image_id):
             self._save(image_id, image_file, label_filename, label_tag, label_info)
         return image_id
 
@@ -195,9 +202,28 @@ class RepairedDicomWebDatastore(GuardedDatastore):
                 label_file = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
             if label_tag == DefaultLabelTag.FINAL:
                 label_file = str(self._store_final(image_id, image_file, label_file, info, folder))
-            with self._mutex:
-                LocalDatastore.save_label(self, image_id, label_file, label_tag, info)
-        self._index.forget()
+            try:
+                self._keep(image_id, Path(label_file), label_tag, info)
+            except OSError as error:
+                if "SeriesInstanceUID" not in info:
+                    raise
+                logger.warning(f"The label of {image_id} is stored, and not in the cache: {error.strerror}")
+
+    def _keep(self, image_id: str, label: Path, tag: str, info: dict[str, Any]) -> None:
+        """Put a label into the cache, whole or not at all; upstream writes over the earlier one (local.py:500)."""
+        _, ext = self._to_id(label.name)
+        draft = self._images.incoming / f"{uuid.uuid4()}{ext}"
+        target = Path(self._datastore.label_path(tag), self._filename(image_id, ext))
+        try:
+            shutil.copyfile(label, draft)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+        info |= {"ts": int(time.time()), "name": target.name}
+        with self._mutex:
+            self._datastore.objects[image_id].labels[tag] = DataModel(info=info, ext=ext)
+            self._update_datastore_file()
 
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
@@ -206,24 +232,12 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         voxels = label_values.renumber(sitk.GetArrayFromImage(label), names, self._labels)
         slices = self._images.slices(image_id)
         if slices.is_dir():
-            creator = str(info.get("user") or "")
-            seg = seg_writer.write(voxels, image, slices, self._labels, names, creator)
-            self._own.seal(seg)
-            self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
-            self._retire(image_id, creator, str(seg.SeriesInstanceUID))
+            seg = seg_writer.write(voxels, image, slices, self._labels, names, info["client_id"])
+            self._submits.store(image_id, seg, info["client_id"])
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
             info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
         info["label_info"] = self._listed()
         return label_files.write(voxels, image, Path(folder, "label.nii.gz"))
-
-    def _retire(self, image_id: str, creator: str, new: str) -> None:
-        """Take back what the same person submitted before; the labels of others stay, and the newest counts."""
-        for label in self._index.labels_of(image_id):
-            if label.own and label.creator == creator and label.uid != new:
-                self._withdraw(label)
-
-    def _withdraw(self, label: LabelSeries) -> bool:
-        return delete_series(self._client._session, self._client.base_url, label.uid, self._own.deletion)
 
     def _listed(self) -> list[dict[str, Any]]:
         return [{"name": label.name, "idx": label.value} for label in self._labels]
@@ -250,7 +264,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))
             info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
-            info |= {"label_info": self._listed(), "user": series.creator}
+            info |= {"label_info": self._listed()} | authors.said(series.creator)
             with self._mutex:
                 states = LocalDatastore.get_label_info(self, image_id, label_tag) if cached else {}
                 LocalDatastore.save_label(self, image_id, str(path), label_tag, states | info)
@@ -286,7 +300,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
                 raise Forbidden(
                     "the label is another program's: delete it where it was made, or in the DICOMweb server"
                 )
-            kept = [label for label in there if label.own and not self._withdraw(label)]
+            kept = [label for label in there if label.own and not self._submits.withdraw(label)]
             self._index.forget()
             if kept:
                 raise MONAILabelException(
@@ -307,7 +321,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
             name = {"name": f"{uid}.nii.gz"}
             entry = known["objects"].setdefault(uid, {"image": {"ext": ".nii.gz", "info": name}, "labels": {}})
             if uid in labels:
-                info = name | {"user": labels[uid].creator, "client_id": labels[uid].creator}
+                info = name | authors.said(labels[uid].creator)
                 entry["labels"].setdefault(DefaultLabelTag.FINAL.value, {"ext": ".nii.gz", "info": info})
         return known
 

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
-from label_server.errors import Forbidden, Refused
+from label_server.errors import Forbidden, NotStored, Refused
 from label_server.web.worker_pools import Busy
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,10 @@ async def _dicomweb_refused(request: Request, error: Exception) -> Response:
     return _answer(502, f"The DICOMweb server answered {status}")
 
 
+async def _not_stored(request: Request, error: Exception) -> Response:
+    return _answer(502, f"The label was not saved: {error}")
+
+
 async def _incomplete(request: Request, error: Exception) -> Response:
     return _answer(503, str(error), **{"Retry-After": "5"})
 
@@ -94,6 +98,7 @@ HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     LabelNotFoundException: _not_found,
     MONAILabelException: _failed,
     LabelError: _bad_label,
+    NotStored: _not_stored,
     Busy: _busy,
     torch.OutOfMemoryError: _out_of_memory,
     IncompleteSeries: _incomplete,

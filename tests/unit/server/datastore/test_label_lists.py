@@ -205,7 +205,7 @@ def test_a_save_says_what_its_values_mean_and_nothing_of_its_author(server: Serv
     lies = {"client_id": "berta", "user": "berta", "segmentationMeta": {"status": "approved"}, "reviewer": "rita"}
     ok(save(server, image.uid, "anna", tag, **lies, SeriesInstanceUID="1.2", x="y"))
     found = told(server, image.uid, tag)
-    assert (found["user"], found["client_id"]) == ("anna", "anna")
+    assert (found["user"], found["client_id"]) == ("anna", "anna/berta"), "a client of anna's, whatever it is called"
     assert not {"segmentationMeta", "reviewer", "x"} & set(found) and found.get("SeriesInstanceUID") != "1.2"
 
 
