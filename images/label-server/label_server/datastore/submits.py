@@ -68,7 +68,7 @@ class Submits:
             self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
         finally:
             self._index.forget()  # it may be there although the connection has ended
-        self._see(image_id, str(seg.SeriesInstanceUID))
+        self._see(image_id, str(seg.SeriesInstanceUID), {label.uid for label in before}, author)
         for label in before:
             if label.own and label.creator == author:
                 self._retire(label)
@@ -77,11 +77,13 @@ class Submits:
         """Delete a label; whether it is gone."""
         return delete_series(self._client._session, self._client.base_url, label.uid, self._own.deletion)
 
-    def _see(self, image_id: str, uid: str) -> None:
+    def _see(self, image_id: str, uid: str, before: set[str], author: str) -> None:
+        """Wait until the label is there, or one that the author has stored after it elsewhere, which replaced it."""
         for pause in _LOOKS:
             time.sleep(pause)
             self._index.forget()
-            if any(label.uid == uid for label in self._index.labels_of(image_id)):
+            new = [label for label in self._index.labels_of(image_id) if label.uid not in before]
+            if any(label.uid == uid or (label.own and label.creator == author) for label in new):
                 return
         raise NotStored("the DICOMweb server took the label and does not show it")
 

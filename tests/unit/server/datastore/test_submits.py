@@ -3,7 +3,6 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +83,9 @@ def test_two_servers_that_store_at_once_do_not_take_back_each_others(
     store, both = DicomWebClient.store_instances, threading.Barrier(2)
 
     def store_and_wait(self: DicomWebClient, *given: Any, **more: Any) -> Any:
+        both.wait(5)
         answer = store(self, *given, **more)
-        with suppress(threading.BrokenBarrierError):
-            both.wait(5)
+        both.wait(5)
         return answer
 
     def save(place: int) -> None:
@@ -98,10 +97,30 @@ def test_two_servers_that_store_at_once_do_not_take_back_each_others(
     monkeypatch.setattr(DicomWebClient, "store_instances", store_and_wait)
     with ThreadPoolExecutor() as pool:
         list(pool.map(save, (0, 1)))
-    assert len(pacs.segmentations(image.uid)) == 2
+    assert len(pacs.segmentations(image.uid)) == 2, "neither knew of the other's"
     monkeypatch.setattr(DicomWebClient, "store_instances", store)
     save(1)
     assert len(pacs.segmentations(image.uid)) == 1, "the next label takes both along"
+
+
+def test_a_label_that_another_of_the_author_has_replaced_before_it_was_seen_is_no_failure(
+    server: Server, image: Ct, pacs: Pacs, label_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As two servers may do, one of which has listed the other's label."""
+    stores, see = [label_app.datastore(), another_server(pacs, tmp_path)], submits.Submits._see
+    label = sitk.GetImageFromArray(painted())
+    label.CopyInformation(server.image(image.uid))
+    sitk.WriteImage(label, str(tmp_path / "label.nii.gz"))
+
+    def overtaken(self: submits.Submits, *given: Any) -> None:
+        if self is stores[0]._submits:
+            stores[1].save_label(image.uid, str(tmp_path / "label.nii.gz"), "final", {})
+            assert len(pacs.segmentations()) == 1
+        see(self, *given)
+
+    monkeypatch.setattr(submits.Submits, "_see", overtaken)
+    stores[0].save_label(image.uid, str(tmp_path / "label.nii.gz"), "final", {})
+    assert authors(pacs) == ["server"]
 
 
 def test_saves_of_many_images_leave_a_bounded_number_of_locks(label_app: Any):
