@@ -43,7 +43,7 @@ from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
 from label_server.dicomweb.series_index import SeriesIndex
 from label_server.errors import Forbidden, Refused
-from label_server.parsing import grid
+from label_server.parsing import placing
 from label_server.settings import CACHE_MAX_BYTES
 from labelpod_common import atomic_file
 from labelpod_common.labels import Label
@@ -227,7 +227,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
-        label = grid.put_on(image, label_files.read(label_file))
+        label = _placed(image, label_files.read(label_file))
         names = label_values.names_by_value(info.get("label_info"), self._labels)
         voxels = label_values.renumber(sitk.GetArrayFromImage(label), names, self._labels)
         slices = self._images.slices(image_id)
@@ -361,3 +361,10 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         with FileLock(self._lock_file) if lock else nullcontext():
             atomic_file.write(config, self._datastore.model_dump_json(exclude={"base_path"}, indent=2).encode())
             self._config_ts = config.stat().st_mtime
+
+
+def _placed(image: sitk.Image, label: sitk.Image) -> sitk.Image:
+    try:
+        return placing.put_on(image, label)
+    except Refused as refused:
+        raise LabelError(str(refused)) from None

@@ -15,13 +15,14 @@ from isal import igzip
 from numpy.typing import NDArray
 
 from label_server.errors import Refused
-from label_server.parsing import archives, grid, headers, pixels
+from label_server.parsing import archives, grid, headers, nifti, pixels, placing
 from label_server.parsing.grid import Grid
 
 VOLUME = "volume.nii.gz"
 IMAGE, LABEL, SERIES = "image", "label map", "series"
 # By ITK's own reader of each format: without its name, ITK tries all that it has.
-_READERS = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
+_NIFTI = "NiftiImageIO"
+_READERS = {".nii": _NIFTI, ".nii.gz": _NIFTI, ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
 SUFFIXES = tuple(_READERS)
 _DICOM = "GDCMImageIO"
 _BYTES = {
@@ -86,11 +87,10 @@ def label(file: Path, on: Grid, folder: Path, most: int) -> None:
 
     """
     bound = max(_SMALL, _FINER * math.prod(on.size))
-    painted = grid.put_on(on.image(), _read(file, min(most, bound), LABEL))
-    values = _whole(sitk.GetArrayViewFromImage(painted))
-    made = sitk.GetImageFromArray(values)
-    made.CopyInformation(painted)
-    _write(made, folder)
+    read = _read(file, min(most, bound), LABEL)
+    painted = sitk.GetImageFromArray(_whole(sitk.GetArrayViewFromImage(read)))
+    painted.CopyInformation(read)
+    _write(placing.put_on(on.image(), painted), folder)
 
 
 def series(slices: Path, folder: Path, most: int) -> None:
@@ -129,6 +129,8 @@ def _read(file: Path, most: int, kind: str = IMAGE) -> sitk.Image:
     reader.SetFileName(str(file))
     try:
         _judge(reader, 1, most)
+        if _READERS.get(_suffix(file)) == _NIFTI:
+            nifti.check(reader, file, kind)
         read = reader.Execute()
     except RuntimeError:  # ITK has no other, and its message quotes the file
         raise unreadable(kind) from None
