@@ -12,9 +12,11 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 from filelock import FileLock
 from monailabel.config import settings
@@ -22,6 +24,7 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 from monailabel.utils.others.generic import md5_digest
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from label_server import users
@@ -50,6 +53,8 @@ from labelpod_common.labels import Label
 
 logger = logging.getLogger(__name__)
 
+Voxels = NDArray[np.uint8]
+_ASSISTED = "assisted"
 _SHOWN = ("SeriesInstanceUID", "StudyInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID")
 
 
@@ -197,9 +202,6 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def _save(self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
-            if label_file.endswith(".bin"):
-                as_image = label_files.from_voxels(image_file, label_file)
-                label_file = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
             if label_tag == DefaultLabelTag.FINAL:
                 label_file = str(self._store_final(image_id, image_file, label_file, info, folder))
             try:
@@ -227,17 +229,59 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
-        label = _placed(image, label_files.read(label_file))
-        names = label_values.names_by_value(info.get("label_info"), self._labels)
-        voxels = label_values.renumber(sitk.GetArrayFromImage(label), names, self._labels)
-        slices = self._images.slices(image_id)
-        if slices.is_dir():
-            seg = seg_writer.write(voxels, image, slices, self._labels, names, info["client_id"])
+        info.setdefault("algorithm", self._by_person(image_id))
+        voxels, names = self._values(image, label_file, info)
+        if self._images.slices(image_id).is_dir():
+            seg = self._as_seg(image_id, image, voxels, names, info)
             self._submits.store(image_id, seg, info["client_id"])
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
             info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
         info["label_info"] = self._listed()
         return label_files.write(voxels, image, Path(folder, "label.nii.gz"))
+
+    def as_seg(self, image_id: str, label_file: str, info: dict[str, Any]) -> bytes:
+        """The DICOM SEG that a label map would be stored as; it is not stored.
+
+        Args:
+            image_id: of the image.
+            label_file: the label map.
+            info: of the label: what its values mean, and how it was made.
+
+        Raises:
+            LabelError: the label does not fit the image or holds values without a name.
+
+        """
+        image = sitk.ReadImage(self.get_image_uri(image_id))
+        voxels, names = self._values(image, label_file, info)
+        content = BytesIO()
+        author = authors.author(users.current.get().name, str(info.get("client_id") or ""))
+        self._as_seg(image_id, image, voxels, names, info | {"client_id": author}).save_as(content)
+        return content.getvalue()
+
+    def _values(self, image: sitk.Image, label_file: str, info: Mapping[str, Any]) -> tuple[Voxels, dict[int, str]]:
+        """A label map on the image's grid, with the values of the server's list; and what its own meant."""
+        values = sitk.GetArrayFromImage(_placed(image, label_files.read(label_file)))
+        names = label_values.names_by_value(info.get("label_info"), self._labels, np.unique(values))
+        return label_values.renumber(values, names, self._labels), names
+
+    def _as_seg(
+        self, image_id: str, image: sitk.Image, voxels: Voxels, names: Mapping[int, str], info: Mapping[str, Any]
+    ) -> Dataset:
+        slices = self._images.slices(image_id)
+        return seg_writer.write(voxels, image, slices, self._labels, names, info["client_id"], info["algorithm"])
+
+    def note_inference(self, image_id: str) -> None:
+        """Remember that the user was given a model's answer on an image: their label of it is not by hand only."""
+        user = users.current.get().name
+        known = LocalDatastore.get_image_info(self, image_id).get(_ASSISTED, [])
+        if user not in known:
+            self.update_image_info(image_id, {_ASSISTED: [*known, user]})
+
+    def _by_person(self, image_id: str) -> str:
+        """How a person's label was made, as DICOM calls it; a draft of a model's is where they began."""
+        known = self._datastore.objects[image_id]
+        assisted = users.current.get().name in known.image.info.get(_ASSISTED, [])
+        return "SEMIAUTOMATIC" if assisted or any("model" in each.info for each in known.labels.values()) else "MANUAL"
 
     def _listed(self) -> list[dict[str, Any]]:
         return [{"name": label.name, "idx": label.value} for label in self._labels]

@@ -68,10 +68,12 @@ def _sensible(default: Any, value: Any) -> bool:
 def inference(given: dict[str, Any]) -> None:
     """Refuse an inference on nothing, and parameters that its model does not offer; keep of labels what they mean."""
     some_image(given)
-    wanted = json.loads(given.get("params") or "{}")
-    inference_parameters.check(given["model"], wanted)
+    said = json.loads(given.get("params") or "{}")
+    inference_parameters.check(given["model"], said)
+    wanted = {key: value for key, value in said.items() if value not in (None, "")}  # the others are not chosen
     if wanted.get("label_info"):
-        given["params"] = json.dumps(wanted | {"label_info": _meanings(wanted["label_info"])})
+        wanted["label_info"] = _meanings(wanted["label_info"])
+    given["params"] = json.dumps(wanted)
     if wanted.get("save_label"):
         _own_label(given["image"], wanted.get("label_tag") or DefaultLabelTag.ORIGINAL.value, _client(wanted))
 

@@ -90,6 +90,17 @@ async def _no_file(request: Request, error: Exception) -> Response:
     return _answer(500, f"The server cannot read or write a file of its own ({type(error).__name__})")
 
 
+async def not_valid(request: Request, error: Any) -> Response:
+    """What is answered to arguments of another kind; FastAPI fails where one is bytes that are no text."""
+    told = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+    return _answer(422, "; ".join(told))
+
+
+async def fault(request: Request, error: Exception) -> Response:
+    """What is answered for an error that nobody has foreseen; it is raised again, and the log has it."""
+    return JSONResponse({"detail": f"The server has failed ({type(error).__name__}); its log says more"}, 500)
+
+
 HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     HTTPException: _http,
     Refused: _refused,

@@ -12,6 +12,7 @@ from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 from starlette.datastructures import UploadFile
 
+from label_server.datastore import label_files
 from label_server.datastore.label_values import LabelError
 from label_server.errors import Refused
 from label_server.parsing import grid, readers, scratch
@@ -33,6 +34,7 @@ def images(given: dict[str, Any]) -> None:
         if _voxels(file):
             if file is not given.get("label") or not _are_all(file, given["image"]):
                 raise Refused("voxels without a header can only be the label of an image")
+            _give_header(file, given["image"])
         else:
             with _folder() as folder:
                 _replace(file, readers.image(folder, _kept([file], folder)))
@@ -66,8 +68,9 @@ def label(given: dict[str, Any]) -> None:
     if _voxels(file):
         if not _are_all(file, given["image"]):
             raise LabelError("it has more or fewer voxels than the image")
+        _give_header(file, given["image"])
         return
-    on = grid.of_file(Path(app_instance().datastore().get_image_uri(given["image"])))
+    on = grid.of_file(_image(given["image"]))
     try:
         with _folder() as folder:
             (name,) = _kept([file], folder)
@@ -91,8 +94,19 @@ def _voxels(file: UploadFile) -> bool:
 
 def _are_all(file: UploadFile, image: str) -> bool:
     """Whether there is a byte for each voxel of an image; it is looked at before they are read into memory."""
-    size = grid.of_file(Path(app_instance().datastore().get_image_uri(image))).size
+    size = grid.of_file(_image(image)).size
     return file.file.seek(0, os.SEEK_END) == math.prod(size) and file.file.seek(0) == 0
+
+
+def _image(image: str) -> Path:
+    return Path(app_instance().datastore().get_image_uri(image))
+
+
+def _give_header(file: UploadFile, image: str) -> None:
+    """Put a label map in the place of voxels of an image."""
+    with _folder() as folder:
+        (name,) = _kept([file], folder)
+        _replace(file, label_files.of_voxels(folder / name, _image(image), folder / "label.nii.gz"))
 
 
 def _kept(files: Sequence[UploadFile], folder: Path) -> list[str]:

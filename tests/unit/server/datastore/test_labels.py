@@ -1,5 +1,6 @@
 """Labels of the datastore: from a client's label map to a DICOM SEG in the PACS, and back."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,36 @@ def test_a_name_of_the_clients_own_follows_behind_the_list(server: Server, image
     ok(server.submit(image.uid, (painted() == 2).astype(np.uint8), names=("mass",)))
     assert pacs.segmentations()[0].SegmentSequence[0].SegmentLabel == "mass"
     assert set(np.unique(server.label(image.uid))) == {0, 4}
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        [{"name": "nodule2", "idx": 2}, {"name": "other", "idx": 3}],
+        [{"name": "other", "idx": 3}, {"name": "nodule2", "idx": 2}],
+        [{"name": ""}, {"name": "nodule2"}, {"name": "other"}],
+    ],
+)
+def test_known_names_beside_others_are_not_exchanged(server: Server, image: Ct, pacs: Pacs, info: list):
+    label = sitk.GetImageFromArray(painted())
+    label.CopyInformation(server.image(image.uid))
+    form = {"params": json.dumps({"label_info": info})}
+    files = {"label": ("label.nii.gz", web.written(label))}
+    ok(server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", data=form, files=files))
+    (seg,) = pacs.segmentations(image.uid)
+    found = masks(hd.seg.Segmentation.from_dataset(seg), server.image(image.uid))
+    assert found.keys() == {"nodule2", "other"} and np.array_equal(found["nodule2"], painted() == 2)
+
+
+def test_a_name_that_may_be_anothers_is_422_and_nothing_stored(server: Server, image: Ct, pacs: Pacs):
+    label = sitk.GetImageFromArray((painted() == 2).astype(np.uint8) * 2)
+    label.CopyInformation(server.image(image.uid))
+    info = [{"name": "nodule1", "idx": 2}, {"name": "nodule2", "idx": 3}]
+    form = {"params": json.dumps({"label_info": info})}
+    files = {"label": ("label.nii.gz", web.written(label))}
+    answer = server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", data=form, files=files)
+    assert answer.status_code == 422 and "the value 2 may be 'nodule2'" in answer.json()["detail"]
+    assert pacs.segmentations() == []
 
 
 @pytest.mark.parametrize("name", ["é", "结节", "結" * 64, " x ", "a^b=c"], ids=ascii)
@@ -154,6 +185,12 @@ def test_a_label_in_another_order_is_put_right(server: Server, image: Ct, order:
     label.CopyInformation(server.image(image.uid))
     turned = sitk.Flip(sitk.PermuteAxes(label, order), (True, False, True))
     files = {"label": ("label.nii.gz", web.written(turned))}
+    ok(server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", files=files))
+    assert np.array_equal(server.label(image.uid), painted())
+
+
+def test_voxels_without_a_header_are_the_images(server: Server, image: Ct):
+    files = {"label": ("label.bin", painted().tobytes())}
     ok(server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", files=files))
     assert np.array_equal(server.label(image.uid), painted())
 
