@@ -72,7 +72,7 @@ def inference(given: dict[str, Any]) -> None:
     inference_parameters.check(given["model"], said)
     wanted = {key: value for key, value in said.items() if value not in (None, "")}  # the others are not chosen
     if wanted.get("label_info"):
-        wanted["label_info"] = _meanings(wanted["label_info"])
+        wanted["label_info"] = meanings(wanted["label_info"])
     given["params"] = json.dumps(wanted)
     if wanted.get("save_label"):
         _own_label(given["image"], wanted.get("label_tag") or DefaultLabelTag.ORIGINAL.value, _client(wanted))
@@ -84,7 +84,7 @@ def save(given: dict[str, Any]) -> None:
     The server knows which user saves.
     """
     said = json.loads(given.get("params") or "{}")
-    kept: dict[str, Any] = {"label_info": _meanings(said.get("label_info"))} if said.get("label_info") else {}
+    kept: dict[str, Any] = {"label_info": meanings(said.get("label_info"))} if said.get("label_info") else {}
     kept["client_id"] = _client(said)
     if _REVIEW in said and users.current.get().role >= Role.REVIEWER:
         kept[_REVIEW] = said[_REVIEW]
@@ -92,7 +92,7 @@ def save(given: dict[str, Any]) -> None:
     _own_label(given["image"], given.get("tag") or DefaultLabelTag.FINAL.value, kept["client_id"])
 
 
-def _meanings(label_info: Any) -> list[dict[str, Any]]:
+def meanings(label_info: Any) -> list[dict[str, Any]]:
     """Names of values: the name as text that DICOM takes and gives back, the value as a number."""
     if not isinstance(label_info, list) or len(label_info) > _MOST_LABELS:
         raise Refused("label_info is no list of labels")

@@ -1,5 +1,6 @@
 """An uploaded image or label is read by a process that can do nothing else; an endpoint gets what came out of it."""
 
+import json
 import math
 import os
 import shutil
@@ -15,8 +16,8 @@ from starlette.datastructures import UploadFile
 from label_server.datastore import label_files
 from label_server.datastore.label_values import LabelError
 from label_server.errors import Refused
-from label_server.parsing import grid, readers, scratch
-from label_server.web import request_validation, upload_content
+from label_server.parsing import grid, readers, scratch, segments
+from label_server.web import endpoint_checks, request_validation, upload_content
 
 _VOXELS = ".bin"  # as OHIF sends them, without a header
 
@@ -56,7 +57,7 @@ def session(given: dict[str, Any]) -> None:
 
 
 def label(given: dict[str, Any]) -> None:
-    """Put a label map on the grid of its image in the place of what was uploaded.
+    """Put a label map on the grid of its image in the place of what was uploaded, and the names that it brings.
 
     Raises:
         LabelError: it is none.
@@ -75,8 +76,21 @@ def label(given: dict[str, Any]) -> None:
         with _folder() as folder:
             (name,) = _kept([file], folder)
             _replace(file, readers.label(folder, name, on))
+            _name(given, segments.names(folder))
     except Refused as refused:
         raise LabelError(str(refused)) from None
+
+
+def _name(given: dict[str, Any], names: Sequence[str]) -> None:
+    """Let the names in a segmentation's header count; a list that comes with it may say nothing else."""
+    if not names:
+        return
+    said = json.loads(given.get("params") or "{}")
+    kept = endpoint_checks.meanings([{"name": name, "idx": place} for place, name in enumerate(names, start=1)])
+    listed = {entry["name"] for entry in said.get("label_info") or [] if entry["name"]}
+    if listed and listed != {entry["name"] for entry in kept}:
+        raise Refused("the segments in the file are others than those in label_info")
+    given["params"] = json.dumps(said | {"label_info": kept})
 
 
 @contextmanager
