@@ -362,11 +362,9 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         with self._mutex:
             known: dict[str, Any] = super().json()
         for uid in images:
-            name = {"name": f"{uid}.nii.gz"}
-            entry = known["objects"].setdefault(uid, {"image": {"ext": ".nii.gz", "info": name}, "labels": {}})
-            if uid in labels:
-                info = name | authors.said(labels[uid].creator)
-                entry["labels"].setdefault(DefaultLabelTag.FINAL.value, {"ext": ".nii.gz", "info": info})
+            known["objects"].setdefault(uid, {"image": {"ext": ".nii.gz", "info": _named(uid)}, "labels": {}})
+        for uid, entry in known["objects"].items():
+            entry["labels"] = _of_pacs(uid, entry["labels"], labels.get(uid))
         return known
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
@@ -412,3 +410,19 @@ def _placed(image: sitk.Image, label: sitk.Image) -> sitk.Image:
         return placing.put_on(image, label)
     except Refused as refused:
         raise LabelError(str(refused)) from None
+
+
+def _named(image_id: str) -> dict[str, Any]:
+    return {"name": f"{image_id}.nii.gz"}
+
+
+def _of_pacs(image_id: str, known: dict[str, Any], label: LabelSeries | None) -> dict[str, Any]:
+    """The labels of an image in the cache, the final one as the DICOMweb server has it, or not at all."""
+    final = known.get(DefaultLabelTag.FINAL.value, {}).get("info", {})
+    others = {tag: each for tag, each in known.items() if tag != DefaultLabelTag.FINAL.value}
+    if label is None:
+        return others if final.get("SeriesInstanceUID") else known
+    if final.get("SeriesInstanceUID") == label.uid:
+        return known
+    info = _named(image_id) | authors.said(label.creator)
+    return others | {DefaultLabelTag.FINAL.value: {"ext": ".nii.gz", "info": info}}

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 
 from label_server import users
@@ -36,14 +37,19 @@ class GuardedDatastore(DICOMWebDatastore):
             super().remove_image(image_id)
 
     def status(self) -> dict[str, Any]:
-        """How many images there are, how many of them have a label, and how many labels of each tag."""
+        """How many images there are, how many of them have a label, and how many of them one of each tag.
+
+        Upstream counts what its cache has, deleted images and labels among it.
+        """
+        images, completed = self.list_images(), len(self.get_labeled_images())
         with self._mutex:
-            tags = Counter(tag for known in self._datastore.objects.values() for tag in known.labels)
-        # Without the mutex: these two may ask the DICOMweb server.
+            known = [self._datastore.objects[image] for image in images if image in self._datastore.objects]
+        tags = Counter(tag for each in known for tag in each.labels)
+        tags[DefaultLabelTag.FINAL.value] = completed
         return {
-            "total": len(self.list_images()),
-            "completed": len(self.get_labeled_images()),
-            "label_tags": dict(tags),
+            "total": len(images),
+            "completed": completed,
+            "label_tags": {tag: tags[tag] for tag in tags if tags[tag]},
         }
 
 
