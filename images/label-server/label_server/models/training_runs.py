@@ -112,6 +112,13 @@ class Run:
         atomic_file.write(self._folder / PROGRESS, json.dumps(self._data).encode())
 
 
+def reason(error: BaseException) -> str:
+    """Why a training failed: the first line of what was wrong at first; MONAI says only which of its steps failed."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 class _Noted(list[dict[str, Any]]):
     """Entries that are noted as they are gone through."""
 

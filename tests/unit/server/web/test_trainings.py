@@ -167,3 +167,13 @@ def test_a_training_that_was_killed_lasted_until_it_was_last_heard_of(tmp_path: 
     started = datetime.fromisoformat(run._data["started"]).timestamp()
     os.utime(tmp_path / "progress.json", (started + 90, started + 90))
     assert [record["seconds"] for record in training_runs.history(tmp_path)] == [90.0]
+
+
+def test_the_reason_of_a_failure_is_what_was_wrong_at_first():
+    with pytest.raises(RuntimeError) as failed:
+        try:
+            raise OSError("the label is cut off\nand more")
+        except OSError as error:
+            raise RuntimeError("applying transform <LoadImaged>") from error
+    assert training_runs.reason(failed.value) == "the label is cut off"
+    assert training_runs.reason(MemoryError()) == "MemoryError"

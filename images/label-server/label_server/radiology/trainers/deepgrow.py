@@ -54,7 +54,7 @@ class Deepgrow(lib.trainers.Deepgrow):
             problem = ""
             return result
         except Exception as error:
-            problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+            problem = training_runs.reason(error)
             raise
         finally:
             self._run.end(problem)
