@@ -34,6 +34,7 @@ from label_server.datastore import (
     image_cache,
     label_files,
     label_values,
+    listing,
     seg_reader,
     seg_writer,
 )
@@ -206,10 +207,10 @@ class RepairedDicomWebDatastore(GuardedDatastore):
                 label_file = str(self._store_final(image_id, image_file, label_file, info, folder))
             try:
                 self._keep(image_id, Path(label_file), label_tag, info)
-            except OSError as error:
+            except (OSError, ImageNotFoundException) as error:
                 if "SeriesInstanceUID" not in info:
                     raise
-                logger.warning(f"The label of {image_id} is stored, and not in the cache: {error.strerror}")
+                logger.warning(f"The label of {image_id} is stored, and not in the cache: {type(error).__name__}")
 
     def _keep(self, image_id: str, label: Path, tag: str, info: dict[str, Any]) -> None:
         """Put a label into the cache, whole or not at all; upstream writes over the earlier one (local.py:500)."""
@@ -224,20 +225,28 @@ class RepairedDicomWebDatastore(GuardedDatastore):
             draft.unlink(missing_ok=True)
         info |= {"ts": int(time.time()), "name": target.name}
         with self._mutex:
-            self._datastore.objects[image_id].labels[tag] = DataModel(info=info, ext=ext)
+            self._init_from_datastore_file()  # an inference over all images is another process
+            self._known(image_id).labels[tag] = DataModel(info=info, ext=ext)
             self._update_datastore_file()
+
+    def _known(self, image_id: str) -> ImageLabelModel:
+        known: ImageLabelModel | None = self._datastore.objects.get(image_id)
+        if known is None:  # removed meanwhile
+            raise ImageNotFoundException(f"Image {image_id} not found")
+        return known
 
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
         info.setdefault("algorithm", self._by_person(image_id))
         voxels, names = self._values(image, label_file, info)
+        path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))  # first: it takes room on the disk
         if self._images.slices(image_id).is_dir():
             seg = self._as_seg(image_id, image, voxels, names, info)
             self._submits.store(image_id, seg, info["client_id"])
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
             info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
         info["label_info"] = self._listed()
-        return label_files.write(voxels, image, Path(folder, "label.nii.gz"))
+        return path
 
     def as_seg(self, image_id: str, label_file: str, info: dict[str, Any]) -> bytes:
         """The DICOM SEG that a label map would be stored as; it is not stored.
@@ -279,9 +288,11 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def _by_person(self, image_id: str) -> str:
         """How a person's label was made, as DICOM calls it; a draft of a model's is where they began."""
-        known = self._datastore.objects[image_id]
-        assisted = users.current.get().name in known.image.info.get(_ASSISTED, [])
-        return "SEMIAUTOMATIC" if assisted or any("model" in each.info for each in known.labels.values()) else "MANUAL"
+        with self._mutex:
+            known = self._known(image_id)
+            assisted = users.current.get().name in known.image.info.get(_ASSISTED, [])
+            drafted = any("model" in each.info for each in known.labels.values())
+        return "SEMIAUTOMATIC" if assisted or drafted else "MANUAL"
 
     def _listed(self) -> list[dict[str, Any]]:
         return [{"name": label.name, "idx": label.value} for label in self._labels]
@@ -362,9 +373,9 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         with self._mutex:
             known: dict[str, Any] = super().json()
         for uid in images:
-            known["objects"].setdefault(uid, {"image": {"ext": ".nii.gz", "info": _named(uid)}, "labels": {}})
+            known["objects"].setdefault(uid, listing.image(uid))
         for uid, entry in known["objects"].items():
-            entry["labels"] = _of_pacs(uid, entry["labels"], labels.get(uid))
+            entry["labels"] = listing.labels(uid, entry["labels"], labels.get(uid))
         return known
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
@@ -410,19 +421,3 @@ def _placed(image: sitk.Image, label: sitk.Image) -> sitk.Image:
         return placing.put_on(image, label)
     except Refused as refused:
         raise LabelError(str(refused)) from None
-
-
-def _named(image_id: str) -> dict[str, Any]:
-    return {"name": f"{image_id}.nii.gz"}
-
-
-def _of_pacs(image_id: str, known: dict[str, Any], label: LabelSeries | None) -> dict[str, Any]:
-    """The labels of an image in the cache, the final one as the DICOMweb server has it, or not at all."""
-    final = known.get(DefaultLabelTag.FINAL.value, {}).get("info", {})
-    others = {tag: each for tag, each in known.items() if tag != DefaultLabelTag.FINAL.value}
-    if label is None:
-        return others if final.get("SeriesInstanceUID") else known
-    if final.get("SeriesInstanceUID") == label.uid:
-        return known
-    info = _named(image_id) | authors.said(label.creator)
-    return others | {DefaultLabelTag.FINAL.value: {"ext": ".nii.gz", "info": info}}

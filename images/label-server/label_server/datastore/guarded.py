@@ -1,4 +1,7 @@
-"""Upstream's list of images and labels, which is made for one thread, for several."""
+"""Upstream's list of images and labels, which is made for one thread, for several, and for several processes.
+
+What another process has written, as an inference over all images, is read before the list is written again.
+"""
 
 import threading
 from collections import Counter
@@ -23,12 +26,14 @@ class GuardedDatastore(DICOMWebDatastore):
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Add to what is known of an image."""
         with self._mutex:
+            self._init_from_datastore_file()
             super().update_image_info(image_id, info)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Add to what is known of a label, its state in a review among it; who painted it stays."""
         judgement = {key: value for key, value in info.items() if key not in ("user", "client_id")}
         with self._mutex:
+            self._init_from_datastore_file()
             super().update_label_info(label_id, label_tag, judgement | {"reviewer": users.current.get().name})
 
     def remove_image(self, image_id: str) -> None:

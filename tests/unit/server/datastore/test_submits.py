@@ -128,6 +128,25 @@ def test_saves_of_many_images_leave_a_bounded_number_of_locks(label_app: Any):
     assert len(turns) <= 64
 
 
+def test_a_draft_that_another_process_has_saved_stays_in_the_list(label_app: Any, image: Ct, tmp_path: Path):
+    """An inference over all images saves drafts; the next save here wrote the list without them."""
+    here = label_app.datastore()
+    label = sitk.GetImageFromArray(painted())
+    label.CopyInformation(sitk.ReadImage(here.get_image_uri(image.uid)))
+    sitk.WriteImage(label, str(tmp_path / "label.nii.gz"))
+    there = RepairedDicomWebDatastore(
+        here._client, here._own, {"Modality": "CT"}, Path(here._datastore_path).parent, parse(app.LABELS)
+    )
+    there.save_label(image.uid, str(tmp_path / "label.nii.gz"), "original", {})
+    here.save_label(image.uid, str(tmp_path / "label.nii.gz"), "version_1", {})
+    there.update_label_info(image.uid, "original", {"level": "easy"})
+    here.update_image_info(image.uid, {"seen": True})
+    for store in (here, there):
+        store._init_from_datastore_file()
+        assert store._datastore.objects[image.uid].labels.keys() == {"original", "version_1"}
+    assert there.get_label_info(image.uid, "original")["level"] == "easy"
+
+
 # --- cut off ---
 
 
