@@ -51,7 +51,7 @@ def show_history(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw loss and Dice.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List past trainings and their results."""
+    """List trainings and their results; the one that runs, too."""
     stack = Stack.load(project(context))
     with LabelServer(stack.values) as server:
         found = history.runs(server, model)

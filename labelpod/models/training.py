@@ -174,9 +174,12 @@ def _events(state: dict[str, Any]) -> Iterator[str]:
 
 
 def _now(model: str, state: dict[str, Any]) -> str:
+    if not state["iterations"]:
+        return f"Preparing {model}"
+    batch = f"  batch {state['iteration']} of {state['iterations']}"
     loss = f"  loss {state['last_loss']:.4f}" if "last_loss" in state else ""
     dice = f"  Dice {state['dice'][-1][1]:.3f}" if state["dice"] else ""
-    return f"Training {model}{loss}{dice}"
+    return f"Training {model}{batch}{loss}{dice}"
 
 
 def _epochs_done(state: dict[str, Any]) -> float:

@@ -11,3 +11,7 @@ class Forbidden(Exception):
 
 class Changed(Exception):
     """What a request is about is not what it was when its sender got it; nothing was changed."""
+
+
+class NotStored(Exception):
+    """Why a label is not where it should be, although the DICOMweb server took it."""

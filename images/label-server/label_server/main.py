@@ -31,7 +31,7 @@ from label_server.radiology import image_readers
 from label_server.radiology.activelearning.leased import LeasedStrategy, RandomStrategy
 from label_server.radiology.activelearning.leases import Leases
 from label_server.radiology.activelearning.prefetch import Prefetch
-from label_server.radiology.infers import unavailable
+from label_server.radiology.infers import clicks, saving, unavailable
 from label_server.radiology.infers.batch import BatchInfer
 from label_server.settings import SAMPLE_LEASE_SECONDS
 from labelpod_common import labels
@@ -199,10 +199,25 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
 
         Raises:
             ImageNotFoundException: a file of the server is asked for.
+            Refused: a click is none.
 
         """
-        _no_file_of_the_server(request.get("image"))
-        return super().infer(request, datastore)
+        image, task = request.get("image"), self._infers.get(request.get("model"))
+        _no_file_of_the_server(image)
+        store: Any = datastore or self.datastore()
+        if not (task and isinstance(image, str)):  # upstream says so
+            return super().infer(request, store)
+        if clicks.wanted(task):
+            path = Path(image if Path(image).is_absolute() else store.get_image_uri(image))
+            request = clicks.complete(task, request, path)
+        result: dict[str, Any] = super().infer(request, saving.Saving(store, task, request))
+        if not Path(image).is_absolute() and isinstance(store, RepairedDicomWebDatastore):
+            store.note_inference(image)
+        return result
+
+    def described(self, model: str, request: dict[str, Any], mask: Path) -> dict[str, Any]:
+        """What a model's mask is, as a label's information says it."""
+        return saving.described(self._infers[model], request, mask)
 
     def on_init_complete(self) -> None:
         """Say in the log what the models are worth."""

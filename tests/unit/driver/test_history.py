@@ -10,6 +10,7 @@ from labelpod.models import history
 
 RUN = {"run": "20260102_030405", "started": "2026-01-02T03:04:05+00:00", "studies": 12, "epochs": 50, "epoch": 50}
 RUN |= {"loss": [[1, 0.5]], "dice": [[1, 0.7]], "best_dice": 0.7, "published": True, "seconds": 3725.4, "problem": ""}
+RUN |= {"batch_size": 4, "val_split": 0.2, "patients": ["a", "b"], "study": None}
 STOPPED = RUN | {"started": "2026-01-03T00:00:00+00:00", "epoch": 3, "best_dice": None, "published": False}
 STOPPED |= {"problem": "it was stopped", "pid": 7}
 
@@ -38,15 +39,50 @@ def test_trainings_of_all_models_are_listed_by_date_and_those_of_one_alone():
 
 def test_every_training_has_the_same_keys():
     first, second = history.runs(Server(), None)
-    assert set(first) == set(second) == {"model", *(set(RUN) - {"pid"})}
+    assert set(first) == set(second) == {"model", "running", "iteration", "iterations", *(set(RUN) - {"pid"})}
 
 
 def test_people_see_date_studies_epochs_dice_duration_and_outcome():
     head, first, second = history.table(history.runs(Server(), None)).splitlines()
     assert "best Dice" in head
-    for words in ("2026-01-0", "deepgrow_2d", "12", "50/50", "0.700", "1:02:05", "published"):
+    for words in (
+        "2026-01-0",
+        "deepgrow_2d",
+        "12",
+        "50/50",
+        "0.700",
+        "1:02:05",
+        "published",
+        "0.2",
+        "2 patients",
+        "  4 ",
+    ):
         assert words in first
     assert "3/50" in second and " - " in second and second.endswith("it was stopped")
+
+
+class Training(Server):
+    """One model is trained now."""
+
+    now = RUN | {"run": "2", "started": "2026-01-04T00:00:00+00:00", "epoch": 3, "iteration": 7, "iterations": 20}
+
+    def info(self) -> dict:
+        info = super().info()
+        info["train_stats"]["deepgrow_2d"]["progress"] = {key: self.now[key] for key in self.now if key != "best_dice"}
+        return info
+
+
+def test_the_training_that_runs_is_listed_last_with_its_batch():
+    *earlier, last = history.runs(Training(), None)
+    assert last["running"] and not any(run["running"] for run in earlier)
+    row = history.table([*earlier, last]).splitlines()[-1]
+    assert "3/50" in row and row.endswith("runs, batch 7 of 20")
+    assert history.table([last | {"iterations": 0}]).endswith("runs, is prepared")
+
+
+def test_a_training_that_failed_while_it_prepared_says_at_which_study():
+    failed = RUN | {"model": "deepgrow_2d", "running": False, "study": "1.2.3", "problem": "it is cut off"}
+    assert history.table([failed]).endswith("it is cut off (study 1.2.3)")
 
 
 def test_before_the_first_training_that_is_what_is_said():

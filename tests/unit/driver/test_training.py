@@ -139,6 +139,18 @@ def test_what_happens_is_shown_once_and_the_end_says_what_serves(capsys):
     assert words == "deepgrow_2d: 2 of 2 epochs in 61 s, loss 0.5000, best Dice 0.625; its weights serve from now on"
 
 
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (FIRST | {"iterations": 0}, "Preparing deepgrow_2d"),
+        (FIRST, "Training deepgrow_2d  batch 3 of 4  loss 0.8000"),
+        (SECOND, "Training deepgrow_2d  batch 1 of 4  loss 0.8000  Dice 0.500"),
+    ],
+)
+def test_progress_counts_batches(state: dict[str, Any], words: str):
+    assert training._now("deepgrow_2d", state) == words
+
+
 def test_what_was_not_validated_and_not_published_is_said():
     record = DONE | {"dice": [], "best_dice": None, "published": False}
     words = watched((task("DONE"), None, [record]))

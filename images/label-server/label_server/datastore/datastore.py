@@ -7,36 +7,50 @@ Each method says which fault of monailabel 0.8.5 it repairs. The file layout of 
 import logging
 import shutil
 import tempfile
-import threading
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 from filelock import FileLock
-from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import dicom_files, label_files, label_values, seg_reader, seg_writer
+from label_server.datastore import (
+    authors,
+    dicom_files,
+    label_files,
+    label_values,
+    listing,
+    seg_reader,
+    seg_writer,
+)
 from label_server.datastore.guarded import plain
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import PacsImages
+from label_server.datastore.submits import Submits
 from label_server.dicomweb.client import DicomWebClient
-from label_server.dicomweb.orthanc import delete_series
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
 from label_server.errors import Forbidden, Refused
-from label_server.parsing import grid
+from label_server.parsing import placing
 from labelpod_common import atomic_file
 from labelpod_common.labels import Label
 
 logger = logging.getLogger(__name__)
 
+Voxels = NDArray[np.uint8]
+_ASSISTED = "assisted"
 _UNREADABLE = (LabelError, IncompleteSeries, ImageNotFoundException, Refused)
 
 
@@ -62,8 +76,8 @@ class RepairedDicomWebDatastore(PacsImages):
     ) -> None:
         self._labels = labels
         self._own = own
-        self._submits: dict[str, threading.Lock] = {}
         super().__init__(client, own, image_filter, cache)
+        self._submits = Submits(client, own, self._index, self._images.incoming)
 
     # --- lists: seconds old, not hours (dicom.py:129-168) ---
 
@@ -98,50 +112,104 @@ class RepairedDicomWebDatastore(PacsImages):
         """
         plain(label_tag)  # it names a folder
         image_file = self.image_to_label(image_id, users.current.get().name)
-        label_info["user"] = users.current.get().name
-        # MONAI Label Reviewer shows it as the annotator.
-        label_info["client_id"] = label_info["user"]
-        # Two submits of one person at once would each take back what the other has stored.
-        with self._submits.setdefault(image_id, threading.Lock()):
+        author = authors.author(users.current.get().name, str(label_info.get("client_id") or ""))
+        label_info |= authors.said(author)
+        with self._submits.turn(image_id):
             self._save(image_id, image_file, label_filename, label_tag, label_info)
         return image_id
 
     def _save(self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
-            if label_file.endswith(".bin"):
-                as_image = label_files.from_voxels(image_file, label_file)
-                label_file = shutil.move(as_image, str(Path(folder, "from_binary.nii.gz")))
             if label_tag == DefaultLabelTag.FINAL:
                 label_file = str(self._store_final(image_id, image_file, label_file, info, folder))
-            with self._mutex:
-                LocalDatastore.save_label(self, image_id, label_file, label_tag, info)
-        self._index.forget()
+            try:
+                self._keep(image_id, Path(label_file), label_tag, info)
+            except (OSError, ImageNotFoundException) as error:
+                if "SeriesInstanceUID" not in info:
+                    raise
+                logger.warning(f"The label of {image_id} is stored, and not in the cache: {type(error).__name__}")
+
+    def _keep(self, image_id: str, label: Path, tag: str, info: dict[str, Any]) -> None:
+        """Put a label into the cache, whole or not at all; upstream writes over the earlier one (local.py:500)."""
+        _, ext = self._to_id(label.name)
+        draft = self._images.incoming / f"{uuid.uuid4()}{ext}"
+        target = Path(self._datastore.label_path(tag), self._filename(image_id, ext))
+        try:
+            shutil.copyfile(label, draft)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+        info |= {"ts": int(time.time()), "name": target.name}
+        with self._mutex:
+            self._init_from_datastore_file()  # an inference over all images is another process
+            self._known(image_id).labels[tag] = DataModel(info=info, ext=ext)
+            self._update_datastore_file()
+
+    def _known(self, image_id: str) -> ImageLabelModel:
+        known: ImageLabelModel | None = self._datastore.objects.get(image_id)
+        if known is None:  # removed meanwhile
+            raise ImageNotFoundException(f"Image {image_id} not found")
+        return known
 
     def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
         image = sitk.ReadImage(image_file)
-        label = grid.put_on(image, label_files.read(label_file))
-        names = label_values.names_by_value(info.get("label_info"), self._labels)
-        voxels = label_values.renumber(sitk.GetArrayFromImage(label), names, self._labels)
-        slices = self._images.slices(image_id)
-        if slices.is_dir():
-            creator = str(info.get("user") or "")
-            seg = seg_writer.write(voxels, image, slices, self._labels, names, creator)
-            self._own.seal(seg)
-            self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
-            self._retire(image_id, creator, str(seg.SeriesInstanceUID))
+        info.setdefault("algorithm", self._by_person(image_id))
+        voxels, names = self._values(image, label_file, info)
+        path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))  # first: it takes room on the disk
+        if self._images.slices(image_id).is_dir():
+            seg = self._as_seg(image_id, image, voxels, names, info)
+            self._submits.store(image_id, seg, info["client_id"])
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
             info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
         info["label_info"] = self._listed()
-        return label_files.write(voxels, image, Path(folder, "label.nii.gz"))
+        return path
 
-    def _retire(self, image_id: str, creator: str, new: str) -> None:
-        """Take back what the same person submitted before; the labels of others stay, and the newest counts."""
-        for label in self._index.labels_of(image_id):
-            if label.own and label.creator == creator and label.uid != new:
-                self._withdraw(label)
+    def as_seg(self, image_id: str, label_file: str, info: dict[str, Any]) -> bytes:
+        """The DICOM SEG that a label map would be stored as; it is not stored.
 
-    def _withdraw(self, label: LabelSeries) -> bool:
-        return delete_series(self._client._session, self._client.base_url, label.uid, self._own.deletion)
+        Args:
+            image_id: of the image.
+            label_file: the label map.
+            info: of the label: what its values mean, and how it was made.
+
+        Raises:
+            LabelError: the label does not fit the image or holds values without a name.
+
+        """
+        image = sitk.ReadImage(self.get_image_uri(image_id))
+        voxels, names = self._values(image, label_file, info)
+        content = BytesIO()
+        author = authors.author(users.current.get().name, str(info.get("client_id") or ""))
+        self._as_seg(image_id, image, voxels, names, info | {"client_id": author}).save_as(content)
+        return content.getvalue()
+
+    def _values(self, image: sitk.Image, label_file: str, info: Mapping[str, Any]) -> tuple[Voxels, dict[int, str]]:
+        """A label map on the image's grid, with the values of the server's list; and what its own meant."""
+        values = sitk.GetArrayFromImage(_placed(image, label_files.read(label_file)))
+        names = label_values.names_by_value(info.get("label_info"), self._labels, np.unique(values))
+        return label_values.renumber(values, names, self._labels), names
+
+    def _as_seg(
+        self, image_id: str, image: sitk.Image, voxels: Voxels, names: Mapping[int, str], info: Mapping[str, Any]
+    ) -> Dataset:
+        slices = self._images.slices(image_id)
+        return seg_writer.write(voxels, image, slices, self._labels, names, info["client_id"], info["algorithm"])
+
+    def note_inference(self, image_id: str) -> None:
+        """Remember that the user was given a model's answer on an image: their label of it is not by hand only."""
+        user = users.current.get().name
+        known = LocalDatastore.get_image_info(self, image_id).get(_ASSISTED, [])
+        if user not in known:
+            self.update_image_info(image_id, {_ASSISTED: [*known, user]})
+
+    def _by_person(self, image_id: str) -> str:
+        """How a person's label was made, as DICOM calls it; a draft of a model's is where they began."""
+        with self._mutex:
+            known = self._known(image_id)
+            assisted = users.current.get().name in known.image.info.get(_ASSISTED, [])
+            drafted = any("model" in each.info for each in known.labels.values())
+        return "SEMIAUTOMATIC" if assisted or drafted else "MANUAL"
 
     def _listed(self) -> list[dict[str, Any]]:
         return [{"name": label.name, "idx": label.value} for label in self._labels]
@@ -168,7 +236,7 @@ class RepairedDicomWebDatastore(PacsImages):
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))
             info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
-            info |= {"label_info": self._listed(), "user": series.creator}
+            info |= {"label_info": self._listed()} | authors.said(series.creator)
             with self._mutex:
                 states = LocalDatastore.get_label_info(self, image_id, label_tag) if cached else {}
                 LocalDatastore.save_label(self, image_id, str(path), label_tag, states | info)
@@ -204,7 +272,7 @@ class RepairedDicomWebDatastore(PacsImages):
                 raise Forbidden(
                     "the label is another program's: delete it where it was made, or in the DICOMweb server"
                 )
-            kept = [label for label in there if label.own and not self._withdraw(label)]
+            kept = [label for label in there if label.own and not self._submits.withdraw(label)]
             self._index.forget()
             if kept:
                 raise MONAILabelException(
@@ -218,15 +286,13 @@ class RepairedDicomWebDatastore(PacsImages):
 
         Upstream tells only of the images that somebody has opened.
         """
-        images, labels = self._index.images(), self._index.labels()
+        images, labels = self.list_images(), self._index.labels()
         with self._mutex:
             known: dict[str, Any] = super().json()
         for uid in images:
-            name = {"name": f"{uid}.nii.gz"}
-            entry = known["objects"].setdefault(uid, {"image": {"ext": ".nii.gz", "info": name}, "labels": {}})
-            if uid in labels:
-                info = name | {"user": labels[uid].creator, "client_id": labels[uid].creator}
-                entry["labels"].setdefault(DefaultLabelTag.FINAL.value, {"ext": ".nii.gz", "info": info})
+            known["objects"].setdefault(uid, listing.image(uid))
+        for uid, entry in known["objects"].items():
+            entry["labels"] = listing.labels(uid, entry["labels"], labels.get(uid))
         return known
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
@@ -265,3 +331,10 @@ class RepairedDicomWebDatastore(PacsImages):
         with FileLock(self._lock_file) if lock else nullcontext():
             atomic_file.write(config, self._datastore.model_dump_json(exclude={"base_path"}, indent=2).encode())
             self._config_ts = config.stat().st_mtime
+
+
+def _placed(image: sitk.Image, label: sitk.Image) -> sitk.Image:
+    try:
+        return placing.put_on(image, label)
+    except Refused as refused:
+        raise LabelError(str(refused)) from None

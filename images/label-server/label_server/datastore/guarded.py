@@ -1,10 +1,14 @@
-"""Upstream's list of images and labels, which is made for one thread, for several."""
+"""Upstream's list of images and labels, which is made for one thread, for several, and for several processes.
+
+What another process has written, as an inference over all images, is read before the list is written again.
+"""
 
 import threading
 from collections import Counter
 from typing import Any
 
 from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 
 from label_server import users
@@ -22,12 +26,14 @@ class GuardedDatastore(DICOMWebDatastore):
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Add to what is known of an image."""
         with self._mutex:
+            self._init_from_datastore_file()
             super().update_image_info(image_id, info)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Add to what is known of a label, its state in a review among it; who painted it stays."""
         judgement = {key: value for key, value in info.items() if key not in ("user", "client_id")}
         with self._mutex:
+            self._init_from_datastore_file()
             super().update_label_info(label_id, label_tag, judgement | {"reviewer": users.current.get().name})
 
     def remove_image(self, image_id: str) -> None:
@@ -36,14 +42,19 @@ class GuardedDatastore(DICOMWebDatastore):
             super().remove_image(image_id)
 
     def status(self) -> dict[str, Any]:
-        """How many images there are, how many of them have a label, and how many labels of each tag."""
+        """How many images there are, how many of them have a label, and how many of them one of each tag.
+
+        Upstream counts what its cache has, deleted images and labels among it.
+        """
+        images, completed = self.list_images(), len(self.get_labeled_images())
         with self._mutex:
-            tags = Counter(tag for known in self._datastore.objects.values() for tag in known.labels)
-        # Without the mutex: these two may ask the DICOMweb server.
+            known = [self._datastore.objects[image] for image in images if image in self._datastore.objects]
+        tags = Counter(tag for each in known for tag in each.labels)
+        tags[DefaultLabelTag.FINAL.value] = completed
         return {
-            "total": len(self.list_images()),
-            "completed": len(self.get_labeled_images()),
-            "label_tags": dict(tags),
+            "total": len(images),
+            "completed": completed,
+            "label_tags": {tag: tags[tag] for tag in tags if tags[tag]},
         }
 
 

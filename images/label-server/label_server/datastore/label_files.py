@@ -3,26 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
-from monailabel.datastore.utils.convert import binary_to_image
 
 from label_server.datastore.label_values import LabelError
 
 
-def from_voxels(image_file: str, voxels_file: str) -> str:
-    """Make a label map of voxels without a header, one byte each, as OHIF sends them.
+def of_voxels(voxels: Path, image: Path, path: Path) -> Path:
+    """Make a label map of voxels without a header, one byte each, as OHIF sends them; the new file's path.
 
-    Returns:
-        The path of a new file on the image's grid.
-
-    Raises:
-        LabelError: they are not as many as the image's.
+    Args:
+        voxels: as many as the image has.
+        image: whose grid they are on.
+        path: of the file to be.
 
     """
-    try:
-        return str(binary_to_image(image_file, voxels_file))
-    except ValueError:
-        raise LabelError("it has more or fewer voxels than the image") from None
+    read = sitk.ReadImage(str(image))
+    return write(np.fromfile(voxels, np.uint8).reshape(read.GetSize()[::-1]), read, path)
 
 
 def read(path: str) -> sitk.Image:

@@ -33,6 +33,7 @@ def write(
     labels: Sequence[Label],
     names: Mapping[int, str],
     creator: str = "",
+    algorithm: str = "MANUAL",
 ) -> Segmentation:
     """Make the DICOM SEG of a label map.
 
@@ -43,6 +44,7 @@ def write(
         labels: the server's list.
         names: the client's names by value, for names outside the list.
         creator: who painted it.
+        algorithm: how it was made: MANUAL, SEMIAUTOMATIC or AUTOMATIC.
 
     Raises:
         LabelError: the voxels do not fit the series.
@@ -59,11 +61,12 @@ def write(
         # An empty label is one slice of nothing: it says that somebody looked, and costs 32 KB.
         sources, voxels = sources[:1], voxels[:1]
     described = [by_value[value] for value in present] or [labels[0].name]
+    made = hd.seg.SegmentAlgorithmTypeValues(algorithm)
     seg = Segmentation(
         source_images=sources,
         pixel_array=numbers[voxels],
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(name, number, labels) for number, name in enumerate(described, start=1)],
+        segment_descriptions=[_describe(name, number, labels, made) for number, name in enumerate(described, start=1)],
         series_instance_uid=generate_uid(),
         series_number=300,
         sop_instance_uid=generate_uid(),
@@ -90,7 +93,9 @@ def _related(source: Dataset) -> Dataset:
     return item
 
 
-def _describe(name: str, number: int, labels: Sequence[Label]) -> SegmentDescription:
+def _describe(
+    name: str, number: int, labels: Sequence[Label], made: hd.seg.SegmentAlgorithmTypeValues
+) -> SegmentDescription:
     label = next((each for each in labels if each.name == name), Label(name, 0, 0))
     category, kind = (CodedConcept(each.value, each.scheme, each.meaning) for each in label_codes.of(label, labels))
     algorithm = hd.AlgorithmIdentificationSequence(
@@ -101,8 +106,8 @@ def _describe(name: str, number: int, labels: Sequence[Label]) -> SegmentDescrip
         segment_label=name,
         segmented_property_category=category,
         segmented_property_type=kind,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
-        algorithm_identification=algorithm,
+        algorithm_type=made,
+        algorithm_identification=None if made == hd.seg.SegmentAlgorithmTypeValues.MANUAL else algorithm,
         tracking_id=name,
         tracking_uid=generate_uid(),
     )

@@ -6,6 +6,7 @@ Both are files beside the model, because a training is a process of its own.
 import json
 import shutil
 import time
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,22 @@ class Run:
     Args:
         folder: of the model's runs.
         name: of the run.
-        studies: labelled studies that it trains on.
+        studies: labelled studies that it trains on; 0 if they are not known yet.
         epochs: that it is to take.
+        batch_size: slices or regions that it works on at once.
+        val_split: share of the labels that it is to be measured on.
 
     """
 
-    def __init__(self, folder: Path, name: str, studies: int, epochs: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        studies: int,
+        epochs: int,
+        batch_size: int | None = None,
+        val_split: float | None = None,
+    ) -> None:
         self._folder = folder
         self._started = time.time()
         self._data: dict[str, Any] = {
@@ -38,6 +49,10 @@ class Run:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "studies": studies,
             "epochs": epochs,
+            "batch_size": batch_size,
+            "val_split": val_split,
+            "patients": [],
+            "study": None,
             "epoch": 0,
             "iteration": 0,
             "iterations": 0,
@@ -48,6 +63,22 @@ class Run:
         }
         folder.mkdir(parents=True, exist_ok=True)
         _close_killed(folder)
+        self.save()
+
+    def preparing(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The images and labels that it trains on; as they are gone through, the one at hand is noted."""
+        self._data.update(studies=len(entries))
+        self.save()
+        return _Noted(entries, self)
+
+    def at(self, study: str | None) -> None:
+        """The study, by its image's UID, that is being prepared; None if all are."""
+        self._data.update(study=study)
+        self.save()
+
+    def measured_on(self, patients: Collection[str]) -> None:
+        """The patients that it does not train on."""
+        self._data.update(patients=sorted(patients), study=None)
         self.save()
 
     def iteration(self, number: int, of: int, loss: float) -> None:
@@ -81,6 +112,27 @@ class Run:
         atomic_file.write(self._folder / PROGRESS, json.dumps(self._data).encode())
 
 
+def reason(error: BaseException) -> str:
+    """Why a training failed: the first line of what was wrong at first; MONAI says only which of its steps failed."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+class _Noted(list[dict[str, Any]]):
+    """Entries that are noted as they are gone through."""
+
+    def __init__(self, entries: Sequence[dict[str, Any]], run: Run) -> None:
+        super().__init__(entries)
+        self._run = run
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for entry in super().__iter__():
+            self._run.at(Path(entry["image"]).name.partition(".nii")[0])
+            yield entry
+        self._run.at(None)
+
+
 def progress(folder: Path) -> dict[str, Any] | None:
     """How far the training of this model is; None if none runs."""
     try:
@@ -108,6 +160,8 @@ def stop() -> Any:
     stopped = train.stop()
     for folder in Path(settings.MONAI_LABEL_APP_DIR, "model").iterdir():
         remove_caches(folder)
+        if stopped:
+            _close(folder, time.time())
     return stopped
 
 
@@ -128,10 +182,19 @@ def _record(folder: Path, data: dict[str, Any], problem: str) -> None:
 
 
 def _close_killed(folder: Path) -> None:
-    """Record a training that was killed before it could do so itself."""
+    """Record a training that was killed before it could do so itself; how long it took until it was last heard of."""
     left = folder / PROGRESS
     if left.exists() and progress(folder) is None:
-        try:
-            _record(folder, json.loads(left.read_text(encoding="utf-8")), "it was stopped")
-        except (ValueError, KeyError, TypeError):
-            left.unlink(missing_ok=True)
+        _close(folder, left.stat().st_mtime)
+
+
+def _close(folder: Path, ended: float) -> None:
+    """Record a training that has ended without its own doing at this time, in seconds since 1970, if there was one."""
+    try:
+        data = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        seconds = ended - datetime.fromisoformat(data["started"]).timestamp()
+        _record(folder, data | {"seconds": round(max(0.0, seconds), 1)}, "it was stopped")
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        (folder / PROGRESS).unlink(missing_ok=True)

@@ -3,11 +3,8 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 _FINEST, _FARTHEST = 1e-3, 1e6  # mm: of two voxels, and of the first from where the scanner has its zero
 _MOST_AT_ONE_MM = 2**30
@@ -50,17 +47,3 @@ def of_file(path: Path) -> Grid:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     return Grid(reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
-
-
-def put_on(image: sitk.Image, label: sitk.Image) -> sitk.Image:
-    """The label map on the image's grid; resampled (nearest neighbour) only if it lies on another."""
-    if label.GetSize() == image.GetSize() and np.allclose(corners(label), corners(image), atol=1e-2):
-        return label
-    return sitk.Resample(label, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0, label.GetPixelID())
-
-
-def corners(image: Any) -> NDArray[np.float64]:
-    """Where its first voxel lies, and the last one along each axis; 4 x 3, in mm."""
-    last = [size - 1 for size in image.GetSize()]
-    indices = [(0, 0, 0), (last[0], 0, 0), (0, last[1], 0), (0, 0, last[2])]
-    return np.array([image.TransformIndexToPhysicalPoint(index) for index in indices])

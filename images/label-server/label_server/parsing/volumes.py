@@ -15,13 +15,15 @@ from isal import igzip
 from numpy.typing import NDArray
 
 from label_server.errors import Refused
-from label_server.parsing import archives, dicom_series, grid, headers, pixels
+from label_server.parsing import archives, dicom_series, grid, headers, nifti, pixels, placing, segments
 from label_server.parsing.grid import Grid
+from label_server.parsing.segments import Segment
 
 VOLUME = "volume.nii.gz"
 IMAGE, LABEL, SERIES = "image", "label map", "series"
 # By ITK's own reader of each format: without its name, ITK tries all that it has.
-_READERS = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
+_NIFTI = "NiftiImageIO"
+_READERS = {".nii": _NIFTI, ".nii.gz": _NIFTI, ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
 SUFFIXES = tuple(_READERS)
 _DICOM = "GDCMImageIO"
 _BYTES = {
@@ -35,6 +37,13 @@ _BYTES = {
     sitk.sitkInt64: 8,
     sitk.sitkFloat32: 4,
     sitk.sitkFloat64: 8,
+}
+_LAYERS = {
+    sitk.sitkVectorUInt8: 1,
+    sitk.sitkVectorInt8: 1,
+    sitk.sitkVectorUInt16: 2,
+    sitk.sitkVectorInt16: 2,
+    sitk.sitkVectorInt32: 4,
 }
 _LEVEL = 1
 _PIECE = 2**20
@@ -86,11 +95,14 @@ def label(file: Path, on: Grid, folder: Path, most: int) -> None:
 
     """
     bound = max(_SMALL, _FINER * math.prod(on.size))
-    painted = grid.put_on(on.image(), _read(file, min(most, bound), LABEL))
-    values = _whole(sitk.GetArrayViewFromImage(painted))
-    made = sitk.GetImageFromArray(values)
-    made.CopyInformation(painted)
-    _write(made, folder)
+    listed: list[Segment] = []
+    read = _read(file, min(most, bound), LABEL, listed)
+    if listed:
+        segments.write(listed, folder)
+        read = segments.flat(read, listed)
+    painted = sitk.GetImageFromArray(_whole(sitk.GetArrayViewFromImage(read)))
+    painted.CopyInformation(read)
+    _write(placing.put_on(on.image(), painted, cropped=bool(listed)), folder)
 
 
 def series(slices: Path, folder: Path, most: int) -> None:
@@ -128,7 +140,8 @@ def _is_dicom(file: Path) -> bool:
         return content.read(4) == b"DICM"
 
 
-def _read(file: Path, most: int, kind: str = IMAGE) -> sitk.Image:
+def _read(file: Path, most: int, kind: str = IMAGE, listed: list[Segment] | None = None) -> sitk.Image:
+    """Read one file; if it is a segmentation and `listed` is a list, that gets its segments."""
     if _suffix(file):
         with file.open("rb") as content:  # of an archive, nobody has looked at it yet
             headers.check(file.name.lower(), content)
@@ -136,7 +149,13 @@ def _read(file: Path, most: int, kind: str = IMAGE) -> sitk.Image:
     reader.SetImageIO(_READERS.get(_suffix(file), _DICOM))
     reader.SetFileName(str(file))
     try:
-        _judge(reader, 1, most)
+        with _briefly():
+            reader.ReadImageInformation()
+        if listed is not None:
+            listed += segments.listed(reader)
+        _judge(reader, 1, most, bool(listed))
+        if _READERS.get(_suffix(file)) == _NIFTI:
+            nifti.check(reader, file, kind)
         read = reader.Execute()
     except RuntimeError:  # ITK has no other, and its message quotes the file
         raise unreadable(kind) from None
@@ -154,6 +173,8 @@ def _stack(files: Sequence[Path], most: int) -> sitk.Image:
     first.SetFileName(str(files[0]))
     reader.SetFileNames([str(file) for file in files])
     try:
+        with _briefly():
+            first.ReadImageInformation()
         _judge(first, len(files), most)
         values = pixels.rescaled(files, lambda file: _read(file, most, SERIES))
         return reader.Execute() if values is None else sitk.GetImageFromArray(values)
@@ -161,13 +182,11 @@ def _stack(files: Sequence[Path], most: int) -> sitk.Image:
         raise unreadable(SERIES) from None
 
 
-def _judge(reader: sitk.ImageFileReader, files: int, most: int) -> None:
-    """Look at the header, before a voxel is read."""
-    with _briefly():
-        reader.ReadImageInformation()
+def _judge(reader: sitk.ImageFileReader, files: int, most: int, layers: bool = False) -> None:
+    """Look at the header, before a voxel is read; whether a voxel may have several numbers, says `layers`."""
     size = reader.GetSize()
-    voxel = _BYTES.get(reader.GetPixelID())
-    if voxel is None or reader.GetNumberOfComponents() != 1:
+    voxel = (_BYTES | (_LAYERS if layers else {})).get(reader.GetPixelID(), 0) * reader.GetNumberOfComponents()
+    if not voxel or (reader.GetNumberOfComponents() > 1 and not layers):
         raise Refused("its voxels are no plain numbers")
     if any(extent > 1 for extent in size[_DIMENSIONS:]) or len(size) < _DIMENSIONS - 1:
         raise Refused(f"it has {len(size)} dimensions")

@@ -1,21 +1,26 @@
 """What is sent as it is: images, made ready for the first click while they are looked at, the data set, the GPU."""
 
+import io
+import json
 import shutil
 import subprocess
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from monailabel.endpoints.datastore import download_dataset, download_image
+from monailabel.endpoints.datastore import download_image
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import file_checksum
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from label_server import users
 from label_server.datastore.pacs_images import PacsImages
 from label_server.errors import Refused
 
+_PIECE = 2**20
 _ALGORITHMS = ("SHA256", "SHA512", "MD5")
 
 
@@ -47,16 +52,51 @@ def check(image: str, check_sum: str | None = None) -> dict[str, Any]:
 
 
 def dataset(limit_cases: int | None = None) -> Response:
-    """All labelled images and their labels as a ZIP file, which is removed when it has been sent.
+    """All labelled images and their labels as a ZIP file, made as it is sent.
 
-    Upstream leaves each in the temporary folder, which is memory, and fails if there is no label
+    Upstream writes each into the temporary folder, which is memory, leaves it there, and fails if there is no label
     (monailabel 0.8.5, datastore/local.py:386-407).
     """
-    if not app_instance().datastore().get_labeled_images():
+    store = app_instance().datastore()
+    if not store.get_labeled_images():
         raise HTTPException(404, "No image has a label")
-    answer = download_dataset(limit_cases)
-    answer.background = BackgroundTask(Path(answer.path).unlink)
-    return answer
+    cases = store.datalist()[: limit_cases or None]
+    if not cases:
+        raise HTTPException(404, "No image has a label that can be read")
+    files = [(Path(path), f"{kind}/{Path(path).name}") for case in cases for kind, path in case.items()]
+    name = {"Content-Disposition": 'attachment; filename="dataset.zip"'}
+    return StreamingResponse(_zipped(files, json.dumps(store.json(), default=str)), 200, name, "application/zip")
+
+
+class _Pieces(io.RawIOBase):
+    """What has been written since it was last asked."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
+        self._written += piece
+        return len(piece)
+
+    def taken(self) -> bytes:
+        taken, self._written = bytes(self._written), bytearray()
+        return taken
+
+
+def _zipped(files: Sequence[tuple[Path, str]], metadata: str) -> Iterator[bytes]:
+    """A ZIP file of these files under these names; they are packed already."""
+    pieces = _Pieces()
+    with zipfile.ZipFile(pieces, "w") as archive:
+        for path, name in files:
+            with path.open("rb") as file, archive.open(name, "w", force_zip64=True) as member:
+                while piece := file.read(_PIECE):
+                    member.write(piece)
+                    yield pieces.taken()
+        archive.writestr("metadata.json", metadata)
+    yield pieces.taken()
 
 
 def gpu() -> Response:
@@ -65,4 +105,6 @@ def gpu() -> Response:
     if program is None:
         raise HTTPException(404, "This machine has no NVIDIA GPU")
     said = subprocess.run([program], capture_output=True, text=True, check=False)
+    if said.returncode:
+        raise HTTPException(404, "This machine has no NVIDIA GPU that answers")
     return PlainTextResponse(said.stdout)

@@ -10,13 +10,14 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.exceptions import HTTPException
 
 from label_server import users
+from label_server.datastore import authors
 from label_server.errors import Refused
 from label_server.users import Role
 from label_server.web import inference_parameters
 
 _REVIEW = "segmentationMeta"  # MONAI Label Reviewer's
 _MOST_LABELS = 255
-_MOST_NAME = 64  # DICOM's, of a segment
+_MOST_NAME = 64  # DICOM's, of a segment and of a person
 _MOST = 100_000  # epochs, images at once, seconds
 
 
@@ -67,25 +68,31 @@ def _sensible(default: Any, value: Any) -> bool:
 def inference(given: dict[str, Any]) -> None:
     """Refuse an inference on nothing, and parameters that its model does not offer; keep of labels what they mean."""
     some_image(given)
-    wanted = json.loads(given.get("params") or "{}")
-    inference_parameters.check(given["model"], wanted)
+    said = json.loads(given.get("params") or "{}")
+    inference_parameters.check(given["model"], said)
+    wanted = {key: value for key, value in said.items() if value not in (None, "")}  # the others are not chosen
     if wanted.get("label_info"):
-        given["params"] = json.dumps(wanted | {"label_info": _meanings(wanted["label_info"])})
+        wanted["label_info"] = meanings(wanted["label_info"])
+    given["params"] = json.dumps(wanted)
     if wanted.get("save_label"):
-        _own_label(given["image"], wanted.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
+        _own_label(given["image"], wanted.get("label_tag") or DefaultLabelTag.ORIGINAL.value, _client(wanted))
 
 
 def save(given: dict[str, Any]) -> None:
-    """Keep of what a save says only what its voxels mean, and a reviewer's judgement: the server knows who saves."""
+    """Keep of what a save says only what its voxels mean, which of a user's clients it is, and a reviewer's judgement.
+
+    The server knows which user saves.
+    """
     said = json.loads(given.get("params") or "{}")
-    kept: dict[str, Any] = {"label_info": _meanings(said.get("label_info"))} if said.get("label_info") else {}
+    kept: dict[str, Any] = {"label_info": meanings(said.get("label_info"))} if said.get("label_info") else {}
+    kept["client_id"] = _client(said)
     if _REVIEW in said and users.current.get().role >= Role.REVIEWER:
         kept[_REVIEW] = said[_REVIEW]
     given["params"] = json.dumps(kept)
-    _own_label(given["image"], given.get("tag") or DefaultLabelTag.FINAL.value)
+    _own_label(given["image"], given.get("tag") or DefaultLabelTag.FINAL.value, kept["client_id"])
 
 
-def _meanings(label_info: Any) -> list[dict[str, Any]]:
+def meanings(label_info: Any) -> list[dict[str, Any]]:
     """Names of values: the name as text that DICOM takes and gives back, the value as a number."""
     if not isinstance(label_info, list) or len(label_info) > _MOST_LABELS:
         raise Refused("label_info is no list of labels")
@@ -101,13 +108,23 @@ def _meanings(label_info: Any) -> list[dict[str, Any]]:
     return kept
 
 
-def _own_label(image: str, tag: str) -> None:
-    """Refuse to replace what another user has saved under a tag; of final labels, each user has their own."""
+def _client(said: Mapping[str, Any]) -> str:
+    """The Client/User-ID: a word that DICOM takes and gives back as a part of a person's name."""
+    client = said.get("client_id") or ""
+    if not isinstance(client, str) or not client.isprintable() or set(client) & set("\\^="):
+        raise Refused("the Client/User-ID is none that a label can name")
+    if len(authors.author(users.current.get().name, client.strip())) > _MOST_NAME:
+        raise Refused("the Client/User-ID is too long")
+    return client.strip()
+
+
+def _own_label(image: str, tag: str, client: str) -> None:
+    """Refuse to replace what another has saved under a tag; of final labels, each author has their own."""
     user = users.current.get()
     if tag == DefaultLabelTag.FINAL or user.role >= Role.ADMIN:
         return
-    author = (app_instance().datastore().get_label_info(image, tag) or {}).get("user")
-    if author and author != user.name:
+    author = (app_instance().datastore().get_label_info(image, tag) or {}).get("client_id")
+    if author and author != authors.author(user.name, client):
         raise HTTPException(409, "Another user has saved a label of this image under this tag")
 
 

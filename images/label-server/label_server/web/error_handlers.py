@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
-from label_server.errors import Changed, Forbidden, Refused
+from label_server.errors import Changed, Forbidden, NotStored, Refused
 from label_server.web.worker_pools import Busy
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,10 @@ async def _dicomweb_refused(request: Request, error: Exception) -> Response:
     return _answer(502, f"The DICOMweb server answered {status}")
 
 
+async def _not_stored(request: Request, error: Exception) -> Response:
+    return _answer(502, f"The label was not saved: {error}")
+
+
 async def _incomplete(request: Request, error: Exception) -> Response:
     return _answer(503, str(error), **{"Retry-After": "5"})
 
@@ -88,6 +92,17 @@ async def _no_file(request: Request, error: Exception) -> Response:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return _answer(507, "The server's disk is full: nothing was stored")
     return _answer(500, f"The server cannot read or write a file of its own ({type(error).__name__})")
+
+
+async def not_valid(request: Request, error: Any) -> Response:
+    """What is answered to arguments of another kind; FastAPI fails where one is bytes that are no text."""
+    told = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+    return _answer(422, "; ".join(told))
+
+
+async def fault(request: Request, error: Exception) -> Response:
+    """What is answered for an error that nobody has foreseen; it is raised again, and the log has it."""
+    return JSONResponse({"detail": f"The server has failed ({type(error).__name__}); its log says more"}, 500)
 
 
 HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
@@ -99,6 +114,7 @@ HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     LabelNotFoundException: _not_found,
     MONAILabelException: _failed,
     LabelError: _bad_label,
+    NotStored: _not_stored,
     Busy: _busy,
     torch.OutOfMemoryError: _out_of_memory,
     IncompleteSeries: _incomplete,

@@ -33,7 +33,17 @@ _SERVERS_OWN = frozenset(
 )
 # Of an image or label, written by the server: whose it is, what it is, when it was offered.
 _SERVERS_STATES = frozenset(
-    {"strategy", "ts", "name", "checksum", "label_info", "StudyInstanceUID", "SeriesInstanceUID", "Modality"}
+    {
+        "strategy",
+        "ts",
+        "name",
+        "checksum",
+        "label_info",
+        "assisted",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "Modality",
+    }
 )
 _DEPTH = 16
 _MOST_VALUES = 100_000  # of clicks, above all

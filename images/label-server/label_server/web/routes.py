@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from monailabel.endpoints import (
     activelearning,
@@ -37,13 +38,14 @@ from label_server.users import Role
 from label_server.web import (
     downloads,
     endpoint_checks,
+    inferences,
     kept_labels,
     next_sample,
     request_validation,
     upload_reading,
     worker_pools,
 )
-from label_server.web.error_handlers import HANDLERS
+from label_server.web.error_handlers import HANDLERS, fault, not_valid
 
 _PIECE = 2**20  # of a file that is sent: each takes a thread of its own
 _ROUTERS = (
@@ -81,6 +83,7 @@ _INFER = Endpoint(
     worker_pools.inference,
     endpoint_checks.inference,
     among=("model", "_infers"),
+    function=inferences.run,
     reading=upload_reading.images,
 )
 _IMAGE = Endpoint(Role.ANNOTATOR, check=endpoint_checks.new_image, reading=upload_reading.images)
@@ -165,7 +168,8 @@ class GuardedRoute(APIRoute):
 def application(title: str, app_name: str = "radiology") -> FastAPI:
     """Upstream's endpoints that are open to an app, and their description at /openapi.json."""
     endpoints = ENDPOINTS | (WHOLE_SLIDES if app_name == "pathology" else {})
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, redirect_slashes=False, exception_handlers=HANDLERS)
+    handlers = HANDLERS | {RequestValidationError: not_valid, Exception: fault}
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, redirect_slashes=False, exception_handlers=handlers)
     for route in _upstream():
         for method in sorted(route.methods):
             if opened := endpoints.get((method, route.path)):

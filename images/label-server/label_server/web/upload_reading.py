@@ -1,5 +1,6 @@
 """An uploaded image or label is read by a process that can do nothing else; an endpoint gets what came out of it."""
 
+import json
 import math
 import os
 import shutil
@@ -13,11 +14,12 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.datastructures import UploadFile
 
 from label_server import users
+from label_server.datastore import label_files
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import PacsImages
 from label_server.errors import Changed, Refused
-from label_server.parsing import grid, readers, scratch
-from label_server.web import request_validation, upload_content
+from label_server.parsing import grid, readers, scratch, segments
+from label_server.web import endpoint_checks, request_validation, upload_content
 
 _VOXELS = ".bin"  # as OHIF sends them, without a header
 
@@ -35,6 +37,7 @@ def images(given: dict[str, Any]) -> None:
         if _voxels(file):
             if file is not given.get("label") or not _are_all(file, given["image"]):
                 raise Refused("voxels without a header can only be the label of an image")
+            _give_header(file, given["image"])
         else:
             with _folder() as folder:
                 _replace(file, readers.image(folder, _kept([file], folder)))
@@ -56,7 +59,7 @@ def session(given: dict[str, Any]) -> None:
 
 
 def label(given: dict[str, Any]) -> None:
-    """Put a label map on the grid of its image in the place of what was uploaded.
+    """Put a label map on the grid of its image in the place of what was uploaded, and the names that it brings.
 
     Raises:
         LabelError: it is none.
@@ -71,11 +74,13 @@ def label(given: dict[str, Any]) -> None:
     if _voxels(file):
         if not _are_all(file, given["image"]):
             raise LabelError("it has more or fewer voxels than the image")
+        _give_header(file, given["image"])
         return
     try:
         with _folder() as folder:
             (name,) = _kept([file], folder)
             _replace(file, readers.label(folder, name, on))
+            _name(given, segments.names(folder))
     except Refused as refused:
         raise LabelError(str(refused)) from None
 
@@ -97,6 +102,18 @@ def _kept_for_its_author(file: UploadFile, image: str) -> Iterator[None]:
         raise Changed(f"{changed}. It is kept for you: GET /datastore/kept/{name}") from None
 
 
+def _name(given: dict[str, Any], names: Sequence[str]) -> None:
+    """Let the names in a segmentation's header count; a list that comes with it may say nothing else."""
+    if not names:
+        return
+    said = json.loads(given.get("params") or "{}")
+    kept = endpoint_checks.meanings([{"name": name, "idx": place} for place, name in enumerate(names, start=1)])
+    listed = {entry["name"] for entry in said.get("label_info") or [] if entry["name"]}
+    if listed and listed != {entry["name"] for entry in kept}:
+        raise Refused("the segments in the file are others than those in label_info")
+    given["params"] = json.dumps(said | {"label_info": kept})
+
+
 @contextmanager
 def _folder() -> Iterator[Path]:
     """On the volume, not in the temporary folder, which is memory."""
@@ -112,8 +129,19 @@ def _voxels(file: UploadFile) -> bool:
 
 def _are_all(file: UploadFile, image: str) -> bool:
     """Whether there is a byte for each voxel of an image; it is looked at before they are read into memory."""
-    size = grid.of_file(Path(app_instance().datastore().get_image_uri(image))).size
+    size = grid.of_file(_image(image)).size
     return file.file.seek(0, os.SEEK_END) == math.prod(size) and file.file.seek(0) == 0
+
+
+def _image(image: str) -> Path:
+    return Path(app_instance().datastore().get_image_uri(image))
+
+
+def _give_header(file: UploadFile, image: str) -> None:
+    """Put a label map in the place of voxels of an image."""
+    with _folder() as folder:
+        (name,) = _kept([file], folder)
+        _replace(file, label_files.of_voxels(folder / name, _image(image), folder / "label.nii.gz"))
 
 
 def _kept(files: Sequence[UploadFile], folder: Path) -> list[str]:

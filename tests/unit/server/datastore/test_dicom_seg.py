@@ -35,6 +35,47 @@ def test_what_a_client_means_by_its_values(info, expected: dict[int, str]):
     assert label_values.names_by_value(info, LABELS) == expected
 
 
+PLUGINS = entries(("nodule1", 2), ("nodule2", 3))  # of 3D Slicer's plugin, with a segment `background` before them
+
+
+@pytest.mark.parametrize(
+    ("info", "present", "expected"),
+    [
+        (PLUGINS, [0, 1, 2], {1: "nodule1", 2: "nodule2"}),
+        (PLUGINS, [0, 1], {1: "nodule1"}),
+        (PLUGINS, [0, 3], {3: "nodule2"}),
+        (PLUGINS, [0], {}),
+        (PLUGINS, [0, 2, 3], {2: "nodule1", 3: "nodule2"}),
+        # Not counted up: no plugin's, and the first that is unknown to the server was taken for the value 1.
+        (entries(("nodule2", 2), ("other", 1)), [1, 2], {1: "other", 2: "nodule2"}),
+        (entries(("other", 4), ("nodule3", 3)), [3, 4], {3: "nodule3", 4: "other"}),
+        (entries(("nodule3", 3), ("other", 4)), [3, 4], {3: "nodule3", 4: "other"}),
+        (entries(("background", 0), ("nodule1", 1), ("other", 2)), [1, 2], {1: "nodule1", 2: "other"}),
+        # What has no name has a place.
+        ([{"name": ""}, {"name": "nodule2"}], [2], {2: "nodule2"}),
+        ([{"name": "a"}, {"name": "a"}], [2], {2: "a"}),
+    ],
+)
+def test_a_segment_keeps_its_name_however_it_is_counted(info, present: list[int], expected: dict[int, str]):
+    names = label_values.names_by_value(info, LABELS, present)
+    assert {value: names[value] for value in present if value} == expected
+
+
+@pytest.mark.parametrize(
+    ("info", "present", "reason"),
+    [
+        (PLUGINS, [2], "the value 2 may be 'nodule2' by its place in label_info, or 'nodule1' by its idx"),
+        (entries(("a", 1), ("b", 1)), [1], "an idx twice"),
+        ([{"name": "a", "idx": 1}, {"name": "b"}], [1], "not for each name"),
+        ([{"name": "a"}, {"name": "a"}], [1, 2], "two segments are called 'a'"),
+        (entries(("a", 1), ("a", 2)), [1, 2], "two segments are called 'a'"),
+    ],
+)
+def test_a_name_that_may_be_anothers_is_refused(info, present: list[int], reason: str):
+    with pytest.raises(LabelError, match=reason):
+        label_values.names_by_value(info, LABELS, present)
+
+
 def test_values_are_those_of_the_servers_list():
     voxels = np.array([0, 1, 2, 3, 1])
     again = label_values.renumber(voxels, {1: "mass", 2: "other", 3: "nodule1"}, LABELS)

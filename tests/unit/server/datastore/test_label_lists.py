@@ -19,6 +19,7 @@ from monailabel.interfaces.exception import MONAILabelException
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series_index import SeriesIndex
+from label_server.web import downloads
 from tests.support import web
 from tests.support.ct import Ct, ct
 from tests.support.dicomweb import Pacs
@@ -170,6 +171,54 @@ def test_the_data_set_is_sent_and_not_kept(server: Server, image: Ct):
     assert [path for path in Path(tempfile.gettempdir()).iterdir() if path.is_file()] == []
 
 
+def test_the_data_set_is_made_as_it_is_sent(server: Server, image: Ct, label_app: Any):
+    """In /tmp, which is memory, there is never more than a piece of it."""
+    ok(server.submit(image.uid, painted()))
+    (entry,) = label_app.datastore().datalist()
+    sizes = [Path(entry[kind]).stat().st_size for kind in ("image", "label")]
+    pieces = list(downloads._zipped([(Path(entry["image"]), "image/x"), (Path(entry["label"]), "label/x")], "{}"))
+    assert len(pieces) == 3 and max(map(len, pieces)) < max(sizes) + 1000
+    with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
+        assert archive.testzip() is None and archive.read("label/x") == Path(entry["label"]).read_bytes()
+    assert "content-length" not in server.ask("GET", "/datastore/dataset", "admin").headers
+
+
+def test_the_data_set_of_labels_that_cannot_be_read_is_404(
+    server: Server, image: Ct, pacs: Pacs, label_app: Any, monkeypatch
+):
+    ok(server.submit(image.uid, painted()))
+    monkeypatch.setattr(label_app.datastore(), "datalist", list)
+    answer = server.ask("GET", "/datastore/dataset", "admin")
+    assert answer.status_code == 404 and "can be read" in answer.json()["detail"]
+
+
+def test_a_label_that_is_gone_from_the_pacs_is_in_no_list(server: Server, pacs: Pacs):
+    """It stayed in the cache's own, and was counted."""
+    pacs.store(ct(1), ct(2))
+    for seed in (1, 2):
+        ok(server.submit(ct(seed).uid, painted()))
+        ok(server.submit(ct(seed).uid, painted(), tag="original"))
+    (first, *_) = pacs.segmentations(ct(1).uid)
+    pacs.delete(str(first.SeriesInstanceUID))
+    listed = server.ask("GET", "/datastore/?output=all", "anna").json()["objects"]
+    assert {uid: sorted(each["labels"]) for uid, each in listed.items()} == {
+        ct(1).uid: ["original"],
+        ct(2).uid: ["final", "original"],
+    }
+    assert server.ask("GET", "/datastore/", "anna").json()["label_tags"] == {"original": 2, "final": 1}
+    pacs.delete(ct(2).uid)
+    assert server.ask("GET", "/datastore/", "anna").json()["label_tags"] == {"original": 1}
+
+
+def test_the_list_says_whose_label_counts_now(server: Server, image: Ct, pacs: Pacs):
+    """Not whose the cache has, if another server has stored one since."""
+    ok(server.submit(image.uid, painted(), "anna"))
+    ok(server.submit(image.uid, painted(1), "berta"))
+    pacs.delete(str(max(pacs.segmentations(), key=lambda seg: str(seg.ContentCreatorName)).SeriesInstanceUID))
+    label = server.ask("GET", "/datastore/?output=all", "anna").json()["objects"][image.uid]["labels"]["final"]
+    assert label["info"]["user"] == "anna"
+
+
 @pytest.mark.parametrize("tag", ["../../evil", "a/b", "..", "", "a\\b", "a\nb"])
 def test_the_datastore_itself_refuses_a_tag_that_is_a_place(label_app, image: Ct, tmp_path: Path, tag: str):
     """Whatever lets it through before."""
@@ -205,7 +254,7 @@ def test_a_save_says_what_its_values_mean_and_nothing_of_its_author(server: Serv
     lies = {"client_id": "berta", "user": "berta", "segmentationMeta": {"status": "approved"}, "reviewer": "rita"}
     ok(save(server, image.uid, "anna", tag, **lies, SeriesInstanceUID="1.2", x="y"))
     found = told(server, image.uid, tag)
-    assert (found["user"], found["client_id"]) == ("anna", "anna")
+    assert (found["user"], found["client_id"]) == ("anna", "anna/berta"), "a client of anna's, whatever it is called"
     assert not {"segmentationMeta", "reviewer", "x"} & set(found) and found.get("SeriesInstanceUID") != "1.2"
 
 

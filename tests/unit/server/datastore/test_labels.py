@@ -1,5 +1,6 @@
 """Labels of the datastore: from a client's label map to a DICOM SEG in the PACS, and back."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,36 @@ def test_a_name_of_the_clients_own_follows_behind_the_list(server: Server, image
     assert set(np.unique(server.label(image.uid))) == {0, 4}
 
 
+@pytest.mark.parametrize(
+    "info",
+    [
+        [{"name": "nodule2", "idx": 2}, {"name": "other", "idx": 3}],
+        [{"name": "other", "idx": 3}, {"name": "nodule2", "idx": 2}],
+        [{"name": ""}, {"name": "nodule2"}, {"name": "other"}],
+    ],
+)
+def test_known_names_beside_others_are_not_exchanged(server: Server, image: Ct, pacs: Pacs, info: list):
+    label = sitk.GetImageFromArray(painted())
+    label.CopyInformation(server.image(image.uid))
+    form = {"params": json.dumps({"label_info": info})}
+    files = {"label": ("label.nii.gz", web.written(label))}
+    ok(server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", data=form, files=files))
+    (seg,) = pacs.segmentations(image.uid)
+    found = masks(hd.seg.Segmentation.from_dataset(seg), server.image(image.uid))
+    assert found.keys() == {"nodule2", "other"} and np.array_equal(found["nodule2"], painted() == 2)
+
+
+def test_a_name_that_may_be_anothers_is_422_and_nothing_stored(server: Server, image: Ct, pacs: Pacs):
+    label = sitk.GetImageFromArray((painted() == 2).astype(np.uint8) * 2)
+    label.CopyInformation(server.image(image.uid))
+    info = [{"name": "nodule1", "idx": 2}, {"name": "nodule2", "idx": 3}]
+    form = {"params": json.dumps({"label_info": info})}
+    files = {"label": ("label.nii.gz", web.written(label))}
+    answer = server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", data=form, files=files)
+    assert answer.status_code == 422 and "the value 2 may be 'nodule2'" in answer.json()["detail"]
+    assert pacs.segmentations() == []
+
+
 @pytest.mark.parametrize("name", ["é", "结节", "結" * 64, " x ", "a^b=c"], ids=ascii)
 def test_a_name_comes_back_from_the_pacs_as_it_was_given(server: Server, image: Ct, pacs: Pacs, name: str):
     ok(server.submit(image.uid, painted(), names=("nodule1", name, "nodule3")))
@@ -93,6 +124,73 @@ def test_a_label_on_another_grid_is_put_on_the_images(server: Server, image: Ct)
     whole.CopyInformation(server.image(image.uid))
     part = whole[2:22, 1:20, :]
     files = {"label": ("label.nii.gz", web.written(part))}
+    ok(server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", files=files))
+    assert np.array_equal(server.label(image.uid), painted())
+
+
+def moved(label: sitk.Image) -> sitk.Image:
+    label.SetOrigin(label.TransformIndexToPhysicalPoint((10, 3, 0)))
+    return label
+
+
+def nowhere(label: sitk.Image) -> sitk.Image:
+    return sitk.GetImageFromArray(sitk.GetArrayFromImage(label))
+
+
+WRONG = {
+    "identity": (nowhere, "does not say where it lies"),
+    "moved": (moved, "does not lie on the image"),
+    "half outside": (lambda label: moved(label)[:20, :, :], "voxels of value"),
+    "fewer slices": (lambda label: label[:, :, :5], "it has 5 slices, the image 6"),
+    "more slices": (lambda label: sitk.ConstantPad(label, (0, 0, 0), (0, 0, 1)), "it has 7 slices, the image 6"),
+    "four dimensions": (lambda label: sitk.JoinSeries([label, label]), "4 dimensions"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("file", ["label.nii.gz", "label.nii", "label.nrrd"])
+def test_a_label_that_would_lose_voxels_is_refused_and_the_earlier_stays(
+    server: Server, image: Ct, pacs: Pacs, tmp_path: Path, name: str, file: str
+):
+    ok(server.submit(image.uid, painted()))
+    label = sitk.GetImageFromArray(np.full(image.shape, 2, np.uint8))
+    label.CopyInformation(server.image(image.uid))
+    change, reason = WRONG[name]
+    sitk.WriteImage(change(label), str(tmp_path / file))
+    files = {"label": (file, (tmp_path / file).read_bytes())}
+    answer = server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", files=files)
+    assert answer.status_code == 422 and reason in answer.json()["detail"], answer.text
+    assert len(pacs.segmentations()) == 1 and np.array_equal(server.label(image.uid), painted())
+
+
+@pytest.mark.parametrize("file", ["label.nii.gz", "label.nii", "label.nrrd"])
+def test_a_label_that_is_cut_off_is_refused_and_the_earlier_stays(
+    server: Server, image: Ct, pacs: Pacs, tmp_path: Path, file: str
+):
+    """Of a NIfTI file, ITK takes the voxels that are missing for zeros."""
+    ok(server.submit(image.uid, painted()))
+    label = sitk.GetImageFromArray(np.random.default_rng(1).integers(0, 4, image.shape).astype(np.uint8))
+    label.CopyInformation(server.image(image.uid))
+    sitk.WriteImage(label, str(tmp_path / file), useCompression=file.endswith("gz"))
+    whole = (tmp_path / file).read_bytes()
+    files = {"label": (file, whole[: len(whole) * 3 // 4])}
+    answer = server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", files=files)
+    assert answer.status_code == 422 and "that can be read" in answer.json()["detail"]
+    assert len(pacs.segmentations()) == 1 and np.array_equal(server.label(image.uid), painted())
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0)], ids=str)
+def test_a_label_in_another_order_is_put_right(server: Server, image: Ct, order: tuple[int, int, int]):
+    label = sitk.GetImageFromArray(painted())
+    label.CopyInformation(server.image(image.uid))
+    turned = sitk.Flip(sitk.PermuteAxes(label, order), (True, False, True))
+    files = {"label": ("label.nii.gz", web.written(turned))}
+    ok(server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", files=files))
+    assert np.array_equal(server.label(image.uid), painted())
+
+
+def test_voxels_without_a_header_are_the_images(server: Server, image: Ct):
+    files = {"label": ("label.bin", painted().tobytes())}
     ok(server.ask("PUT", f"/datastore/label?image={image.uid}", "anna", files=files))
     assert np.array_equal(server.label(image.uid), painted())
 

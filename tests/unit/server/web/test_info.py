@@ -151,3 +151,9 @@ def test_the_gpu_is_told_of_if_there_is_one(server: Server, programs, monkeypatc
         programs.add("nvidia-smi", "echo GPU 0")
     answer = server.ask("GET", "/logs/gpu", "admin")
     assert answer.status_code == status and said in answer.text
+
+
+def test_a_gpu_that_does_not_answer_is_none(server: Server, programs, monkeypatch):
+    monkeypatch.setenv("PATH", str(programs.folder))
+    programs.add("nvidia-smi", "exit 9")
+    assert server.ask("GET", "/logs/gpu", "admin").status_code == 404

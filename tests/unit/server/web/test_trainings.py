@@ -1,5 +1,7 @@
 """What may be said of a training, and what is told of one."""
 
+import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,56 @@ def test_a_training_that_was_killed_is_recorded_by_the_next(tmp_path: Path, monk
     assert [record["problem"] for record in training_runs.history(folder)] == ["it was stopped"]
     (folder / "progress.json").write_text("{")
     assert len(training_runs.history(folder)) == 1
+
+
+def test_a_training_that_fails_while_it_prepares_is_recorded_with_the_study(tmp_path: Path):
+    run = training_runs.Run(tmp_path, "r1", studies=0, epochs=2, batch_size=4, val_split=0.2)
+    with pytest.raises(OSError, match="cut off"):
+        for number, _ in enumerate(run.preparing([{"image": f"/x/1.2.{number}.nii.gz"} for number in range(3)])):
+            if number == 1:
+                assert training_runs.progress(tmp_path)["study"] == "1.2.1"
+                raise OSError("it is cut off")
+    run.end("it is cut off")
+    (record,) = training_runs.history(tmp_path)
+    assert (record["study"], record["problem"], record["studies"]) == ("1.2.1", "it is cut off", 3)
+
+
+def test_a_training_tells_what_it_is_measured_on_and_how(tmp_path: Path):
+    run = training_runs.Run(tmp_path, "r1", studies=0, epochs=2, batch_size=4, val_split=0.2)
+    assert len(list(run.preparing([{"image": "/x/1.2.nii.gz"}]))) == 1
+    run.measured_on({"patient 2", "patient 1"})
+    run.end()
+    (record,) = training_runs.history(tmp_path)
+    assert (record["batch_size"], record["val_split"], record["study"]) == (4, 0.2, None)
+    assert record["patients"] == ["patient 1", "patient 2"]
+
+
+def test_a_training_that_is_stopped_is_recorded_with_its_duration(server: Server, tmp_path: Path, monkeypatch):
+    """Even if it had only begun to prepare, when it had nothing to say yet."""
+    folder = tmp_path / "radiology" / "model" / "threshold"
+    run = training_runs.Run(folder, "r1", studies=1, epochs=2)
+    run._data["started"] = "2020-01-01T00:00:00+00:00"
+    run.save()
+    monkeypatch.setattr(training_runs.train, "stop", lambda: {"status": "STOPPED"})
+    assert server.ask("DELETE", "/train/", "admin").status_code == 200
+    assert training_runs.progress(folder) is None
+    (record,) = training_runs.history(folder)
+    assert record["problem"] == "it was stopped" and record["seconds"] > 10**8
+
+
+def test_a_training_that_was_killed_lasted_until_it_was_last_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(training_runs, "_process", lambda pid=None: [1, 0.0] if pid is None else [1, 1.0])
+    run = training_runs.Run(tmp_path, "killed", studies=1, epochs=1)
+    started = datetime.fromisoformat(run._data["started"]).timestamp()
+    os.utime(tmp_path / "progress.json", (started + 90, started + 90))
+    assert [record["seconds"] for record in training_runs.history(tmp_path)] == [90.0]
+
+
+def test_the_reason_of_a_failure_is_what_was_wrong_at_first():
+    with pytest.raises(RuntimeError) as failed:
+        try:
+            raise OSError("the label is cut off\nand more")
+        except OSError as error:
+            raise RuntimeError("applying transform <LoadImaged>") from error
+    assert training_runs.reason(failed.value) == "the label is cut off"
+    assert training_runs.reason(MemoryError()) == "MemoryError"

@@ -43,18 +43,18 @@ class Deepgrow(lib.trainers.Deepgrow):
         self._val_interval = max(1, min(self._val_interval, epochs))
         self.max_train_interactions = max(1, int(request.get("interactions") or self.max_train_interactions))
         training_runs.remove_caches(Path(self._model_dir))  # of a training that was killed
-        entries = datastore.datalist()
-        self._patients = [_patient(datastore, entry) for entry in entries]
-        self._run = training_runs.Run(
-            Path(self._model_dir), datetime.now().strftime("%Y%m%d_%H%M%S"), len(entries), epochs
-        )
+        chosen = {key: request.get(key, self._config.get(key)) for key in ("train_batch_size", "val_split")}
+        name = datetime.now().strftime("%Y%m%d_%H%M%S")
+        self._run = training_runs.Run(Path(self._model_dir), name, 0, epochs, *chosen.values())
         problem = "it was interrupted"
         try:
+            entries = self._run.preparing(datastore.datalist())
+            self._patients = [_patient(datastore, entry) for entry in entries]
             result = super().__call__(request, _Fixed(datastore, entries))
             problem = ""
             return result
         except Exception as error:
-            problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+            problem = training_runs.reason(error)
             raise
         finally:
             self._run.end(problem)
@@ -79,6 +79,7 @@ class Deepgrow(lib.trainers.Deepgrow):
         parts: tuple[list[Any], list[Any]] = ([], [])
         for record in context.datalist:
             parts[record["patient"] in validation].append(record)
+        self._run.measured_on(validation)
         logger.info(f"Records to train on: {len(parts[0])}, to validate on: {len(parts[1])}")
         return parts
 
