@@ -1,4 +1,4 @@
-"""The limits that the container's environment sets; each has a default."""
+"""The limits, and what else the container's environment sets for several files; each has a default."""
 
 import os
 
@@ -16,3 +16,4 @@ SLOW_CLIENT_SECONDS = limit("SLOW_CLIENT_SECONDS", 20)
 INFER_QUEUE = limit("INFER_QUEUE", 8)
 SAMPLE_LEASE_SECONDS = 60 * limit("SAMPLE_LEASE", 30)
 CACHE_MAX_BYTES = limit("CACHE_MAX_GB", 50) * 2**30
+FOREIGN_LABELS = os.environ.get("FOREIGN_LABELS") or "listed"

@@ -29,6 +29,7 @@ _TAGS = {
     for keyword in {
         *(*IMAGE_FIELDS, *LABEL_FIELDS),
         *("ReferencedSeriesSequence", "PurposeOfReferenceCodeSequence", "LongCodeValue"),
+        *("FrameOfReferenceUID", "ManufacturerModelName"),
     }
 }
 
@@ -50,10 +51,11 @@ class ImageSeries:
 
 @dataclass(frozen=True)
 class LabelSeries:
-    """A SEG series and the image series that it segments ("" if it names none).
+    """A SEG series and the image series that it segments ("" if it names none that is here).
 
     `own` says whether this stack made it, `creator` who painted it, `instance` which instance of the series counts, ""
-    for any.
+    for any, `maker` with which program, `unread` why it cannot be read, `unlisted` why it is not one of the label
+    list's all the same.
     """
 
     uid: str
@@ -63,6 +65,14 @@ class LabelSeries:
     own: bool
     creator: str
     instance: str = ""
+    maker: str = ""
+    unread: str = ""
+    unlisted: str = ""
+
+    @property
+    def left_out(self) -> str:
+        """Why it does not count, "" if it does."""
+        return self.unread or self.unlisted
 
     @property
     def rank(self) -> tuple[bool, str]:
