@@ -12,8 +12,12 @@ from labelpod.docker.stack import LABEL_SERVER, Stack
 from labelpod.errors import DeployError
 from labelpod.models import training
 from labelpod.process import last_line
+from labelpod.text import counted
 
-_KEYS = ("run", "started", "studies", "epochs", "epoch", "loss", "dice", "best_dice", "published", "seconds", "problem")
+_KEYS = (
+    *("run", "started", "studies", "epochs", "epoch", "loss", "dice", "best_dice", "published", "seconds", "problem"),
+    "left_out",
+)
 
 
 def runs(server: LabelServer, model: str | None) -> list[dict[str, Any]]:
@@ -69,5 +73,7 @@ def _row(run: dict[str, Any]) -> str:
     dice = "-" if run["best_dice"] is None else f"{run['best_dice']:.3f}"
     took = timedelta(seconds=round(run["seconds"] or 0))
     outcome = run["problem"] or ("published" if run["published"] else "not published")
+    if run["left_out"]:
+        outcome += f", {counted(len(run['left_out']), 'study')} left out: {run['left_out'][0]['reason']}"
     epochs = f"{run['epoch']}/{run['epochs']}"
     return f"{date:<18}{run['model']:<16}{run['studies']:>7}{epochs:>10}{dice:>11}{took!s:>10}  {outcome}"

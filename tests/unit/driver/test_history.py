@@ -9,7 +9,15 @@ from labelpod.errors import DeployError
 from labelpod.models import history
 
 RUN = {"run": "20260102_030405", "started": "2026-01-02T03:04:05+00:00", "studies": 12, "epochs": 50, "epoch": 50}
-RUN |= {"loss": [[1, 0.5]], "dice": [[1, 0.7]], "best_dice": 0.7, "published": True, "seconds": 3725.4, "problem": ""}
+RUN |= {
+    "left_out": [],
+    "loss": [[1, 0.5]],
+    "dice": [[1, 0.7]],
+    "best_dice": 0.7,
+    "published": True,
+    "seconds": 3725.4,
+    "problem": "",
+}
 STOPPED = RUN | {"started": "2026-01-03T00:00:00+00:00", "epoch": 3, "best_dice": None, "published": False}
 STOPPED |= {"problem": "it was stopped", "pid": 7}
 
@@ -47,6 +55,12 @@ def test_people_see_date_studies_epochs_dice_duration_and_outcome():
     for words in ("2026-01-0", "deepgrow_2d", "12", "50/50", "0.700", "1:02:05", "published"):
         assert words in first
     assert "3/50" in second and " - " in second and second.endswith("it was stopped")
+
+
+def test_what_a_training_could_not_read_is_said_with_the_reason():
+    left_out = [{"image": "1.2", "reason": "its frames are small"}, {"image": "1.3", "reason": "another"}]
+    _, row = history.table([RUN | {"left_out": left_out, "model": "deepgrow_2d"}]).splitlines()
+    assert row.endswith("published, 2 studies left out: its frames are small")
 
 
 def test_before_the_first_training_that_is_what_is_said():

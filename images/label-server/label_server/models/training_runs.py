@@ -6,6 +6,7 @@ Both are files beside the model, because a training is a process of its own.
 import json
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,13 @@ class Run:
         name: of the run.
         studies: labelled studies that it trains on.
         epochs: that it is to take.
+        left_out: labelled images that it could not read, each with its `image` and `reason`.
 
     """
 
-    def __init__(self, folder: Path, name: str, studies: int, epochs: int) -> None:
+    def __init__(
+        self, folder: Path, name: str, studies: int, epochs: int, left_out: Sequence[Mapping[str, str]] = ()
+    ) -> None:
         self._folder = folder
         self._started = time.time()
         self._data: dict[str, Any] = {
@@ -37,6 +41,7 @@ class Run:
             "process": _process(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "studies": studies,
+            "left_out": list(left_out),
             "epochs": epochs,
             "epoch": 0,
             "iteration": 0,

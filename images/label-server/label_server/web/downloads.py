@@ -1,7 +1,9 @@
 """What is sent as it is: images, made ready for the first click while they are looked at, the data set, the GPU."""
 
+import json
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
+from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.errors import Refused
 
 _ALGORITHMS = ("SHA256", "SHA512", "MD5")
@@ -44,12 +47,23 @@ def check(image: str, check_sum: str | None = None) -> dict[str, Any]:
 def dataset(limit_cases: int | None = None) -> Response:
     """All labelled images and their labels as a ZIP file, which is removed when it has been sent.
 
+    `left_out.json` in it names the images that are not there because they or their labels cannot be read, if there are.
+
     Upstream leaves each in the temporary folder, which is memory, and fails if there is no label
     (monailabel 0.8.5, datastore/local.py:386-407).
     """
-    if not app_instance().datastore().get_labeled_images():
+    store = app_instance().datastore()
+    if not store.get_labeled_images():
         raise HTTPException(404, "No image has a label")
+    left_out: list[dict[str, str]] = []
+    if isinstance(store, RepairedDicomWebDatastore):
+        entries, left_out = store.trainable()
+        if not entries:
+            raise HTTPException(404, "No image has a label that can be read")
     answer = download_dataset(limit_cases)
+    if left_out:
+        with zipfile.ZipFile(answer.path, "a") as archive:
+            archive.writestr("left_out.json", json.dumps(left_out, indent=2))
     answer.background = BackgroundTask(Path(answer.path).unlink)
     return answer
 

@@ -1,5 +1,8 @@
 """Which DICOM SEGs of other programs are labels, of which image, and what is said of those that are not."""
 
+import io
+import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,6 +227,22 @@ def test_what_cannot_be_read_is_named_and_is_no_label(
     assert np.array_equal(label(server, image.uid), painted()) and bad in pacs.series
     pacs.delete(bad)
     assert told(server, image.uid) == []
+
+
+def test_the_data_set_says_what_it_leaves_out(server: Server, image: Ct, pacs: Pacs):
+    put(pacs, change=beside_the_grid)
+    answer = server.ask("GET", "/datastore/dataset", "admin")
+    assert answer.status_code == 404 and answer.json() == {"detail": "No image has a label that can be read"}
+    pacs.store(ct(2))
+    ok(server.submit(ct(2).uid, painted()))
+    answer = server.ask("GET", "/datastore/dataset", "admin")
+    ok(answer)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert (
+            f"label/{ct(2).uid}.nii.gz" in archive.namelist() and f"label/{image.uid}.nii.gz" not in archive.namelist()
+        )
+        (left_out,) = json.loads(archive.read("left_out.json"))
+    assert left_out["image"] == image.uid and "frames are" in left_out["reason"]
 
 
 def test_an_older_label_counts_if_the_newest_cannot_be_read(server: Server, image: Ct, pacs: Pacs):

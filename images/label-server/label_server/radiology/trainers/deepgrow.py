@@ -18,6 +18,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import from_engine
 from monailabel.interfaces.datastore import Datastore
 
+from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.filtered import DatastoreView
 from label_server.models import registry, training_runs
 
@@ -43,10 +44,10 @@ class Deepgrow(lib.trainers.Deepgrow):
         self._val_interval = max(1, min(self._val_interval, epochs))
         self.max_train_interactions = max(1, int(request.get("interactions") or self.max_train_interactions))
         training_runs.remove_caches(Path(self._model_dir))  # of a training that was killed
-        entries = datastore.datalist()
+        entries, left_out = _trainable(datastore)
         self._patients = [_patient(datastore, entry) for entry in entries]
         self._run = training_runs.Run(
-            Path(self._model_dir), datetime.now().strftime("%Y%m%d_%H%M%S"), len(entries), epochs
+            Path(self._model_dir), datetime.now().strftime("%Y%m%d_%H%M%S"), len(entries), epochs, left_out
         )
         problem = "it was interrupted"
         try:
@@ -150,6 +151,13 @@ class _Fixed(DatastoreView):
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         return self._entries
+
+
+def _trainable(datastore: Datastore) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """What can be trained on, and what cannot be read, with the reasons."""
+    if isinstance(datastore, RepairedDicomWebDatastore):
+        return datastore.trainable()
+    return datastore.datalist(), []
 
 
 def _patient(datastore: Datastore, entry: dict[str, Any]) -> str:
