@@ -165,6 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         for instances in [self.pacs.series.get(uid, {})] if uid else list(self.pacs.series.values()):
             for dataset in (read(content) for name, content in instances.items() if wanted in (None, name)):
                 keys = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+                keys += ("Rows", "Columns", "ImagePositionPatient")
                 shown = Dataset()
                 shown.update({element.tag: element for element in dataset if element.keyword in keys})
                 found.append(shown.to_json_dict())

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelEr
 from monailabel.utils.others.generic import md5_digest
 
 from label_server import users
-from label_server.datastore import image_cache, label_files, label_values, seg_writer
+from label_server.datastore import image_cache, label_files, label_values, opened_images, seg_writer
 from label_server.datastore.guarded import GuardedDatastore, plain
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
+from label_server.datastore.opened_images import OpenedImages
 from label_server.datastore.stored_labels import StoredLabels, UnreadLabel
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.foreign_labels import LabelRules
@@ -76,6 +77,7 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         self._index = SeriesIndex(client, own, image_filter, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY, rules)
         root = cache / md5_digest(client.base_url)
         self._images = image_cache.ImageFiles(root, CACHE_MAX_BYTES)
+        self.opened = OpenedImages(root / "opened_images.json")
         self._stored = StoredLabels(client, self._index, labels, root)
         self._mutex = threading.RLock()
         self._submits: dict[str, threading.Lock] = {}
@@ -90,7 +92,8 @@ class RepairedDicomWebDatastore(GuardedDatastore):
 
     def study_of(self, image_id: str) -> str | None:
         """The study of an image, if the lists as they are have it; nobody is asked."""
-        return self._index.known_study(image_id)
+        opened = self.opened.of(image_id)
+        return self._index.known_study(opened[0] if opened else image_id)
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Series UIDs of the images that have a label; each once, so that completed never passes total."""
@@ -127,13 +130,42 @@ class RepairedDicomWebDatastore(GuardedDatastore):
         return str(path)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Refuse: what is uploaded here would stand in the cache for an image of the DICOMweb server.
+        """Take a volume for the image of the DICOMweb server that it is; from now on its name means that image.
+
+        It is not kept: it would stand in the cache for one of the server's.
+
+        Returns:
+            The image's own id.
 
         Raises:
-            MONAILabelException: always.
+            MONAILabelException: it is none of them.
 
         """
-        raise MONAILabelException(MONAILabelError.INVALID_INPUT, "images come from the DICOMweb server: send it there")
+        uploaded = Path(image_filename)
+        there = image_id in self._index.images()
+        for uid in [image_id] if there else self._may_be(uploaded):
+            if opened_images.same(uploaded, Path(self.get_image_uri(uid))):
+                self.opened.add(image_id, uid)
+                return uid
+        known = "there is an image of this name, and it is another" if there else "it is none of the server's images"
+        reason = f"{known}: images come from the DICOMweb server, send it there"
+        raise MONAILabelException(MONAILabelError.INVALID_INPUT, reason)
+
+    def _may_be(self, uploaded: Path) -> Iterator[str]:
+        """The images that a volume may be by their size and place; those on disk first."""
+        slices = grid.of_file(uploaded).size
+        images = [
+            uid for uid in self._index.images() if (known := self._index.image(uid)) and known.instances in slices
+        ]
+        on_disk = [uid for uid in images if self._images.path(uid).exists()]
+        for uid in on_disk:
+            size = grid.of_file(self._images.path(uid))
+            if opened_images.may_be(uploaded, size.size, size.origin):
+                yield uid
+        for uid in images:
+            place = self._index.place(uid) if uid not in on_disk else None
+            if place and opened_images.may_be(uploaded, *place):
+                yield uid
 
     def remove_image(self, image_id: str) -> None:
         """Remove an image and its labels from the cache; upstream leaves its DICOM files there for ever."""

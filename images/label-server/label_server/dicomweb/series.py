@@ -29,7 +29,7 @@ _TAGS = {
     for keyword in {
         *(*IMAGE_FIELDS, *LABEL_FIELDS),
         *("ReferencedSeriesSequence", "PurposeOfReferenceCodeSequence", "LongCodeValue"),
-        *("FrameOfReferenceUID", "ManufacturerModelName"),
+        *("FrameOfReferenceUID", "ManufacturerModelName", "Rows", "Columns", "ImagePositionPatient"),
     }
 }
 
@@ -92,6 +92,16 @@ def text(listed: Any, keyword: str) -> str:
     value = first(listed, keyword)
     said = str(value.get("Alphabetic", "") if isinstance(value, dict) else value)
     return said if said.isascii() else said.encode(errors="replace").decode()
+
+
+def numbers(listed: Any, keyword: str) -> tuple[float, ...]:
+    """All values of an attribute in DICOM's JSON, none if one of them is no number."""
+    attribute = listed.get(_TAGS[keyword]) if isinstance(listed, Mapping) else None
+    values = attribute.get("Value") if isinstance(attribute, Mapping) else None
+    try:
+        return tuple(float(value) for value in values or ())
+    except (TypeError, ValueError):
+        return ()
 
 
 def referenced(listed: Any, sequence: str) -> str:

@@ -134,6 +134,17 @@ class SeriesIndex:
         """What is known of one image series; the server is asked where the list does not have it."""
         return self._current().images.get(uid) or self.look_up(uid)
 
+    def place(self, uid: str) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+        """The rows, columns and slices of an image, and where one slice begins (mm); None if it is not said."""
+        image = self.image(uid)
+        fields = ["Rows", "Columns", "ImagePositionPatient"]
+        listed = self._instances_of(image.study_uid, uid, fields) if image else []
+        position = series.numbers(listed[0], "ImagePositionPatient") if listed else ()
+        size = (*series.numbers(listed[0], "Rows"), *series.numbers(listed[0], "Columns")) if listed else ()
+        if image is None or len(position) != 3 or len(size) != 2:
+            return None
+        return (int(size[0]), int(size[1]), image.instances), position
+
     def known_study(self, uid: str) -> str | None:
         """The study of a series that the lists have, however old they are; the server is not asked."""
         lists = self._lists
@@ -251,10 +262,12 @@ class SeriesIndex:
 
     def _search_instances(self, study_uid: str, series_uid: str, filters: Mapping[str, str]) -> list[_Listed]:
         """One instance of a series of the study, or the instances anywhere that match."""
-        where: dict[str, Any] = {"search_filters": dict(filters)}
         if series_uid:
-            where = {"study_instance_uid": study_uid, "series_instance_uid": series_uid, "limit": 1}
-        return list(self._client.search_for_instances(**where, fields=["FrameOfReferenceUID"]))
+            return self._instances_of(study_uid, series_uid, ["FrameOfReferenceUID"])
+        return list(self._client.search_for_instances(search_filters=dict(filters)))
+
+    def _instances_of(self, study_uid: str, series_uid: str, fields: Sequence[str]) -> list[_Listed]:
+        return list(self._client.search_for_instances(study_uid, series_uid, limit=1, fields=list(fields)))
 
     def _metadata(self, study_uid: str, uid: str) -> list[_Listed]:
         """Of the instances of a series; none if it has gone since it was listed."""

@@ -60,7 +60,7 @@ _INFER = Endpoint(
     worker_pools.inference,
     endpoint_checks.inference,
     among=("model", "_infers"),
-    reading=upload_reading.images,
+    reading=upload_reading.inference,
 )
 _IMAGE = Endpoint(Role.ANNOTATOR, check=endpoint_checks.new_image, reading=upload_reading.images)
 # In the server's own process a training would run into its next inference.
