@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from label_server.datastore import dicom_files, seg_reader, slice_places
+from label_server.datastore.label_check import LabelCheck, Positions
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.unread_labels import Unread, UnreadLabels
 from label_server.dicomweb.client import DicomWebClient
@@ -53,11 +54,16 @@ class StoredLabels:
         self._index = index
         self._labels = labels
         self._unread = UnreadLabels(folder / "unread_labels.json", f"{FOREIGN_LABELS} {labels}")
+        self._check = LabelCheck(index.slices, self._look_at)
 
     def counting(self) -> Mapping[str, LabelSeries]:
         """The label of each labelled image that counts, by the image's UID; the same object while nothing changes."""
-        self._index.leave_out(frozenset(self._unread.all()))
-        return self._index.labels()
+        unread = self._unread.all()
+        self._index.leave_out(frozenset(unread))
+        labels = self._index.labels()
+        foreign = (label for label in labels.values() if not label.own)
+        self._check.want(foreign, filter(None, map(self._index.label, unread)))
+        return labels
 
     def left_out(self) -> list[LeftOut]:
         """Those that do not count, of images that are here."""
@@ -90,27 +96,32 @@ class StoredLabels:
         """
         if label.own:
             return seg_reader.read(self._instances(label)[0], image, self._labels)
-        together = self._index.together_with(label)
+        together, positions = self._index.together_with(label), slice_places.positions(slices)
         try:
-            return self._foreign(together, image, slices)
+            return self._foreign(together, image, positions)
         except LabelError as problem:
-            self._note(together, image, slices, str(problem))
+            self._note(together, image, positions, str(problem))
             raise UnreadLabel(str(problem)) from None
 
-    def _foreign(self, together: Sequence[LabelSeries], image: sitk.Image, slices: Path) -> NDArray[np.uint8]:
-        series = [self._instances(each) for each in together]
-        return seg_reader.read_foreign(series, image, self._labels, _ANY_NAME, slice_places.positions(slices))
+    def _look_at(self, label: LabelSeries, image: sitk.Image, positions: Positions) -> None:
+        """Read a label, and note whether that is possible."""
+        try:
+            self._foreign([label], image, positions)
+            self._unread.remove(label.uid)
+        except LabelError as problem:
+            self._unread.add(Unread(label.image_uid, label.uid, str(problem)))
 
-    def _note(self, together: Sequence[LabelSeries], image: sitk.Image, slices: Path, reason: str) -> None:
+    def _foreign(self, together: Sequence[LabelSeries], image: sitk.Image, positions: Positions) -> NDArray[np.uint8]:
+        series = [self._instances(each) for each in together]
+        return seg_reader.read_foreign(series, image, self._labels, _ANY_NAME, positions)
+
+    def _note(self, together: Sequence[LabelSeries], image: sitk.Image, positions: Positions, reason: str) -> None:
         """Note which of the labels that belong together cannot be read; all, if it is only all that cannot."""
-        reasons = {}
         for each in together:
-            try:
-                self._foreign([each], image, slices)
-            except LabelError as problem:
-                reasons[each] = str(problem)
-        for each, why in (reasons or dict.fromkeys(together, reason)).items():
-            self._unread.add(Unread(each.image_uid, each.uid, why))
+            self._look_at(each, image, positions)
+        if not any(each.uid in self._unread.all() for each in together):
+            for each in together:
+                self._unread.add(Unread(each.image_uid, each.uid, reason))
 
     def _instances(self, label: LabelSeries) -> list[Dataset]:
         """The instances of a SEG series; of one of ours that which was sealed, whatever else was put beside it."""

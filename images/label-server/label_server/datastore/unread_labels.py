@@ -5,6 +5,7 @@ What is known holds for as long as the same code reads with the same label list.
 
 import json
 import logging
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,15 +35,24 @@ class UnreadLabels:
     def __init__(self, file: Path, read_as: str) -> None:
         self._file = file
         self._read_as = read_as
+        self._lock = threading.Lock()
         self._written = -1
         self._known: dict[str, Unread] = {}
 
     def add(self, label: Unread) -> None:
         """Keep a label's reason."""
-        known = self.all()
-        if known.get(label.series) != label:
-            logger.warning(f"Not a label that can be read: {label.series} of {label.image}, {label.reason}")
-            self._write(known | {label.series: label})
+        with self._lock:
+            known = self.all()
+            if known.get(label.series) != label:
+                logger.warning(f"Not a label that can be read: {label.series} of {label.image}, {label.reason}")
+                self._write(known | {label.series: label})
+
+    def remove(self, series: str) -> None:
+        """Forget a label that can be read by now."""
+        with self._lock:
+            known = self.all()
+            if series in known:
+                self._write({uid: label for uid, label in known.items() if uid != series})
 
     def all(self) -> dict[str, Unread]:
         """All of them, by series UID; read again if another process has written."""

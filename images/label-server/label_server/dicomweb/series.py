@@ -30,6 +30,7 @@ _TAGS = {
         *(*IMAGE_FIELDS, *LABEL_FIELDS),
         *("ReferencedSeriesSequence", "PurposeOfReferenceCodeSequence", "LongCodeValue"),
         *("FrameOfReferenceUID", "ManufacturerModelName", "Rows", "Columns", "ImagePositionPatient"),
+        *("ImageOrientationPatient", "PixelSpacing"),
     }
 }
 

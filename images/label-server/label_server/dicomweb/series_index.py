@@ -115,6 +115,15 @@ class SeriesIndex:
         counting = (each for each in same if not each.left_out and each.uid not in self._unread)
         return sorted(counting, key=lambda each: each.rank)
 
+    def label(self, uid: str) -> LabelSeries | None:
+        """A SEG series, if the lists have it; the server is not asked."""
+        return self._lists.labels.get(uid)
+
+    def slices(self, uid: str) -> list[_Listed]:
+        """What the server says of each slice of an image; none if it is not here."""
+        image = self._lists.images.get(uid)
+        return self._metadata(image.study_uid, uid) if image else []
+
     def left_out(self) -> list[LabelSeries]:
         """The SEG series in studies of images that do not count; one that is of none of them under the first."""
         lists, found = self._current(), []

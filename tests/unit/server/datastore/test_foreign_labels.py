@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from label_server.datastore import stored_labels
+from label_server.datastore import label_check, stored_labels
 from label_server.datastore.unread_labels import Unread, UnreadLabels
 from label_server.dicomweb.foreign_labels import LabelRules
 from tests.support import segs
@@ -21,6 +21,7 @@ from tests.support.ct import Ct, ct, read, written
 from tests.support.dicomweb import Pacs
 from tests.support.labels import counted, ok, painted
 from tests.support.segs import LIVER, Painted
+from tests.support.waiting import eventually
 from tests.support.web import Server
 
 ONE, TWO = painted() == 2, painted() == 3
@@ -227,6 +228,29 @@ def test_what_cannot_be_read_is_named_and_is_no_label(
     assert np.array_equal(label(server, image.uid), painted()) and bad in pacs.series
     pacs.delete(bad)
     assert told(server, image.uid) == []
+
+
+def test_what_cannot_be_read_is_found_before_anybody_reads_it(server: Server, image: Ct, pacs: Pacs):
+    """And without the image."""
+    bad = put(pacs, change=beside_the_grid)
+    good = put(pacs, Painted("Nodule", ONE), ContentCreatorName="Reader2", ContentDate="20240101")
+    counted(server)
+    eventually(lambda: [each["SeriesInstanceUID"] for each in told(server, image.uid)] == [bad], 5, "it is named")
+    assert counted(server) == (1, 1) and good in pacs.series
+    assert not pacs.requests("GET", f".*/series/{image.uid}"), "the image was not fetched"
+
+
+def test_a_label_that_came_before_its_last_slices_counts_when_they_are_there(
+    server: Server, image: Ct, pacs: Pacs, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(label_check, "_AGAIN_SECONDS", 0.0)
+    files = dict(pacs.series[image.uid])
+    for uid in list(files)[3:]:
+        del pacs.series[image.uid][uid]
+    put(pacs, Painted("Nodule", painted(2) == 2))
+    eventually(lambda: counted(server) == (0, 1), 5, "it lies outside of what is there")
+    pacs.series[image.uid] = files
+    eventually(lambda: counted(server) == (1, 1), 5, "it counts")
 
 
 def test_the_data_set_says_what_it_leaves_out(server: Server, image: Ct, pacs: Pacs):
