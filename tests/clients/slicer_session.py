@@ -65,7 +65,7 @@ class Annotation(Desk):
     def open_again(self, file: str, name: str) -> dict:
         """Load a volume from elsewhere into an empty Slicer; the module finds it there."""
         slicer.mrmlScene.Clear(0)
-        slicer.util.loadVolume(file).SetName(name)
+        slicer.util.loadVolume(file, {"name": name})
         self.widget.updateGUIFromParameterNode()
         return {"image": self.widget.current_sample["id"]}
 
