@@ -54,6 +54,7 @@ class StoredLabels:
         self._index = index
         self._labels = labels
         self._unread = UnreadLabels(folder / "unread_labels.json", f"{FOREIGN_LABELS} {labels}")
+        self._seen: Mapping[str, LabelSeries] = {}
         self._check = LabelCheck(index.slices, self._look_at)
 
     def counting(self) -> Mapping[str, LabelSeries]:
@@ -61,8 +62,10 @@ class StoredLabels:
         unread = self._unread.all()
         self._index.leave_out(frozenset(unread))
         labels = self._index.labels()
-        foreign = (label for label in labels.values() if not label.own)
-        self._check.want(foreign, filter(None, map(self._index.label, unread)))
+        if labels is not self._seen or unread:  # of thousands, looking at each takes longer than all else
+            foreign = (label for label in labels.values() if not label.own)
+            self._check.want(foreign, filter(None, map(self._index.label, unread)))
+            self._seen = labels
         return labels
 
     def left_out(self) -> list[LeftOut]:
