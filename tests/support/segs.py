@@ -62,6 +62,7 @@ def make(
     kind: str = "BINARY",
     view: View = View(),
     all_frames: bool = False,
+    image: sitk.Image | None = None,
     change: Callable[[Dataset], None] = lambda _: None,
     **more: Any,
 ) -> FileDataset:
@@ -73,6 +74,7 @@ def make(
         kind: SegmentationType.
         view: how its frames lie.
         all_frames: whether frames without a voxel are written, too.
+        image: on whose grid the voxels lie, if it is not that of the series.
         change: of what is made, before it is returned.
         more: attributes of the SEG.
 
@@ -92,7 +94,7 @@ def make(
     seg.ReferencedSeriesSequence[0].SeriesInstanceUID = of.uid
     frames = _label_map(segments, view) if kind == "LABELMAP" else _frames(segments, view, all_frames)
     _fill(seg, frames, kind)
-    _lay(seg, frames, volume(of), view, kind)
+    _lay(seg, frames, image or volume(of), view, kind)
     for name, value in more.items():
         setattr(seg, name, value)
     change(seg)
