@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_NAMES = 1000  # of all users
 _MOST_IMAGES = 20  # of one name
+_one_at_a_time = threading.Lock()  # volumes are compared: each takes the memory of several
 
 
 class OpenedImages:
@@ -78,15 +79,15 @@ def may_be(uploaded: Path, size: Iterable[int], position: Iterable[float]) -> bo
 
 def same(uploaded: Path, stored: Path) -> bool:
     """Whether two volumes are the same, voxel by voxel and in the same place, whichever way their axes run."""
-    first, second = (sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS") for path in (uploaded, stored))
-    if first.GetSize() != second.GetSize():
+    if not same_grid(uploaded, stored):
         return False
-    near = np.abs(grid.corners(first) - grid.corners(second)).max() <= 0.05 * min(second.GetSpacing())
-    return bool(near and np.array_equal(sitk.GetArrayViewFromImage(first), sitk.GetArrayViewFromImage(second)))
+    with _one_at_a_time:
+        first, second = (sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS") for path in (uploaded, stored))
+        return bool(np.array_equal(sitk.GetArrayViewFromImage(first), sitk.GetArrayViewFromImage(second)))
 
 
 def same_grid(label: Path, image: Path) -> bool:
-    """Whether a label map lies on an image's grid, whichever way its axes run."""
+    """Whether a label map, or another image, lies on an image's grid, whichever way its axes run."""
     first, second = (sitk.DICOMOrient(grid.of_file(path).image(), "LPS") for path in (label, image))
     alike = first.GetSize() == second.GetSize()
     return alike and bool(np.abs(grid.corners(first) - grid.corners(second)).max() <= 0.05 * min(second.GetSpacing()))

@@ -61,9 +61,9 @@ class Grid:
         self.shape: tuple[int, ...] = image.GetSize()[::-1]
         self._image = image
         self._tolerance = tolerance
+        # ITK's own inverse is none where a cosine is almost 0.
+        self._to_index = np.linalg.inv(np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing())
         self._beside = dict(self._slice_beside(position) for position in slices)
-        axes = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-        self._to_index = np.linalg.inv(axes)
 
     def place(self, seg: Dataset, frame: Dataset) -> Place:
         """Where a frame lies.
@@ -110,7 +110,7 @@ class Grid:
         return bool(min(np.abs(each - np.round(each)).max() for each in (first, first - beside)) <= self._tolerance)
 
     def _index(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.array(self._image.TransformPhysicalPointToContinuousIndex(position.tolist()))
+        return np.asarray(self._to_index @ (position - self._image.GetOrigin()))
 
     def _step(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(self._to_index @ vector)
