@@ -69,10 +69,6 @@ class Annotation(Desk):
         self.widget.updateGUIFromParameterNode()
         return {"image": self.widget.current_sample["id"]}
 
-    def import_label(self, file: str) -> None:
-        self.ui.labelPathLineEdit.currentPath = file
-        self.ui.importLabelButton.click()
-
     def volume(self, file: str) -> None:
         np.save(file, slicer.util.arrayFromVolume(self.widget._volumeNode))
 
