@@ -1,6 +1,6 @@
 """DICOM SEGs of other programs in Orthanc: what its DICOMweb tells of them is enough to know whose they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,15 @@ VOXELS[2:4, 4:9, 5:7] = True
 
 
 @pytest.fixture
-def image(pacs: Pacs, tmp_path: Path) -> str:
-    """A small CT, and another beside it."""
+def image(pacs: Pacs, annotator: Annotator, tmp_path: Path) -> Iterator[str]:
+    """A small CT, and another beside it; none of them is offered any more when the next test begins."""
     for each in (ct(), ct(2)):
         for number, file in enumerate(each.files):
             (tmp_path / f"{each.uid}.{number}.dcm").write_bytes(file)
     pacs.store(tmp_path)
-    return ct().uid
+    yield ct().uid
+    pacs.delete_everything()
+    eventually(lambda: annotator.total() == 0, 10, "they are gone")
 
 
 def put(pacs: Pacs, segment: Painted, change: Callable[[Dataset], None] = lambda _: None) -> str:
