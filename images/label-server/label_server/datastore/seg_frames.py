@@ -13,12 +13,13 @@ from label_server.datastore.label_values import LabelError
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
 
 
-def reader(seg: Dataset, most_bytes: int) -> Callable[[int], NDArray[Any]]:
+def reader(seg: Dataset, wanted: int, most_bytes: int) -> Callable[[int], NDArray[Any]]:
     """A function that gives a frame by its number from 0, as numbers of (rows, columns).
 
     Args:
         seg: a segmentation.
-        most_bytes: that all of its frames may take if they have to be decoded at once.
+        wanted: how many of its frames are to be read.
+        most_bytes: that those may take; if it is compressed, all of its frames, which are then decoded at once.
 
     Raises:
         LabelError: they take more, or are no segments.
@@ -30,10 +31,11 @@ def reader(seg: Dataset, most_bytes: int) -> Callable[[int], NDArray[Any]]:
     if int(seg.get("SamplesPerPixel", 1)) != 1 or bits not in (1, 8, 16):
         raise LabelError("the SEG's voxels are no segments")
     rows, columns, number = int(seg.Rows), int(seg.Columns), int(seg.get("NumberOfFrames") or 1)
+    plain = seg.file_meta.TransferSyntaxUID in _PLAIN
     # Before any of it is decoded: a frame, or many, may be larger than the memory.
-    if number * rows * columns * max(1, bits // 8) > most_bytes:
+    if (wanted if plain else number) * rows * columns * max(1, bits // 8) > most_bytes:
         raise LabelError(f"the SEG's frames take more than {most_bytes // 2**20} MB")
-    if seg.file_meta.TransferSyntaxUID not in _PLAIN:
+    if not plain:
         decoded = np.reshape(_decoded(seg), (number, rows, columns))
         return lambda frame: np.asarray(decoded[frame])
     content, size = seg.PixelData, rows * columns

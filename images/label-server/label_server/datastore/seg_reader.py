@@ -149,7 +149,7 @@ def _pieces(seg: Dataset, grid: Grid, wanted: Container[int]) -> Iterator[tuple[
     if len({(numbers[index], place.plane) for index, place in zip(frames, places, strict=True)}) != len(frames):
         raise LabelError("the SEG has several frames of one segment in one slice")
     grid.check_distances(seg, groups[0], places)
-    pixels_of, inside = seg_frames.reader(seg, MAX_VOLUME_BYTES), _inside(seg)
+    pixels_of, inside = seg_frames.reader(seg, len(frames), MAX_VOLUME_BYTES), _inside(seg)
     for index, place in zip(frames, places, strict=True):
         pixels = pixels_of(index)
         if not label_map:

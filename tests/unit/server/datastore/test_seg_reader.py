@@ -220,6 +220,15 @@ def test_an_organ_beside_a_nodule_is_left_out_unless_any_name_counts():
     assert np.array_equal(read(seg, any_name=True), behind)
 
 
+def test_the_frames_of_organs_take_no_memory_beside_a_nodule(monkeypatch: pytest.MonkeyPatch):
+    """Or a nodule among a hundred organs could not be read."""
+    monkeypatch.setattr(seg_reader, "MAX_VOLUME_BYTES", 6 * 24 * 24)
+    organs = [Painted(f"organ {number}", np.ones_like(ONE), LIVER) for number in range(5)]
+    assert np.array_equal(read(segs.make(ct(), *organs, Painted("nodule1", ONE))), expected(ONE))
+    with pytest.raises(LabelError, match="take more than"):
+        read(segs.make(ct(), *organs, Painted("nodule1", ONE)), any_name=True)
+
+
 def test_a_segment_without_name_and_code_is_read_if_any_counts():
     seg = segs.make(ct(), Painted("", ONE, None))
     assert np.array_equal(read(seg, any_name=True) == 4, ONE)
