@@ -39,7 +39,7 @@ class LabelCheck:
     ) -> None:
         self._metadata = metadata
         self._check = check
-        self._looked: dict[str, float] = {}
+        self._looked: dict[tuple[str, int], float] = {}  # by series, and how many instances it had
         self._lock = threading.Lock()
         self._runs = False
 
@@ -47,8 +47,8 @@ class LabelCheck:
         """Look soon at those of the good that are new, and again at those that could not be read."""
         with self._lock:
             now = time.monotonic()
-            due = [label for label in good if label.uid not in self._looked]
-            due += [label for label in unread if self._looked.get(label.uid, -math.inf) < now - _AGAIN_SECONDS]
+            due = [label for label in good if _key(label) not in self._looked]
+            due += [label for label in unread if self._looked.get(_key(label), -math.inf) < now - _AGAIN_SECONDS]
             if due and not self._runs:
                 self._runs = True
                 threading.Thread(target=self._look, args=(due,), name="LABELS", daemon=True).start()
@@ -56,13 +56,17 @@ class LabelCheck:
     def _look(self, due: Sequence[LabelSeries]) -> None:
         try:
             for label in due:
-                self._looked[label.uid] = time.monotonic()
+                self._looked[_key(label)] = time.monotonic()
                 if found := grid_of(self._metadata(label.image_uid)):
                     self._check(label, *found)
         except (requests.RequestException, OSError) as error:  # they are looked at again when somebody reads them
             logger.info(f"Labels were not looked at: {type(error).__name__}")
         finally:
             self._runs = False
+
+
+def _key(label: LabelSeries) -> tuple[str, int]:
+    return label.uid, label.instances
 
 
 def grid_of(metadata: Sequence[Any]) -> tuple[sitk.Image, Positions] | None:

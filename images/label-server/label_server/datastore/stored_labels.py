@@ -82,7 +82,7 @@ class StoredLabels:
     def made_of(self, label: LabelSeries) -> list[str]:
         """What the label map of another program's label is made of, and how; nothing for ours, which is one SEG."""
         together = [] if label.own else self._index.together_with(label)
-        return [f"{FOREIGN_LABELS} {each.uid}" for each in together]
+        return [f"{FOREIGN_LABELS} {each.uid} {each.instances}" for each in together]
 
     def read(self, label: LabelSeries, image: sitk.Image, slices: Path) -> NDArray[np.uint8]:
         """The label map of the label that counts; that of another program with what belongs together with it.

@@ -56,7 +56,7 @@ class LabelSeries:
 
     `own` says whether this stack made it, `creator` who painted it, `instance` which instance of the series counts, ""
     for any, `maker` with which program, `unread` why it cannot be read, `unlisted` why it is not one of the label
-    list's all the same.
+    list's all the same, `instances` of how many instances that is.
     """
 
     uid: str
@@ -69,6 +69,7 @@ class LabelSeries:
     maker: str = ""
     unread: str = ""
     unlisted: str = ""
+    instances: int = 1
 
     @property
     def left_out(self) -> str:

@@ -32,6 +32,7 @@ from label_server.dicomweb.series import (
 )
 
 _LABELS = {"Modality": "SEG"}
+_SETTLED_SECONDS = 60  # after which no more instances come to a series that was sent at once
 _ENTRIES = 100  # of a whole list: they take Orthanc as long as a question for one series
 
 _Listed = Mapping[str, Any]  # an entry of a list, in DICOM's JSON
@@ -85,6 +86,7 @@ class SeriesIndex:
         self._lists = _Lists()
         self._newest: dict[str, LabelSeries] = {}
         self._state: State | None = None
+        self._young: dict[str, float] = {}  # other programs' labels, and when they were first seen
         # The series' UID by Orthanc's name; "" of one that no list had.
         self._names: dict[str, str] = {}
         self._looked = self._forgotten = -math.inf
@@ -180,9 +182,19 @@ class SeriesIndex:
                     if lists is not self._lists:
                         self._lists, self._newest = lists, lists.newest(self._unread)
                     self._own.have_been_listed()
+                self._settle(started)
                 self._state = state
                 self._looked = started
             return self._lists
+
+    def _settle(self, now: float) -> None:
+        """Ask once more about other programs' labels: instances may have come to a series since it was new."""
+        for uid in [uid for uid, seen in self._young.items() if now - seen > _SETTLED_SECONDS]:
+            del self._young[uid]
+            if known := self._lists.labels.get(uid):
+                again = self._foreign(known.study_uid, uid, self._metadata(known.study_uid, uid), self._lists)
+                self._lists = _Lists(self._lists.images, self._lists.labels | {uid: again})
+                self._newest = self._lists.newest(self._unread)
 
     def _follow(self) -> _Lists:
         """The lists, less what has gone from Orthanc and with what has come."""
@@ -250,6 +262,7 @@ class SeriesIndex:
             instance = self._own.sealed(listed)
             own = bool(instance) or self._own.from_before(listed)
             if not own:
+                self._young.setdefault(uid, time.monotonic())
                 return self._foreign(study_uid, uid, metadata, lists)
             # What is put beside a sealed instance may copy its seal, but cannot say of another image.
             image_uid = referenced(listed, "RelatedSeriesSequence" if instance else "ReferencedSeriesSequence")
@@ -267,6 +280,7 @@ class SeriesIndex:
             maker=maker,
             unread=read.unread,
             unlisted=self._rules.unlisted(read.segments),
+            instances=len(metadata),
         )
 
     def _search_instances(self, study_uid: str, series_uid: str, filters: Mapping[str, str]) -> list[_Listed]:

@@ -15,6 +15,7 @@ from pydicom.uid import generate_uid
 
 from label_server.datastore import label_check, stored_labels
 from label_server.datastore.unread_labels import Unread, UnreadLabels
+from label_server.dicomweb import series_index
 from label_server.dicomweb.foreign_labels import LabelRules
 from tests.support import segs
 from tests.support.ct import Ct, ct, read, written
@@ -190,6 +191,18 @@ def test_ours_counts_before_any_set_of_others(server: Server, image: Ct, pacs: P
     ok(server.submit(image.uid, painted(1)))
     put(pacs, Painted("Nodule", ONE))
     assert np.array_equal(label(server, image.uid), painted(1))
+
+
+def test_an_instance_that_comes_to_a_series_later_is_read_too(
+    server: Server, image: Ct, pacs: Pacs, monkeypatch: pytest.MonkeyPatch
+):
+    """A scanner's node sends them one by one; only the series is news to Orthanc."""
+    series = put(pacs, Painted("Liver", ONE, LIVER))
+    assert counted(server) == (0, 1)
+    put(pacs, Painted("nodule1", ONE), SeriesInstanceUID=series)
+    monkeypatch.setattr(series_index, "_SETTLED_SECONDS", 0.0)
+    assert counted(server) == (1, 1) and np.array_equal(label(server, image.uid), ONE)
+    assert told(server, image.uid) == []
 
 
 # --- what cannot be read ---
