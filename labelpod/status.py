@@ -7,8 +7,10 @@ from python_on_whales import Container
 from labelpod.clients.label_server import LabelServer
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
+from labelpod.console import clean
 from labelpod.docker.stack import LABEL_SERVER, Stack
 from labelpod.errors import DeployError
+from labelpod.text import counted
 from labelpod_common import labels
 
 # Longer than that, and `status` says that the server is busy.
@@ -47,7 +49,11 @@ def collect(stack: Stack) -> dict[str, Any]:
             "database": values.ORTHANC_DB,
         },
         **({"postgres": {"state": running.get("postgres", "not started")}} if values.postgres else {}),
-        "studies": {"total": datastore.get("total"), "labelled": datastore.get("completed")},
+        "studies": {
+            "total": datastore.get("total"),
+            "labelled": datastore.get("completed"),
+            "unread_labels": datastore.get("unread_labels", []),
+        },
         "labels": info.get("labels") or [label.name for label in labels.parse(values.LABELS)],
     }
 
@@ -71,6 +77,9 @@ def text(state: dict[str, Any]) -> str:
             ("Models", ", ".join(map(_model, server["models"]))),
             ("Studies", f"{studies['total']}, {studies['labelled']} of them labelled"),
         ]
+        if unread := studies["unread_labels"]:
+            words = f"{counted(len(unread), 'label')} of other programs cannot be read: {clean(unread[0]['reason'])}"
+            rows.append(("", f"{words} (`python3 deploy.py studies list` names all)"))
     return "\n".join(f"{name:<14}{words}" for name, words in rows)
 
 

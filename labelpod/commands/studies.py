@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from labelpod import console, lifecycle
+from labelpod.clients.label_server import LabelServer
 from labelpod.clients.orthanc import Orthanc
 from labelpod.commands.options import AsJson, Paths, Yes, ended, group, project, show
 from labelpod.config import settings
+from labelpod.errors import DeployError
 
 # pydicom and numpy take a third of a start, so that what needs them is imported where it is used.
 app = group("Push, check, list and migrate DICOM studies.")
@@ -42,9 +44,16 @@ def check(context: typer.Context, paths: Paths, as_json: AsJson = False) -> None
 @app.command("list", epilog="Example: deploy.py studies list --json")
 def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
     """List the studies in Orthanc."""
+    from labelpod.studies import labels
     from labelpod.studies import push as stored
 
-    found = stored.list_studies(Orthanc.of(settings.load(project(context).env_file)))
+    values = settings.load(project(context).env_file)
+    found = stored.list_studies(Orthanc.of(values))
+    try:
+        with LabelServer(values) as server:
+            found = labels.marked(found, labels.ask(server))
+    except DeployError as problem:
+        console.say(f"Each DICOM SEG is taken for a label, because {problem.message}.")
     show(as_json, stored.studies_json(found), lambda: stored.studies_table(found))
 
 

@@ -169,6 +169,11 @@ class Settings(BaseModel):
         description="Labels, as name:class,... Each name is a segment; names of one class share a DICOM code. It "
         "follows from the name (nodule, lung, liver, ...) or stands behind the class: name:class:SCT-27925004.",
     )
+    FOREIGN_LABELS: Literal["listed", "any"] = Field(
+        "listed",
+        description="Which DICOM SEGs of other programs are labels: those with a segment that the list has, by its "
+        "name or code, or any.",
+    )
     MODELS: Annotated[str, AfterValidator(_models)] = Field(
         "deepgrow_2d,deepgrow_3d",
         description=f"Models to serve: {', '.join(MODELS)}.",
@@ -203,8 +208,7 @@ class Settings(BaseModel):
         description="Database of the stack's Orthanc; postgres stays quick beyond some ten thousand instances.",
     )
     DICOMWEB_USERNAME: Plain = Field(
-        "",
-        description="Login for a DICOMweb server of your own; the stack's Orthanc needs none here.",
+        "", description="Login for a DICOMweb server of your own; the stack's Orthanc needs none here."
     )
     DICOMWEB_PASSWORD: Secret = Field(_NONE, description="Its password.")
     BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(

@@ -16,7 +16,7 @@ from labelpod.text import counted
 
 _KEYS = (
     *("run", "started", "studies", "epochs", "epoch", "loss", "dice", "best_dice", "published", "seconds", "problem"),
-    *("batch_size", "val_split", "patients", "study", "iteration", "iterations"),
+    *("batch_size", "val_split", "patients", "study", "iteration", "iterations", "left_out"),
 )
 
 
@@ -82,6 +82,8 @@ def _row(run: dict[str, Any]) -> str:
     outcome = _runs(run) if run["running"] else run["problem"] or ("published" if run["published"] else "not published")
     if run["study"] and run["problem"]:
         outcome += f" (study {run['study']})"
+    if run["left_out"]:
+        outcome += f", {counted(len(run['left_out']), 'study')} left out: {run['left_out'][0]['reason']}"
     epochs, batch = f"{run['epoch']}/{run['epochs']}", run["batch_size"] or "-"
     split = "-" if run["val_split"] is None else f"{run['val_split']:g}"
     measured = counted(len(run["patients"] or ()), "patient") if run["patients"] else "-"

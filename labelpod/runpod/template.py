@@ -34,6 +34,7 @@ def wanted(values: Settings, image: str, public: bool = False) -> dict[str, Any]
     env = {
         "APP": values.APP,
         "LABELS": values.LABELS,
+        "FOREIGN_LABELS": values.FOREIGN_LABELS,
         "MODELS": values.MODELS,
         "BUNDLES": values.BUNDLES,
         "STUDIES": STUDIES,

@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,18 +53,15 @@ class StoredSeries:
 
 @dataclass(frozen=True)
 class Study:
-    """A study in Orthanc."""
+    """A study in Orthanc: whether it has a label, and which SEG series are none, with the reason."""
 
     uid: str
     patient_id: str
     date: str
     description: str
     series: list[StoredSeries]
-
-    @property
-    def labelled(self) -> bool:
-        """Whether somebody has submitted a label: a SEG series is there."""
-        return any(each.modality == "SEG" for each in self.series)
+    labelled: bool = False
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def push(paths: Iterable[Path], orthanc: Orthanc, modality: str, force: bool = False) -> Outcome:
@@ -136,7 +133,7 @@ def _send(connection: Connection, stored: Mapping[str, str], instance: Instance)
 
 
 def list_studies(orthanc: Orthanc) -> list[Study]:
-    """All studies with their series, by patient and date.
+    """All studies with their series, by patient and date; to Orthanc any SEG series is a label.
 
     Raises:
         DeployError: Orthanc does not answer or accept the login.
@@ -158,7 +155,10 @@ def list_studies(orthanc: Orthanc) -> list[Study]:
             int(tags["NumberOfSeriesRelatedInstances"]),
         )
         studies.setdefault((study.patient_id, study.uid), study).series.append(series)
-    return sorted(studies.values(), key=lambda study: (study.patient_id, study.date, study.uid))
+    labelled = (
+        replace(each, labelled=any(part.modality == "SEG" for part in each.series)) for each in studies.values()
+    )
+    return sorted(labelled, key=lambda study: (study.patient_id, study.date, study.uid))
 
 
 # --- for people and programs ---
@@ -198,10 +198,12 @@ def studies_table(studies: list[Study]) -> Text:
         for series in each.series:
             parts = [f"{series.modality:<8}", counted(series.instances, "instance"), series.description, series.uid]
             lines.append(f"    {'  '.join(filter(None, parts))}")
+            if series.uid in each.left_out:
+                lines.append(f"      no label: {each.left_out[series.uid]}")
     labelled = sum(each.labelled for each in studies)
     return Text("\n".join([*lines, f"{counted(len(studies), 'study')}, {labelled} labelled"]))
 
 
 def studies_json(studies: list[Study]) -> list[dict[str, Any]]:
     """The studies for programs; the keys are stable."""
-    return [asdict(each) | {"labelled": each.labelled} for each in studies]
+    return [asdict(each) for each in studies]

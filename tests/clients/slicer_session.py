@@ -62,6 +62,13 @@ class Annotation(Desk):
             return {}
         return {"image": sample["id"], "size": volume.GetImageData().GetDimensions(), "name": volume.GetName()}
 
+    def open_again(self, file: str, name: str) -> dict:
+        """Load a volume from elsewhere into an empty Slicer; the module finds it there."""
+        slicer.mrmlScene.Clear(0)
+        slicer.util.loadVolume(file, {"name": name})
+        self.widget.updateGUIFromParameterNode()
+        return {"image": self.widget.current_sample["id"]}
+
     def volume(self, file: str) -> None:
         np.save(file, slicer.util.arrayFromVolume(self.widget._volumeNode))
 

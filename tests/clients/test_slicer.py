@@ -141,6 +141,20 @@ def test_after_a_restart_of_the_server_slicer_goes_on_where_it_was(slicer, day, 
     assert same(day["painted"], submitted(pacs, day["first"], images[day["first"]]))
 
 
+def test_a_labelled_study_that_is_opened_again_after_slicer_was_closed_is_corrected(
+    slicer, day, images, pacs, tmp_path
+):
+    image, volume = images[day["first"]], tmp_path / "volume.nii.gz"
+    sitk.WriteImage(image, str(volume))
+    assert slicer.annotation("open_again", file=str(volume), name="3: CHEST (lung)") == {"image": "3: CHEST (lung)"}
+    paint(slicer, image)
+    corner = ras(image, [length // 4 for length in image.GetSize()])
+    slicer.annotation("paint", label="nodule1", ras=corner, radius=4.5)
+    corrected = {name: slicer.segment(name, image) for name in LABELS}
+    assert slicer.annotation("submit")["labelled"] == "2/2 samples are labeled"
+    assert corrected["nodule1"].any() and same(corrected, submitted(pacs, day["first"], image))
+
+
 def test_when_all_is_labelled_slicer_says_so(slicer, day):
     assert slicer.annotation("next_sample") == {}
     assert "Unlabeled samples or images not found at server" in slicer.boxes[-1]["text"]

@@ -26,6 +26,10 @@ def test_a_limit_of_the_server_is_the_settings_default(name):
     assert getattr(server, name) == Settings.model_fields[setting].default * unit
 
 
+def test_which_labels_of_others_count_is_the_settings_default():
+    assert Settings.model_fields["FOREIGN_LABELS"].default == server.FOREIGN_LABELS
+
+
 def test_start_servers_defaults_are_the_settings():
     text = (ROOT / "templates" / "start_server.sh.j2").read_text()
     defaults = dict(re.findall(r"\$\{([A-Z_]+):-([^}$]*)\}", text))

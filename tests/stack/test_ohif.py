@@ -13,6 +13,7 @@ import requests
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page, Response, sync_playwright
+from pydicom.uid import generate_uid
 
 from docs.tools.screenshot import CHROMIUM, FLAGS
 from labelpod.dicom import phantom
@@ -258,6 +259,30 @@ def test_what_the_panel_cannot_show_it_does_not_replace(
     annotator.submit(uid, image, np.ones(image.GetSize()[::-1]), labels=["mass"])
     opened(page, url, pacs, "The stored label cannot be shown")
     assert page.locator("#labelpod-save").is_disabled()
+
+
+def test_beside_another_programs_label_that_cannot_be_shown_one_can_save(
+    page: Page, url: str, pacs: Pacs, annotator: Annotator, small: tuple[str, sitk.Image]
+):
+    """It stays in the archive; what is saved counts."""
+    uid, image = small
+    annotator.submit(uid, image, np.ones(image.GetSize()[::-1]))
+    (seg,) = pacs.segmentations(uid)
+    requests.delete(f"{annotator.url}/datastore/label?id={uid}&tag=final", timeout=30).raise_for_status()
+    seg.SeriesInstanceUID, seg.SOPInstanceUID, seg.Manufacturer = generate_uid(), generate_uid(), "another program"
+    seg.file_meta.MediaStorageSOPInstanceUID = seg.SOPInstanceUID
+    seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [9.5, 9.5]
+    pacs.dicomweb.store_instances([seg])
+    info = f"{annotator.url}/info/"
+    eventually(
+        lambda: requests.get(info, timeout=30).json()["datastore"].get("unread_labels"),
+        15,
+        "it is found to be unreadable",
+    )
+    opened(page, url, pacs, "Another program's label cannot be read")
+    page.evaluate(PAINT, [1, 300])
+    save(page, "Saved: nodule1")
+    assert len(pacs.segmentations(uid)) == 2 and annotator.completed() == 1
 
 
 def test_each_series_shows_its_own_label(

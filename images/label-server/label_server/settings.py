@@ -1,4 +1,4 @@
-"""The limits that the container's environment sets; each has a default."""
+"""The limits, and what else the container's environment sets for several files; each has a default."""
 
 import os
 
@@ -18,3 +18,4 @@ SAMPLE_LEASE_SECONDS = 60 * limit("SAMPLE_LEASE", 30)
 # Nothing has come of a series for so long: it is complete.
 SERIES_QUIET_SECONDS = limit("SERIES_QUIET_SECONDS", 5)
 CACHE_MAX_BYTES = limit("CACHE_MAX_GB", 50) * 2**30
+FOREIGN_LABELS = os.environ.get("FOREIGN_LABELS") or "listed"

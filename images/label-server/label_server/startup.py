@@ -18,6 +18,7 @@ from label_server.dicomweb import login, probe
 from label_server.models import pretrained
 from label_server.paths import SAMPLE_APPS
 from label_server.pod import state
+from label_server.settings import FOREIGN_LABELS
 from labelpod_common import labels
 
 OWN_APP = Path(__file__).with_name("main.py")
@@ -41,6 +42,8 @@ def check_names(app: str, models: list[str]) -> None:
         labels.parse(os.environ["LABELS"])
     except ValueError as error:
         raise NotReady(f"LABELS: {error}") from None
+    if FOREIGN_LABELS not in ("listed", "any"):
+        raise NotReady(f"FOREIGN_LABELS: {FOREIGN_LABELS!r} is neither listed nor any")
     known = [path.stem for path in sorted((SAMPLE_APPS / app / "lib" / "configs").glob("[!_]*.py"))]
     if app != "radiology":
         return

@@ -10,7 +10,7 @@ from labelpod.models import history
 
 RUN = {"run": "20260102_030405", "started": "2026-01-02T03:04:05+00:00", "studies": 12, "epochs": 50, "epoch": 50}
 RUN |= {"loss": [[1, 0.5]], "dice": [[1, 0.7]], "best_dice": 0.7, "published": True, "seconds": 3725.4, "problem": ""}
-RUN |= {"batch_size": 4, "val_split": 0.2, "patients": ["a", "b"], "study": None}
+RUN |= {"batch_size": 4, "val_split": 0.2, "patients": ["a", "b"], "study": None, "left_out": []}
 STOPPED = RUN | {"started": "2026-01-03T00:00:00+00:00", "epoch": 3, "best_dice": None, "published": False}
 STOPPED |= {"problem": "it was stopped", "pid": 7}
 
@@ -83,6 +83,12 @@ def test_the_training_that_runs_is_listed_last_with_its_batch():
 def test_a_training_that_failed_while_it_prepared_says_at_which_study():
     failed = RUN | {"model": "deepgrow_2d", "running": False, "study": "1.2.3", "problem": "it is cut off"}
     assert history.table([failed]).endswith("it is cut off (study 1.2.3)")
+
+
+def test_what_a_training_could_not_read_is_said_with_the_reason():
+    left_out = [{"image": "1.2", "reason": "its frames are small"}, {"image": "1.3", "reason": "another"}]
+    _, row = history.table([RUN | {"left_out": left_out, "model": "deepgrow_2d", "running": False}]).splitlines()
+    assert row.endswith("published, 2 studies left out: its frames are small")
 
 
 def test_before_the_first_training_that_is_what_is_said():

@@ -47,6 +47,18 @@ def test_the_token_is_sent_in_a_header_and_never_in_a_url(collect, web):
     assert path == "/info/" and headers["Authorization"] == f"Bearer {TOKEN}"
 
 
+def test_labels_that_cannot_be_read_are_said_with_the_reason(collect, web):
+    unread = [{"image": "1.2", "SeriesInstanceUID": "1.3", "reason": "its frames are \x1b[31msmall"}] * 2
+    info = INFO | {"datastore": INFO["datastore"] | {"unread_labels": unread}}
+    web.pages["/info/"] = web.answer(200, json.dumps(info).encode())
+    state = collect()
+    assert state["studies"]["unread_labels"] == unread
+    text = status.text(state)
+    assert "2 labels of other programs cannot be read: its frames are" in text and "\x1b" not in text
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    assert "cannot be read" not in status.text(collect())
+
+
 def test_a_token_that_is_not_the_servers_is_said_with_what_to_do(collect, web):
     web.pages["/info/"] = web.answer(401)
     server = collect()["label_server"]

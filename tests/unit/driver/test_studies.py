@@ -14,10 +14,12 @@ import pytest
 
 from labelpod import console
 from labelpod.clients import orthanc as orthanc_rest
+from labelpod.clients.label_server import LabelServer
 from labelpod.clients.orthanc import Orthanc
+from labelpod.config.settings import Settings
 from labelpod.dicom import phantom
 from labelpod.errors import DeployError
-from labelpod.studies import push
+from labelpod.studies import labels, push
 
 LOGIN = "Basic " + base64.b64encode(b"labelpod:secret").decode()
 STUDY_TAGS = ("StudyInstanceUID", "PatientID", "StudyDate", "StudyDescription")
@@ -452,6 +454,20 @@ def test_the_list_is_shown_and_becomes_json(stored, orthanc):
     first, second = json.loads(json.dumps(push.studies_json(found)))
     assert (first["labelled"], second["labelled"]) == (False, True)
     assert first["series"][0] == {"uid": "1.2.5", "modality": "CT", "description": "Label", "instances": 1}
+
+
+def test_whether_a_study_is_labelled_is_what_the_label_server_says(stored, orthanc, web):
+    """A SEG may be an organ, or not to be read; a label may be of a study that has none yet."""
+    (ct,) = (each.uid for study in push.list_studies(orthanc) for each in study.series if each.instances == 20)
+    left_out = [{"SeriesInstanceUID": "1.2.3", "reason": "the label list has none of its segments: Liver"}]
+    objects = {ct: {"labels": {"original": {}}, "left_out": left_out}, "1.2.5": {"labels": {"final": {}}}}
+    web.pages["/datastore/"] = web.answer(200, json.dumps({"objects": objects}).encode())
+    values = Settings(LABEL_SERVER_PORT=int(web.url.rpartition(":")[2]), LABEL_SERVER_TOKEN="t" * 32)
+    with LabelServer(values) as asked:
+        first, second = marked = labels.marked(push.list_studies(orthanc), labels.ask(asked))
+    assert (first.labelled, second.labelled) == (True, False)
+    assert "      no label: the label list has none of its segments: Liver" in push.studies_table(marked).plain
+    assert push.studies_json(marked)[1]["left_out"] == {"1.2.3": left_out[0]["reason"]}
 
 
 def test_the_outcome_is_shown_and_becomes_json(server, orthanc, folder, tmp_path):

@@ -84,6 +84,9 @@ class Pacs:
             reference.SeriesInstanceUID = of
             series.RelatedSeriesSequence = [reference]
             self.instances[uid].ReferencedSeriesSequence = [reference]
+            segment = Dataset()
+            segment.SegmentNumber, segment.SegmentLabel = 1, "nodule1"
+            self.instances[uid].SegmentSequence = [segment]
         self.series.append(series)
         self.changes += ["NewPatient", "NewSeries", "NewInstance"]
         return series

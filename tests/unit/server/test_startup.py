@@ -106,6 +106,11 @@ def test_what_is_wrong_is_one_line_that_says_so(server, monkeypatch, variable, v
     assert refused(startup.main) == reason
 
 
+def test_another_word_for_which_labels_count_is_said(server, monkeypatch):
+    monkeypatch.setattr(startup, "FOREIGN_LABELS", "lax")
+    assert refused(startup.main) == "FOREIGN_LABELS: 'lax' is neither listed nor any"
+
+
 def test_names_are_checked_before_anything_is_written_or_fetched(server, monkeypatch, web):
     monkeypatch.setenv("MODELS", "unknown")
     monkeypatch.setenv("STUDIES", web.url)

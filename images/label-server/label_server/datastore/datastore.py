@@ -10,12 +10,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import requests
 import SimpleITK as sitk
 from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
@@ -25,25 +26,20 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import (
-    authors,
-    dicom_files,
-    label_files,
-    label_values,
-    listing,
-    seg_reader,
-    seg_writer,
-)
+from label_server.datastore import authors, label_files, label_values, listing, seg_writer
 from label_server.datastore.guarded import plain
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import PacsImages
+from label_server.datastore.stored_labels import StoredLabels, UnreadLabel
 from label_server.datastore.submits import Submits
 from label_server.dicomweb.client import DicomWebClient
+from label_server.dicomweb.foreign_labels import LabelRules
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
 from label_server.errors import Forbidden, Refused
 from label_server.parsing import placing
+from label_server.settings import FOREIGN_LABELS
 from labelpod_common import atomic_file
 from labelpod_common.labels import Label
 
@@ -51,7 +47,8 @@ logger = logging.getLogger(__name__)
 
 Voxels = NDArray[np.uint8]
 _ASSISTED = "assisted"
-_UNREADABLE = (LabelError, IncompleteSeries, ImageNotFoundException, Refused)
+# What may be wrong with one image or its label; ITK's is the last.
+_UNREADABLE = (LabelError, Refused, IncompleteSeries, ImageNotFoundException, requests.HTTPError, RuntimeError)
 
 
 class RepairedDicomWebDatastore(PacsImages):
@@ -76,19 +73,24 @@ class RepairedDicomWebDatastore(PacsImages):
     ) -> None:
         self._labels = labels
         self._own = own
-        super().__init__(client, own, image_filter, cache)
+        super().__init__(client, own, image_filter, cache, LabelRules(() if FOREIGN_LABELS == "any" else labels))
         self._submits = Submits(client, own, self._index, self._images.incoming)
+        self._stored = StoredLabels(client, self._index, labels, Path(self._datastore_path))
 
     # --- lists: seconds old, not hours (dicom.py:129-168) ---
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Series UIDs of the images that have a label; each once, so that completed never passes total."""
-        return [uid for uid in self._index.labels() if not self.unfit(uid)]
+        return [uid for uid in self.labels() if not self.unfit(uid)]
 
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Series UIDs of the images that nobody has labelled yet."""
-        labelled = self._index.labels()
+        labelled = self.labels()
         return [uid for uid in self.list_images() if uid not in labelled]
+
+    def labels(self) -> Mapping[str, LabelSeries]:
+        """The label that counts of each labelled image, by the image's UID; the same object while nothing changes."""
+        return self._stored.counting()
 
     def files(self, image_id: str) -> dict[str, str]:
         """Where a labelled image and its label are for a training, once they have been fetched."""
@@ -226,37 +228,37 @@ class RepairedDicomWebDatastore(PacsImages):
         cached = LocalDatastore.get_label_uri(self, image_id, label_tag)
         if label_tag != DefaultLabelTag.FINAL:
             return str(cached)
-        series = self._index.labels().get(image_id)
+        series = self.labels().get(image_id)
+        if series is None and (reason := self._stored.why_unread(image_id)):
+            raise UnreadLabel(reason)
         if series is None:  # deleted there, unless it never was
             return "" if self._known_as(image_id).get("SeriesInstanceUID") else str(cached)
         if cached and Path(cached).exists() and self._is_of(image_id, series):
             return str(cached)
         image = sitk.ReadImage(self.get_image_uri(image_id))
-        voxels = seg_reader.read(self._seg(series), image, self._labels)
+        try:
+            voxels = self._stored.read(series, image, self._images.slices(image_id))
+        except UnreadLabel:
+            if self.labels().get(image_id) in (None, series):
+                raise
+            return self.get_label_uri(label_id, label_tag, image_id)  # an older one, which counts now
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))
             info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
-            info |= {"label_info": self._listed()} | authors.said(series.creator)
+            info |= {"label_info": self._listed(), "made_of": self._stored.made_of(series)}
+            info |= authors.said(series.creator)
             with self._mutex:
                 states = LocalDatastore.get_label_info(self, image_id, label_tag) if cached else {}
                 LocalDatastore.save_label(self, image_id, str(path), label_tag, states | info)
         return str(LocalDatastore.get_label_uri(self, image_id, label_tag))
-
-    def _seg(self, series: LabelSeries) -> Dataset:
-        """The DICOM SEG of a series; of one of ours the one that was sealed, whatever else was put beside it."""
-        for content in self._client.series_files(series.study_uid, series.uid):
-            with suppress(Refused):  # ours may stand beside
-                seg = dicom_files.read(content)
-                if series.instance in ("", seg.get("SOPInstanceUID")):
-                    return seg
-        raise LabelError("the DICOMweb server has none in its place that can be read")
 
     def _known_as(self, image_id: str) -> dict[str, Any]:
         return dict(LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL))
 
     def _is_of(self, image_id: str, series: LabelSeries) -> bool:
         info = self._known_as(image_id)
-        return info.get("SeriesInstanceUID") == series.uid and info.get("label_info") == self._listed()
+        as_listed = info.get("SeriesInstanceUID") == series.uid and info.get("label_info") == self._listed()
+        return as_listed and info.get("made_of", []) == self._stored.made_of(series)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label; a final one from the DICOMweb server as well, where upstream leaves it.
@@ -286,30 +288,46 @@ class RepairedDicomWebDatastore(PacsImages):
 
         Upstream tells only of the images that somebody has opened.
         """
-        images, labels = self.list_images(), self._index.labels()
+        images, labels = self.list_images(), self.labels()
         with self._mutex:
             known: dict[str, Any] = super().json()
         for uid in images:
             known["objects"].setdefault(uid, listing.image(uid))
         for uid, entry in known["objects"].items():
             entry["labels"] = listing.labels(uid, entry["labels"], labels.get(uid))
+        for label in self._stored.left_out():
+            told = {"SeriesInstanceUID": label.series, "reason": label.reason}
+            known["objects"].setdefault(label.image, listing.image(label.image)).setdefault("left_out", []).append(told)
         return known
 
+    def status(self) -> dict[str, Any]:
+        """Upstream's numbers, and which labels of other programs cannot be read."""
+        unread = [label for label in self._stored.left_out() if label.unread]
+        told = [{"image": label.image, "SeriesInstanceUID": label.series, "reason": label.reason} for label in unread]
+        return super().status() | ({"unread_labels": told} if told else {})
+
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """Image and label files of all labelled images, for training; fetches what the cache lacks.
+        """Image and label files of all labelled images, for training; fetches what the cache lacks."""
+        return self.trainable()[0]
+
+    def trainable(self) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+        """What `datalist` gives, and what it leaves out: `{"image", "reason"}`.
 
         What cannot be read is left out, whoever stored it: one odd DICOM SEG must not stop every training.
         """
-        entries = []
+        entries, left_out = [], {}
         for uid in self.get_labeled_images():
             try:
                 entry = {"image": self.get_image_uri(uid), "label": self.get_label_uri(uid, DefaultLabelTag.FINAL)}
-            except (*_UNREADABLE, RuntimeError) as problem:  # the last is ITK's
-                logger.warning(f"Left out of the training: {uid}, {problem}")
+            except _UNREADABLE as problem:
+                left_out[uid] = str(problem)
                 continue
             if entry["label"]:  # not deleted meanwhile
                 entries.append(entry)
-        return entries
+        left_out |= {label.image: label.reason for label in self._stored.left_out() if label.unread}
+        for uid, reason in left_out.items():
+            logger.warning(f"Left out of the training: {uid}, {reason}")
+        return entries, [{"image": uid, "reason": reason} for uid, reason in left_out.items()]
 
     def _remove_non_existing(self) -> int:
         """Forget labels whose files are gone; an image's file may have made way for others.

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,20 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 from monailabel.utils.others.generic import md5_digest
 
-from label_server.datastore import image_cache
+from label_server import users
+from label_server.datastore import image_cache, opened_images
 from label_server.datastore.guarded import GuardedDatastore
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.kept_labels import KeptLabels
+from label_server.datastore.opened_images import OpenedImages
 from label_server.datastore.verdicts import Verdicts
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.contents import Content
+from label_server.dicomweb.foreign_labels import LabelRules
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series_index import SeriesIndex
 from label_server.errors import Changed, Refused
+from label_server.parsing import grid
 from label_server.settings import CACHE_MAX_BYTES, SERIES_QUIET_SECONDS
 from labelpod_common.dicom import header, series_check
 from labelpod_common.dicom.header import is_uid
@@ -43,14 +47,23 @@ class PacsImages(GuardedDatastore):
         own: tells our labels.
         image_filter: DICOM attributes that a series must match to be offered.
         cache: folder on the workspace volume.
+        rules: which segments of other programs are labels.
 
     """
 
-    def __init__(self, client: DicomWebClient, own: OwnLabels, image_filter: Mapping[str, Any], cache: Path) -> None:
+    def __init__(
+        self,
+        client: DicomWebClient,
+        own: OwnLabels,
+        image_filter: Mapping[str, Any],
+        cache: Path,
+        rules: LabelRules,
+    ) -> None:
         self._client = client
         self._convert_to_nifti = True
         root = cache / md5_digest(client.base_url)
         self._images = image_cache.ImageFiles(root, CACHE_MAX_BYTES)
+        self.opened = OpenedImages(root / "opened_images.json")
         self._verdicts = Verdicts(root / ".verdicts.json")
         self._mutex = threading.RLock()
         self._given: dict[tuple[str, str], str] = {}
@@ -63,6 +76,7 @@ class PacsImages(GuardedDatastore):
             own,
             image_filter,
             settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY,
+            rules,
             SERIES_QUIET_SECONDS,
             known={*self._datastore.objects, *self._images.uids(), *self._verdicts.all_known()},
             gone=self._remove_gone,
@@ -89,7 +103,8 @@ class PacsImages(GuardedDatastore):
 
     def study_of(self, image_id: str) -> str | None:
         """The study of an image, if the lists as they are have it; nobody is asked."""
-        return self._index.known_study(image_id)
+        opened = self.opened.of(image_id)
+        return self._index.known_study(opened[0] if opened else image_id)
 
     def status(self) -> dict[str, Any]:
         """As upstream's; and the images that are left out, with the reasons."""
@@ -239,13 +254,41 @@ class PacsImages(GuardedDatastore):
     # --- files ---
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Refuse: what is uploaded here would stand in the cache for an image of the DICOMweb server.
+        """Take a volume for the image of the DICOMweb server that it is; from now on its name means that image.
+
+        It is not kept: it would stand in the cache for one of the server's.
+
+        Returns:
+            The image's own id.
 
         Raises:
-            MONAILabelException: always.
+            MONAILabelException: it is none of them.
 
         """
-        raise MONAILabelException(MONAILabelError.INVALID_INPUT, "images come from the DICOMweb server: send it there")
+        uploaded = Path(image_filename)
+        there = image_id in self._index.images()
+        for uid in [image_id] if there else self._may_be(uploaded):
+            if opened_images.same(uploaded, Path(self.get_image_uri(uid))):
+                self.opened.add(image_id, uid)
+                self.was_given(uid, users.current.get().name)
+                return uid
+        known = "there is an image of this name, and it is another" if there else "it is none of the server's images"
+        reason = f"{known}: images come from the DICOMweb server, send it there"
+        raise MONAILabelException(MONAILabelError.INVALID_INPUT, reason)
+
+    def _may_be(self, uploaded: Path) -> Iterator[str]:
+        """The images that a volume may be by their size and place; those on disk first."""
+        slices = grid.of_file(uploaded).size
+        images = [uid for uid in self.list_images() if (known := self._index.image(uid)) and known.instances in slices]
+        on_disk = [uid for uid in images if self._images.path(uid).exists()]
+        for uid in on_disk:
+            size = grid.of_file(self._images.path(uid))
+            if opened_images.may_be(uploaded, size.size, size.origin):
+                yield uid
+        for uid in images:
+            place = self._index.place(uid) if uid not in on_disk else None
+            if place and opened_images.may_be(uploaded, *place):
+                yield uid
 
     def hold_images(self) -> None:
         """Keep every image until this process ends."""

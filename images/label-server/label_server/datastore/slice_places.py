@@ -1,8 +1,10 @@
 """Which slice of a volume a position in the patient means."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import SimpleITK as sitk
+from pydicom import dcmread
 
 from label_server.datastore.label_values import LabelError
 
@@ -25,3 +27,10 @@ def slice_index(image: sitk.Image, position: Sequence[float], tolerance: float =
     if not 0 <= round(index[2]) < image.GetDepth():
         raise LabelError(f"the slice at {list(position)} lies outside the image")
     return round(index[2])
+
+
+def positions(folder: Path) -> list[list[float]]:
+    """Where the slices of a series begin in the patient (mm), as its DICOM files say; of those that say it."""
+    headers = (dcmread(file, stop_before_pixels=True) for file in folder.glob("*.dcm"))
+    found = ([float(value) for value in each.get("ImagePositionPatient") or ()] for each in headers)
+    return [each for each in found if len(each) == 3]

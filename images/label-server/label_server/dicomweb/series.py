@@ -29,6 +29,8 @@ _TAGS = {
     for keyword in {
         *(*IMAGE_FIELDS, *LABEL_FIELDS),
         *("ReferencedSeriesSequence", "PurposeOfReferenceCodeSequence", "LongCodeValue"),
+        *("FrameOfReferenceUID", "ManufacturerModelName", "Rows", "Columns", "ImagePositionPatient"),
+        *("ImageOrientationPatient", "PixelSpacing"),
     }
 }
 
@@ -50,10 +52,11 @@ class ImageSeries:
 
 @dataclass(frozen=True)
 class LabelSeries:
-    """A SEG series and the image series that it segments ("" if it names none).
+    """A SEG series and the image series that it segments ("" if it names none that is here).
 
     `own` says whether this stack made it, `creator` who painted it, `instance` which instance of the series counts, ""
-    for any.
+    for any, `maker` with which program, `unread` why it cannot be read, `unlisted` why it is not one of the label
+    list's all the same, `instances` of how many instances that is.
     """
 
     uid: str
@@ -63,6 +66,15 @@ class LabelSeries:
     own: bool
     creator: str
     instance: str = ""
+    maker: str = ""
+    unread: str = ""
+    unlisted: str = ""
+    instances: int = 1
+
+    @property
+    def left_out(self) -> str:
+        """Why it does not count, "" if it does."""
+        return self.unread or self.unlisted
 
     @property
     def rank(self) -> tuple[bool, str]:
@@ -82,6 +94,16 @@ def text(listed: Any, keyword: str) -> str:
     value = first(listed, keyword)
     said = str(value.get("Alphabetic", "") if isinstance(value, dict) else value)
     return said if said.isascii() else said.encode(errors="replace").decode()
+
+
+def numbers(listed: Any, keyword: str) -> tuple[float, ...]:
+    """All values of an attribute in DICOM's JSON, none if one of them is no number."""
+    attribute = listed.get(_TAGS[keyword]) if isinstance(listed, Mapping) else None
+    values = attribute.get("Value") if isinstance(attribute, Mapping) else None
+    try:
+        return tuple(float(value) for value in values or ())
+    except (TypeError, ValueError):
+        return ()
 
 
 def referenced(listed: Any, sequence: str) -> str:

@@ -9,16 +9,18 @@ asked about once, or not at all: the list itself says of ours what they belong t
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import requests
 from dicomweb_client import DICOMwebClient
 
-from label_server.dicomweb import series
+from label_server.dicomweb import foreign_labels, series
 from label_server.dicomweb.contents import Content, Contents
+from label_server.dicomweb.foreign_labels import LabelRules
 from label_server.dicomweb.orthanc import Orthanc, State, name_of
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import (
@@ -32,6 +34,7 @@ from label_server.dicomweb.series import (
 
 _LABELS = {"Modality": "SEG"}
 _ONE_BY_ONE = 50  # series that arrive; more are asked about at once
+_SETTLED_SECONDS = 60  # after which no more instances come to a series that was sent at once
 _ENTRIES = 100  # of a whole list: they take Orthanc as long as a question for one series
 
 _Listed = Mapping[str, Any]  # an entry of a list, in DICOM's JSON
@@ -44,10 +47,15 @@ class _Lists:
     images: dict[str, ImageSeries] = field(default_factory=dict)
     labels: dict[str, LabelSeries] = field(default_factory=dict)
 
-    def newest(self) -> dict[str, LabelSeries]:
-        """The label of each image that counts, by image series UID."""
-        ordered = sorted(self.labels.values(), key=lambda label: label.rank)
+    def newest(self, unread: Container[str]) -> dict[str, LabelSeries]:
+        """The label of each image that counts, by image series UID; none of those that could not be read."""
+        counting = (label for label in self.labels.values() if not label.left_out and label.uid not in unread)
+        ordered = sorted(counting, key=lambda label: label.rank)
         return {label.image_uid: label for label in ordered if label.image_uid in self.images}
+
+    def of_study(self, uid: str) -> list[str]:
+        """The image series of a study."""
+        return [image.uid for image in self.images.values() if image.study_uid == uid]
 
 
 class SeriesIndex:
@@ -58,6 +66,7 @@ class SeriesIndex:
         own: tells our labels.
         image_filter: DICOM attributes that a series must match to be an image.
         max_age: in seconds.
+        rules: which segments of other programs are labels.
         quiet: after how many seconds without news a series is complete, where the server does not say it.
         known: series that were images before; of those that are none now, `gone` is told.
 
@@ -69,6 +78,7 @@ class SeriesIndex:
         own: OwnLabels,
         image_filter: Mapping[str, Any],
         max_age: float,
+        rules: LabelRules = LabelRules(),  # noqa: B008, it does not change
         quiet: float = 0,
         known: Iterable[str] = (),
         gone: Callable[[set[str]], None] = lambda _: None,
@@ -82,9 +92,12 @@ class SeriesIndex:
         self._arriving: set[str] = set()
         self._filter = dict(image_filter)
         self._max_age = max_age
+        self._rules = rules
+        self._unread: frozenset[str] = frozenset()
         self._lists = _Lists()
         self._newest: dict[str, LabelSeries] = {}
         self._state: State | None = None
+        self._young: dict[str, float] = {}  # other programs' labels, and when they were first seen
         # The series' UID by Orthanc's name; "" of one that no list had.
         self._names: dict[str, str] = {}
         self._looked = self._forgotten = -math.inf
@@ -98,6 +111,41 @@ class SeriesIndex:
         """The newest SEG series of each image series that matches the filter, by image series UID."""
         self._current()
         return self._newest
+
+    def leave_out(self, unread: frozenset[str]) -> None:
+        """Labels, by series UID, that turned out not to be readable: they do not count."""
+        with self._lock:
+            if unread != self._unread:
+                self._unread = unread
+                self._newest = self._lists.newest(unread)
+
+    def together_with(self, label: LabelSeries) -> list[LabelSeries]:
+        """A label and what the same maker stored of the same image besides, the newest last; of ours each is whole."""
+        if label.own:
+            return [label]
+        others = (each for each in self._lists.labels.values() if each.image_uid == label.image_uid and not each.own)
+        same = (each for each in others if (each.creator, each.maker) == (label.creator, label.maker))
+        counting = (each for each in same if not each.left_out and each.uid not in self._unread)
+        return sorted(counting, key=lambda each: each.rank)
+
+    def label(self, uid: str) -> LabelSeries | None:
+        """A SEG series, if the lists have it; the server is not asked."""
+        return self._lists.labels.get(uid)
+
+    def slices(self, uid: str) -> list[_Listed]:
+        """What the server says of each slice of an image; none if it is not here."""
+        image = self._lists.images.get(uid)
+        return self._metadata(image.study_uid, uid) if image else []
+
+    def left_out(self) -> list[LabelSeries]:
+        """The SEG series in studies of images that do not count; one that is of none of them under the first."""
+        lists, found = self._current(), []
+        for label in lists.labels.values():
+            if label.image_uid in lists.images:
+                found += [label] * bool(label.left_out)
+            elif of_study := lists.of_study(label.study_uid):
+                found.append(replace(label, image_uid=of_study[0], unlisted="it is of no image that is offered"))
+        return found
 
     def labels_of(self, image_uid: str) -> list[LabelSeries]:
         """Every SEG series of one image series, the newest last."""
@@ -120,6 +168,17 @@ class SeriesIndex:
     def image(self, uid: str) -> ImageSeries | None:
         """What is known of one image series; the server is asked where the list does not have it."""
         return self._current().images.get(uid) or self.look_up(uid)
+
+    def place(self, uid: str) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+        """The rows, columns and slices of an image, and where one slice begins (mm); None if it is not said."""
+        image = self.image(uid)
+        fields = ["Rows", "Columns", "ImagePositionPatient"]
+        listed = self._instances_of(image.study_uid, uid, fields) if image else []
+        position = series.numbers(listed[0], "ImagePositionPatient") if listed else ()
+        size = (*series.numbers(listed[0], "Rows"), *series.numbers(listed[0], "Columns")) if listed else ()
+        if image is None or len(position) != 3 or len(size) != 2:
+            return None
+        return (int(size[0]), int(size[1]), image.instances), position
 
     def known_study(self, uid: str) -> str | None:
         """The study of a series that the lists have, however old they are; the server is not asked."""
@@ -153,9 +212,10 @@ class SeriesIndex:
                 if state is None or state.changed:
                     lists = self._follow() if state else self._read()
                     if lists is not self._lists:
-                        self._lists, self._newest = lists, lists.newest()
+                        self._lists, self._newest = lists, lists.newest(self._unread)
                     self._own.have_been_listed()
                 self._arriving = self._still_arriving(self._lists)
+                self._settle(started)
                 self._state = state
                 self._looked = started
             return self._lists
@@ -165,6 +225,15 @@ class SeriesIndex:
             return self._arriving & self._contents.arriving(lists.images.values())
         found = {uid: self._contents.of(uid) for uid in self._arriving}
         return {uid for uid, content in found.items() if content and not content.complete}
+
+    def _settle(self, now: float) -> None:
+        """Ask once more about other programs' labels: instances may have come to a series since it was new."""
+        for uid in [uid for uid, seen in self._young.items() if now - seen > _SETTLED_SECONDS]:
+            del self._young[uid]
+            if known := self._lists.labels.get(uid):
+                again = self._foreign(known.study_uid, uid, self._metadata(known.study_uid, uid), self._lists)
+                self._lists = _Lists(self._lists.images, self._lists.labels | {uid: again})
+                self._newest = self._lists.newest(self._unread)
 
     def _follow(self) -> _Lists:
         """The lists, less what has gone from Orthanc and with what has come."""
@@ -183,7 +252,15 @@ class SeriesIndex:
             lists.labels.pop(uid, None)
         for name in new:
             self._add(lists, name)
+        self._look_again(lists, there_before=self._lists.images.keys())
         return lists
+
+    def _look_again(self, lists: _Lists, there_before: Container[str]) -> None:
+        """Ask once more about labels that came before the image that they are of."""
+        studies = {image.study_uid for uid, image in lists.images.items() if uid not in there_before}
+        for label in list(lists.labels.values()):
+            if label.study_uid in studies and not label.image_uid:
+                self._enter(lists, (), self._search({"SeriesInstanceUID": label.uid}, LABEL_FIELDS))
 
     def _read(self) -> _Lists:
         """Both lists, from nothing."""
@@ -210,24 +287,52 @@ class SeriesIndex:
         lists.images.update({each.uid: each for each in map(series.image, images)})
         for listed in labels:
             uid = text(listed, "SeriesInstanceUID")
-            lists.labels[uid] = self._lists.labels.get(uid) or self._label(listed)
+            known = self._lists.labels.get(uid)
+            lists.labels[uid] = known if known and known.image_uid else self._label(listed, lists)
 
     def _search(self, filters: Mapping[str, Any], fields: Sequence[str]) -> list[_Listed]:
         return list(self._client.search_for_series(search_filters=dict(filters), fields=list(fields)))
 
-    def _label(self, listed: _Listed) -> LabelSeries:
+    def _label(self, listed: _Listed, lists: _Lists) -> LabelSeries:
         study_uid, uid = text(listed, "StudyInstanceUID"), text(listed, "SeriesInstanceUID")
         instance = self._own.sealed(listed)
         own = bool(instance) or self._own.from_before(listed)
         image_uid = referenced(listed, "RelatedSeriesSequence") if own else ""
         if not image_uid:  # by other software, or on a server that does not list it
-            listed = next(iter(self._metadata(study_uid, uid)), {})
+            metadata = self._metadata(study_uid, uid)
+            listed = next(iter(metadata), {})
             instance = self._own.sealed(listed)
             own = bool(instance) or self._own.from_before(listed)
+            if not own:
+                self._young.setdefault(uid, time.monotonic())
+                return self._foreign(study_uid, uid, metadata, lists)
             # What is put beside a sealed instance may copy its seal, but cannot say of another image.
             image_uid = referenced(listed, "RelatedSeriesSequence" if instance else "ReferencedSeriesSequence")
-        created = text(listed, "ContentDate") + text(listed, "ContentTime")
-        return LabelSeries(uid, study_uid, image_uid, created, own, text(listed, "ContentCreatorName"), instance)
+        return LabelSeries(uid, study_uid, image_uid, _created(listed), own, _creator(listed), instance)
+
+    def _foreign(self, study_uid: str, uid: str, metadata: Sequence[_Listed], lists: _Lists) -> LabelSeries:
+        """Another program's."""
+        read = foreign_labels.read(metadata)
+        search = partial(self._search_instances, study_uid)
+        image_uid = foreign_labels.image_of(read, lists.images, lists.of_study(study_uid), search)
+        first = next(iter(metadata), {})
+        maker = f"{text(first, 'Manufacturer')} {text(first, 'ManufacturerModelName')}"
+        return LabelSeries(
+            *(uid, study_uid, image_uid, max(map(_created, metadata), default=""), False, _creator(first)),
+            maker=maker,
+            unread=read.unread,
+            unlisted=self._rules.unlisted(read.segments),
+            instances=len(metadata),
+        )
+
+    def _search_instances(self, study_uid: str, series_uid: str, filters: Mapping[str, str]) -> list[_Listed]:
+        """One instance of a series of the study, or the instances anywhere that match."""
+        if series_uid:
+            return self._instances_of(study_uid, series_uid, ["FrameOfReferenceUID"])
+        return list(self._client.search_for_instances(search_filters=dict(filters)))
+
+    def _instances_of(self, study_uid: str, series_uid: str, fields: Sequence[str]) -> list[_Listed]:
+        return list(self._client.search_for_instances(study_uid, series_uid, limit=1, fields=list(fields)))
 
     def _metadata(self, study_uid: str, uid: str) -> list[_Listed]:
         """Of the instances of a series; none if it has gone since it was listed."""
@@ -237,6 +342,14 @@ class SeriesIndex:
             if error.response is not None and error.response.status_code == HTTPStatus.NOT_FOUND:
                 return []
             raise
+
+
+def _created(listed: _Listed) -> str:
+    return text(listed, "ContentDate") + text(listed, "ContentTime")
+
+
+def _creator(listed: _Listed) -> str:
+    return text(listed, "ContentCreatorName")
 
 
 def _name(listed: _Listed) -> str:

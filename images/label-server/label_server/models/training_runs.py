@@ -6,7 +6,7 @@ Both are files beside the model, because a training is a process of its own.
 import json
 import shutil
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Run:
             "process": _process(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "studies": studies,
+            "left_out": [],
             "epochs": epochs,
             "batch_size": batch_size,
             "val_split": val_split,
@@ -65,9 +66,17 @@ class Run:
         _close_killed(folder)
         self.save()
 
-    def preparing(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The images and labels that it trains on; as they are gone through, the one at hand is noted."""
-        self._data.update(studies=len(entries))
+    def preparing(
+        self, entries: Sequence[dict[str, Any]], left_out: Sequence[Mapping[str, str]] = ()
+    ) -> list[dict[str, Any]]:
+        """The images and labels that it trains on; as they are gone through, the one at hand is noted.
+
+        Args:
+            entries: of the datastore.
+            left_out: labelled images that it could not read, each with its `image` and `reason`.
+
+        """
+        self._data.update(studies=len(entries), left_out=list(left_out))
         self.save()
         return _Noted(entries, self)
 

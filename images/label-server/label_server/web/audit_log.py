@@ -121,10 +121,11 @@ class Audit:
         if not study:
             asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
             series = next((asked[key] for key in _IMAGE_KEYS if key in asked), "")
+            study = (self._study_of(series) if series else None) or ""
         # An image of a folder has the name of its file; that it is one shows only if it was found.
         if not re.fullmatch(UID, series) and (refused or not _PLAIN.fullmatch(series)):
             series = ""
-        return study or (self._study_of(series) if series else None) or "", series
+        return study, series
 
     def _write(self, kind: Kind, record: Record) -> None:
         try:

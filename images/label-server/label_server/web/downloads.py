@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from label_server import users
+from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.pacs_images import PacsImages
 from label_server.errors import Refused
 
@@ -54,18 +55,28 @@ def check(image: str, check_sum: str | None = None) -> dict[str, Any]:
 def dataset(limit_cases: int | None = None) -> Response:
     """All labelled images and their labels as a ZIP file, made as it is sent.
 
+    `left_out.json` in it names the images that are not there because they or their labels cannot be read, if there are.
+
     Upstream writes each into the temporary folder, which is memory, leaves it there, and fails if there is no label
     (monailabel 0.8.5, datastore/local.py:386-407).
     """
     store = app_instance().datastore()
     if not store.get_labeled_images():
         raise HTTPException(404, "No image has a label")
-    cases = store.datalist()[: limit_cases or None]
+    left_out: list[dict[str, str]] = []
+    if isinstance(store, RepairedDicomWebDatastore):
+        cases, left_out = store.trainable()
+    else:
+        cases = store.datalist()
+    cases = cases[: limit_cases or None]
     if not cases:
         raise HTTPException(404, "No image has a label that can be read")
     files = [(Path(path), f"{kind}/{Path(path).name}") for case in cases for kind, path in case.items()]
     name = {"Content-Disposition": 'attachment; filename="dataset.zip"'}
-    return StreamingResponse(_zipped(files, json.dumps(store.json(), default=str)), 200, name, "application/zip")
+    said = {"metadata.json": json.dumps(store.json(), default=str)}
+    if left_out:
+        said["left_out.json"] = json.dumps(left_out, indent=2)
+    return StreamingResponse(_zipped(files, said), 200, name, "application/zip")
 
 
 class _Pieces(io.RawIOBase):
@@ -86,8 +97,8 @@ class _Pieces(io.RawIOBase):
         return taken
 
 
-def _zipped(files: Sequence[tuple[Path, str]], metadata: str) -> Iterator[bytes]:
-    """A ZIP file of these files under these names; they are packed already."""
+def _zipped(files: Sequence[tuple[Path, str]], said: Mapping[str, str]) -> Iterator[bytes]:
+    """A ZIP file of these files under these names, which are packed already, and of what is said of them."""
     pieces = _Pieces()
     with zipfile.ZipFile(pieces, "w") as archive:
         for path, name in files:
@@ -95,7 +106,8 @@ def _zipped(files: Sequence[tuple[Path, str]], metadata: str) -> Iterator[bytes]
                 while piece := file.read(_PIECE):
                     member.write(piece)
                     yield pieces.taken()
-        archive.writestr("metadata.json", metadata)
+        for name, text in said.items():
+            archive.writestr(name, text)
     yield pieces.taken()
 
 

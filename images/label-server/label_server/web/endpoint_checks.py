@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from label_server import users
 from label_server.datastore import authors
+from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.errors import Refused
 from label_server.users import Role
 from label_server.web import inference_parameters
@@ -150,6 +151,11 @@ def some_image(given: Mapping[str, Any]) -> None:
 
 
 def new_image(given: Mapping[str, Any]) -> None:
-    """Refuse an upload under the name of an image that is there: it would replace it."""
+    """Refuse an upload under the name of an image that is there: it would replace it.
+
+    The DICOMweb server's own images are not replaced: they are compared.
+    """
+    if isinstance(app_instance().datastore(), RepairedDicomWebDatastore):
+        return
     if given.get("image") and given["image"] in app_instance().datastore().list_images():
         raise Refused("there is an image of this name")

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
+from label_server.datastore.stored_labels import UnreadLabel
 from label_server.errors import Changed, Forbidden, NotStored, Refused
 from label_server.web.worker_pools import Busy
 
@@ -57,6 +58,11 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _bad_label(request: Request, error: Exception) -> Response:
     return _answer(422, f"The label was not saved: {error}")
+
+
+async def _unread_label(request: Request, error: Exception) -> Response:
+    # The header is for the browser's panel: to save beside such a label replaces nothing.
+    return _answer(422, f"Another program's label cannot be read: {error}", **{"X-Label-Of": "another program"})
 
 
 async def _busy(request: Request, error: Exception) -> Response:
@@ -115,6 +121,7 @@ HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     MONAILabelException: _failed,
     LabelError: _bad_label,
     NotStored: _not_stored,
+    UnreadLabel: _unread_label,
     Busy: _busy,
     torch.OutOfMemoryError: _out_of_memory,
     IncompleteSeries: _incomplete,

@@ -84,7 +84,7 @@ _INFER = Endpoint(
     endpoint_checks.inference,
     among=("model", "_infers"),
     function=inferences.run,
-    reading=upload_reading.images,
+    reading=upload_reading.inference,
 )
 _IMAGE = Endpoint(Role.ANNOTATOR, check=endpoint_checks.new_image, reading=upload_reading.images)
 # In the server's own process a training would run into its next inference.

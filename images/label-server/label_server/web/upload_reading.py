@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monailabel.config import settings
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 from starlette.datastructures import UploadFile
 
@@ -19,7 +20,7 @@ from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import PacsImages
 from label_server.errors import Changed, Refused
 from label_server.parsing import grid, readers, scratch, segments
-from label_server.web import endpoint_checks, request_validation, upload_content
+from label_server.web import endpoint_checks, opened_names, request_validation, upload_content
 
 _VOXELS = ".bin"  # as OHIF sends them, without a header
 
@@ -41,6 +42,21 @@ def images(given: dict[str, Any]) -> None:
         else:
             with _folder() as folder:
                 _replace(file, readers.image(folder, _kept([file], folder)))
+
+
+def inference(given: dict[str, Any]) -> None:
+    """Put the image in the place of the name under which it was opened in Slicer, and volumes in that of uploads.
+
+    Raises:
+        Refused: as `images`; or the result is to be stored under such a name.
+        ImageNotFoundException: see there.
+
+    """
+    if opened := opened_names.images(given.get("image") or ""):
+        if json.loads(given.get("params") or "{}").get("save_label"):
+            raise Refused("under the name that an image has in Slicer only a final label is stored")
+        given["image"] = opened[0]  # the user sees the result, and where it lies
+    images(given)
 
 
 def session(given: dict[str, Any]) -> None:
@@ -69,6 +85,10 @@ def label(given: dict[str, Any]) -> None:
     """
     file = given["label"]
     upload_content.check(file)
+    if opened := opened_names.images(given["image"]):
+        if (given.get("tag") or DefaultLabelTag.FINAL) != DefaultLabelTag.FINAL:
+            raise LabelError("under the name that an image has in Slicer only a final label is stored")
+        given["image"] = _of_grid(file, given["image"], opened)
     with _kept_for_its_author(file, given["image"]):
         on = grid.of_file(_image_to_label(given["image"]))
     if _voxels(file):
@@ -112,6 +132,17 @@ def _name(given: dict[str, Any], names: Sequence[str]) -> None:
     if listed and listed != {entry["name"] for entry in kept}:
         raise Refused("the segments in the file are others than those in label_info")
     given["params"] = json.dumps(said | {"label_info": kept})
+
+
+def _of_grid(file: UploadFile, name: str, opened: Sequence[str]) -> str:
+    """Which of the images that were opened under a name a label is of: the one on whose grid it lies, exactly."""
+    try:
+        with _folder() as folder:
+            return opened_names.of_label(name, opened, readers.image(folder, _kept([file], folder)))
+    except Refused as refused:
+        raise LabelError(str(refused)) from None
+    finally:
+        file.file.seek(0)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def test_an_instance_put_beside_our_label_is_not_read(server: Server, image: Ct,
     pacs.series[str(ours.SeriesInstanceUID)] = sent
     store = label_app.datastore()
     (series,) = [each for each in store._index.labels_of(image.uid) if each.own]
-    assert str(store._seg(series).SOPInstanceUID) == str(ours.SOPInstanceUID)
+    assert str(store._stored._instances(series)[0].SOPInstanceUID) == str(ours.SOPInstanceUID)
 
 
 def without_position(seg: Dataset) -> None:

@@ -176,7 +176,9 @@ def test_the_data_set_is_made_as_it_is_sent(server: Server, image: Ct, label_app
     ok(server.submit(image.uid, painted()))
     (entry,) = label_app.datastore().datalist()
     sizes = [Path(entry[kind]).stat().st_size for kind in ("image", "label")]
-    pieces = list(downloads._zipped([(Path(entry["image"]), "image/x"), (Path(entry["label"]), "label/x")], "{}"))
+    pieces = list(
+        downloads._zipped([(Path(entry["image"]), "image/x"), (Path(entry["label"]), "label/x")], {"a": "{}"})
+    )
     assert len(pieces) == 3 and max(map(len, pieces)) < max(sizes) + 1000
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
         assert archive.testzip() is None and archive.read("label/x") == Path(entry["label"]).read_bytes()
@@ -187,7 +189,7 @@ def test_the_data_set_of_labels_that_cannot_be_read_is_404(
     server: Server, image: Ct, pacs: Pacs, label_app: Any, monkeypatch
 ):
     ok(server.submit(image.uid, painted()))
-    monkeypatch.setattr(label_app.datastore(), "datalist", list)
+    monkeypatch.setattr(label_app.datastore(), "trainable", lambda: ([], []))
     answer = server.ask("GET", "/datastore/dataset", "admin")
     assert answer.status_code == 404 and "can be read" in answer.json()["detail"]
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
+from label_server.datastore.stored_labels import UnreadLabel
 from label_server.errors import Changed, Forbidden, NotStored, Refused
 from label_server.web.error_handlers import HANDLERS
 from label_server.web.worker_pools import Busy
@@ -39,6 +40,7 @@ RAISED = [
     (MONAILabelException(MONAILabelError.INFERENCE_ERROR, "out of memory"), 500, "out of memory"),
     (LabelError("it has a value without a name"), 422, "The label was not saved: it has a value without a name"),
     (NotStored("it is not there"), 502, "The label was not saved: it is not there"),
+    (UnreadLabel("it has no voxels"), 422, "Another program's label cannot be read: it has no voxels"),
     (Busy("inferences"), 503, "Too many inferences wait already"),
     (torch.OutOfMemoryError("CUDA out of memory"), 503, "The GPU has not enough free memory for this model"),
     (IncompleteSeries("5 of 6 slices"), 503, "5 of 6 slices"),

@@ -101,7 +101,9 @@ def test_stopping_removes_the_images_it_worked_on(server: Server, tmp_path: Path
 
 def test_a_training_tells_how_far_it_is_and_leaves_a_record(tmp_path: Path):
     folder = tmp_path / "threshold"
-    run = training_runs.Run(folder, "r1", studies=3, epochs=2)
+    left_out = [{"image": "1.2", "reason": "its frames are small"}]
+    run = training_runs.Run(folder, "r1", studies=0, epochs=2)
+    run.preparing([{}, {}, {}], left_out)
     run.iteration(1, 5, 0.9)
     run.epoch(1, 0.8)
     run.validated(1, 0.5)
@@ -112,6 +114,7 @@ def test_a_training_tells_how_far_it_is_and_leaves_a_record(tmp_path: Path):
     run.end()
     assert training_runs.progress(folder) is None
     (record,) = training_runs.history(folder)
+    assert record["left_out"] == left_out
     assert (record["best_dice"], record["published"], record["problem"]) == (0.5, True, "")
     assert not {"process", "iteration", "iterations", "last_loss"} & set(record)
 

@@ -18,6 +18,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import from_engine
 from monailabel.interfaces.datastore import Datastore
 
+from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.filtered import DatastoreView
 from label_server.models import registry, training_runs
 
@@ -48,7 +49,7 @@ class Deepgrow(lib.trainers.Deepgrow):
         self._run = training_runs.Run(Path(self._model_dir), name, 0, epochs, *chosen.values())
         problem = "it was interrupted"
         try:
-            entries = self._run.preparing(datastore.datalist())
+            entries = self._run.preparing(*_trainable(datastore))
             self._patients = [_patient(datastore, entry) for entry in entries]
             result = super().__call__(request, _Fixed(datastore, entries))
             problem = ""
@@ -151,6 +152,13 @@ class _Fixed(DatastoreView):
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         return self._entries
+
+
+def _trainable(datastore: Datastore) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """What can be trained on, and what cannot be read, with the reasons."""
+    if isinstance(datastore, RepairedDicomWebDatastore):
+        return datastore.trainable()
+    return datastore.datalist(), []
 
 
 def _patient(datastore: Datastore, entry: dict[str, Any]) -> str:

@@ -33,7 +33,8 @@ async function answered(request, mayBeNothing = false) {
   if (answer.ok) return answer;
   if (mayBeNothing && answer.status === 404) return null;
   const { detail } = await answer.json().catch(() => ({}));
-  throw new Error(detail ?? `the label server answers ${answer.status}`);
+  const error = new Error(detail ?? `the label server answers ${answer.status}`);
+  throw Object.assign(error, { foreign: answer.headers.has("X-Label-Of") });
 }
 
 /** The segments that are not empty. */

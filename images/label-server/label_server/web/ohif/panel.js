@@ -57,7 +57,10 @@ async function save({ currentTarget: button }) {
   button.disabled = false;
 }
 
-/** Put what is stored into a new label map. What cannot be shown must not be replaced unseen: nothing is saved then. */
+/**
+ * Put what is stored into a new label map. What cannot be shown must not be replaced unseen: nothing is saved then,
+ * unless it is another program's, which stays where it is.
+ */
 async function load(id) {
   map = { id, loading: true, shown: false };
   try {
@@ -65,8 +68,10 @@ async function load(id) {
     write(stored ? `Stored: ${names(voxels())}` : "Nothing stored");
     map.shown = true;
   } catch (error) {
-    write("The stored label cannot be shown");
-    say("error", `The stored label cannot be shown: ${error.message}. Correct it in 3D Slicer.`);
+    map.shown = Boolean(error.foreign);
+    write(error.foreign ? error.message : "The stored label cannot be shown");
+    const advice = error.foreign ? "A label that you save is stored beside it." : "Correct it in 3D Slicer.";
+    say("error", `The stored label cannot be shown: ${error.message}. ${advice}`);
   }
   if (identity() === id) keep(voxels());
   map.loading = false;
