@@ -205,7 +205,7 @@ class Settings(BaseModel):
     )
     ORTHANC_DB: Literal["sqlite", "postgres"] = Field(
         "sqlite",
-        description="Database of the stack's Orthanc; postgres stays quick beyond some ten thousand instances.",
+        description="Database of the stack's Orthanc; postgres stays quick beyond ten thousand instances.",
     )
     DICOMWEB_USERNAME: Plain = Field(
         "", description="Login for a DICOMweb server of your own; the stack's Orthanc needs none here."
