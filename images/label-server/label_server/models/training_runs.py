@@ -203,7 +203,7 @@ def _close(folder: Path, ended: float) -> None:
         data = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
         seconds = ended - datetime.fromisoformat(data["started"]).timestamp()
         _record(folder, data | {"seconds": round(max(0.0, seconds), 1)}, "it was stopped")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # weights lie beside the folders of runs
         return
     except (ValueError, KeyError, TypeError):
         (folder / PROGRESS).unlink(missing_ok=True)

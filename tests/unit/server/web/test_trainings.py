@@ -157,6 +157,7 @@ def test_a_training_that_is_stopped_is_recorded_with_its_duration(server: Server
     run = training_runs.Run(folder, "r1", studies=1, epochs=2)
     run._data["started"] = "2020-01-01T00:00:00+00:00"
     run.save()
+    (folder.parent / "weights.pt").write_bytes(b"beside it")
     monkeypatch.setattr(training_runs.train, "stop", lambda: {"status": "STOPPED"})
     assert server.ask("DELETE", "/train/", "admin").status_code == 200
     assert training_runs.progress(folder) is None
