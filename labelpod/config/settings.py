@@ -288,9 +288,7 @@ class Settings(BaseModel):
         0, description="Processor cores that the label server may use; 0: all."
     )
     ORTHANC_MEMORY: Memory = Field("4g", description="Memory that Orthanc may take.")
-    POSTGRES_MEMORY: Memory = Field(
-        "1g", description="Memory that PostgreSQL may take, if LABELPOD_ORTHANC_DB=postgres."
-    )
+    POSTGRES_MEMORY: Memory = Field("1g", description="Memory that PostgreSQL may take, if it is used.")
     IMAGE_SOURCE: Literal["auto", "registry", "debian"] = Field(
         "auto",
         description="Base images from a registry, from Debian packages, or whichever answers.",
