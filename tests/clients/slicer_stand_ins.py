@@ -122,6 +122,7 @@ class Files:
     def saveNodes(self, _kind, properties, _messages):
         node = slicer.mrmlScene.GetNodeByID(properties["nodeID"])
         node.AddDefaultStorageNode(properties["fileName"])
+        node.GetStorageNode().SetFileName(properties["fileName"])  # what was loaded has one of its own
         return node.GetStorageNode().WriteData(node) == 1
 
 

@@ -167,13 +167,12 @@ class _Handler(BaseHTTPRequestHandler):
                 listed.append(entry)
         self._json(listed)
 
-    def list_instances(self, asked: Asked, _study: str = "", uid: str = "") -> None:
-        """By SOPInstanceUID, or of a series."""
+    def list_instances(self, asked: Asked) -> None:
+        """By SOPInstanceUID; with no more than Orthanc has at hand."""
         wanted, found = asked.query.get("SOPInstanceUID"), []
-        for instances in [self.pacs.series.get(uid, {})] if uid else list(self.pacs.series.values()):
+        for instances in list(self.pacs.series.values()):
             for dataset in (read(content) for name, content in instances.items() if wanted in (None, name)):
-                keys = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-                keys += ("Rows", "Columns", "ImagePositionPatient")
+                keys = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
                 shown = Dataset()
                 shown.update({element.tag: element for element in dataset if element.keyword in keys})
                 found.append(shown.to_json_dict())
@@ -262,7 +261,6 @@ _ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("GET", f"{_WEB}/series", _Handler.list_series),
     ("GET", f"{_WEB}/instances", _Handler.list_instances),
     ("GET", f"{_WEB}/studies/([0-9.]+)/series/([0-9.]+)", _Handler.send_series),
-    ("GET", f"{_WEB}/studies/([0-9.]+)/series/([0-9.]+)/instances", _Handler.list_instances),
     ("GET", f"{_WEB}/studies/([0-9.]+)/series/([0-9.]+)/metadata", _Handler.send_metadata),
     ("POST", f"{_WEB}/studies(?:/([0-9.]+))?", _Handler.store),
     ("GET", "/statistics", _Handler.statistics),

@@ -172,8 +172,7 @@ class SeriesIndex:
     def place(self, uid: str) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
         """The rows, columns and slices of an image, and where one slice begins (mm); None if it is not said."""
         image = self.image(uid)
-        fields = ["Rows", "Columns", "ImagePositionPatient"]
-        listed = self._instances_of(image.study_uid, uid, fields) if image else []
+        listed = self._metadata(image.study_uid, uid) if image else []
         position = series.numbers(listed[0], "ImagePositionPatient") if listed else ()
         size = (*series.numbers(listed[0], "Rows"), *series.numbers(listed[0], "Columns")) if listed else ()
         if image is None or len(position) != 3 or len(size) != 2:
@@ -326,13 +325,13 @@ class SeriesIndex:
         )
 
     def _search_instances(self, study_uid: str, series_uid: str, filters: Mapping[str, str]) -> list[_Listed]:
-        """One instance of a series of the study, or the instances anywhere that match."""
-        if series_uid:
-            return self._instances_of(study_uid, series_uid, ["FrameOfReferenceUID"])
-        return list(self._client.search_for_instances(search_filters=dict(filters)))
+        """An instance of a series of the study, or the instances anywhere that match.
 
-    def _instances_of(self, study_uid: str, series_uid: str, fields: Sequence[str]) -> list[_Listed]:
-        return list(self._client.search_for_instances(study_uid, series_uid, limit=1, fields=list(fields)))
+        By the metadata: an Orthanc that must not look into its files for a list leaves out what it has not at hand.
+        """
+        if series_uid:
+            return self._metadata(study_uid, series_uid)[:1]
+        return list(self._client.search_for_instances(search_filters=dict(filters)))
 
     def _metadata(self, study_uid: str, uid: str) -> list[_Listed]:
         """Of the instances of a series; none if it has gone since it was listed."""
