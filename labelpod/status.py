@@ -1,5 +1,6 @@
 """What runs, where, and what is in it: for people, and as JSON for programs."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from python_on_whales import Container
@@ -53,6 +54,7 @@ def collect(stack: Stack) -> dict[str, Any]:
             "total": datastore.get("total"),
             "labelled": datastore.get("completed"),
             "unread_labels": datastore.get("unread_labels", []),
+            "left_out": datastore.get("left_out", {}),
         },
         "labels": info.get("labels") or [label.name for label in labels.parse(values.LABELS)],
     }
@@ -77,10 +79,15 @@ def text(state: dict[str, Any]) -> str:
             ("Models", ", ".join(map(_model, server["models"]))),
             ("Studies", f"{studies['total']}, {studies['labelled']} of them labelled"),
         ]
-        if unread := studies["unread_labels"]:
-            words = f"{counted(len(unread), 'label')} of other programs cannot be read: {clean(unread[0]['reason'])}"
-            rows.append(("", f"{words} (`python3 deploy.py studies list` names all)"))
+        rows += [("", f"{words} (`python3 deploy.py studies list` names all)") for words in _left_out(studies)]
     return "\n".join(f"{name:<14}{words}" for name, words in rows)
+
+
+def _left_out(studies: dict[str, Any]) -> Iterator[str]:
+    if images := list(studies["left_out"].values()):
+        yield f"{len(images)} more not offered: {clean(images[0])}"
+    if unread := studies["unread_labels"]:
+        yield f"{counted(len(unread), 'label')} of other programs cannot be read: {clean(unread[0]['reason'])}"
 
 
 def untrained(state: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which studies are labelled: the label server decides, and says why a DICOM SEG does not count."""
+"""Which studies are labelled: the label server decides, and says why a label does not count, or an image is none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from labelpod.studies.push import Study
 
 @dataclass(frozen=True)
 class Labels:
-    """The image series that have a label, and the SEG series that are none, each with the reason."""
+    """The image series that have a label; and the series that are no label or no image, each with the reason."""
 
     images: frozenset[str]
     left_out: Mapping[str, str]
@@ -25,8 +25,10 @@ def ask(server: LabelServer) -> Labels:
     """
     images = server.ask("GET", "datastore/?output=all")["objects"]
     labelled = frozenset(uid for uid, image in images.items() if "final" in image.get("labels", {}))
-    left_out = [label for image in images.values() for label in image.get("left_out", [])]
-    return Labels(labelled, {label["SeriesInstanceUID"]: clean(label["reason"]) for label in left_out})
+    no_labels = [label for image in images.values() for label in image.get("left_out", [])]
+    left_out = {label["SeriesInstanceUID"]: label["reason"] for label in no_labels}
+    left_out |= server.ask("GET", "datastore/").get("left_out", {})
+    return Labels(labelled, {uid: clean(reason) for uid, reason in left_out.items()})
 
 
 def marked(studies: Sequence[Study], labels: Labels) -> list[Study]:

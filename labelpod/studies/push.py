@@ -53,7 +53,7 @@ class StoredSeries:
 
 @dataclass(frozen=True)
 class Study:
-    """A study in Orthanc: whether it has a label, and which SEG series are none, with the reason."""
+    """A study in Orthanc: whether it has a label, and which series are no label or no image, with the reason."""
 
     uid: str
     patient_id: str
@@ -199,7 +199,8 @@ def studies_table(studies: list[Study]) -> Text:
             parts = [f"{series.modality:<8}", counted(series.instances, "instance"), series.description, series.uid]
             lines.append(f"    {'  '.join(filter(None, parts))}")
             if series.uid in each.left_out:
-                lines.append(f"      no label: {each.left_out[series.uid]}")
+                word = "no label" if series.modality == "SEG" else "not offered"
+                lines.append(f"      {word}: {each.left_out[series.uid]}")
     labelled = sum(each.labelled for each in studies)
     return Text("\n".join([*lines, f"{counted(len(studies), 'study')}, {labelled} labelled"]))
 

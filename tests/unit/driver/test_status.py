@@ -59,6 +59,14 @@ def test_labels_that_cannot_be_read_are_said_with_the_reason(collect, web):
     assert "cannot be read" not in status.text(collect())
 
 
+def test_images_that_are_not_offered_are_said_with_the_reason(collect, web):
+    info = INFO | {"datastore": INFO["datastore"] | {"left_out": {"1.2": "localizer: \x1b[31mit is one"}}}
+    web.pages["/info/"] = web.answer(200, json.dumps(info).encode())
+    state = collect()
+    assert state["studies"]["left_out"] == {"1.2": "localizer: \x1b[31mit is one"}
+    assert "1 more not offered: localizer:" in status.text(state) and "\x1b" not in status.text(state)
+
+
 def test_a_token_that_is_not_the_servers_is_said_with_what_to_do(collect, web):
     web.pages["/info/"] = web.answer(401)
     server = collect()["label_server"]

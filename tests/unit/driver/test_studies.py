@@ -461,13 +461,15 @@ def test_whether_a_study_is_labelled_is_what_the_label_server_says(stored, ortha
     (ct,) = (each.uid for study in push.list_studies(orthanc) for each in study.series if each.instances == 20)
     left_out = [{"SeriesInstanceUID": "1.2.3", "reason": "the label list has none of its segments: Liver"}]
     objects = {ct: {"labels": {"original": {}}, "left_out": left_out}, "1.2.5": {"labels": {"final": {}}}}
-    web.pages["/datastore/"] = web.answer(200, json.dumps({"objects": objects}).encode())
+    told = {"objects": objects, "left_out": {ct: "localizer: it is one"}}
+    web.pages["/datastore/"] = web.answer(200, json.dumps(told).encode())
     values = Settings(LABEL_SERVER_PORT=int(web.url.rpartition(":")[2]), LABEL_SERVER_TOKEN="t" * 32)
     with LabelServer(values) as asked:
         first, second = marked = labels.marked(push.list_studies(orthanc), labels.ask(asked))
     assert (first.labelled, second.labelled) == (True, False)
     assert "      no label: the label list has none of its segments: Liver" in push.studies_table(marked).plain
-    assert push.studies_json(marked)[1]["left_out"] == {"1.2.3": left_out[0]["reason"]}
+    assert "      not offered: localizer: it is one" in push.studies_table(marked).plain
+    assert push.studies_json(marked)[1]["left_out"]["1.2.3"] == left_out[0]["reason"]
 
 
 def test_the_outcome_is_shown_and_becomes_json(server, orthanc, folder, tmp_path):
