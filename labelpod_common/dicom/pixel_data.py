@@ -49,7 +49,7 @@ def problem(file: BinaryIO, dataset: FileDataset, whole: Callable[[], FileDatase
     if syntax == uid.DeflatedExplicitVRLittleEndian:
         length = present = len(whole().get("PixelData") or b"")
     elif syntax in _NATIVE:
-        length = _length(file, *dataset.original_encoding)
+        length = _length(file, uid.UID(syntax).is_implicit_VR, uid.UID(syntax).is_little_endian)
         start = file.tell()
         present = file.seek(0, 2) - start
     else:
@@ -63,7 +63,7 @@ def is_lossy(dataset: FileDataset) -> bool:
     return dataset.file_meta.get("TransferSyntaxUID", "") in _LOSSY
 
 
-def _length(file: BinaryIO, implicit: bool | None, little: bool | None) -> int:
+def _length(file: BinaryIO, implicit: bool, little: bool) -> int:
     """Length of the pixel data, whose value comes next in the file; 0 if there are none."""
     order = "<" if little else ">"
     head = file.read(8)
