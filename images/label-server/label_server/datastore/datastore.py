@@ -9,8 +9,8 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.foreign_labels import LabelRules
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
-from label_server.errors import Forbidden, Refused
+from label_server.errors import Changed, Forbidden, Refused
 from label_server.parsing import placing
 from label_server.settings import FOREIGN_LABELS
 from labelpod_common import atomic_file
@@ -116,9 +116,17 @@ class RepairedDicomWebDatastore(PacsImages):
         image_file = self.image_to_label(image_id, users.current.get().name)
         author = authors.author(users.current.get().name, str(label_info.get("client_id") or ""))
         label_info |= authors.said(author)
-        with self._submits.turn(image_id):
+        with self._submits.turn(image_id), self._kept_if_it_changes(image_id, Path(label_filename)):
             self._save(image_id, image_file, label_filename, label_tag, label_info)
         return image_id
+
+    @contextmanager
+    def _kept_if_it_changes(self, image_id: str, label: Path) -> Iterator[None]:
+        try:
+            yield
+        except Changed as changed:
+            with label.open("rb") as file:
+                raise self.kept.instead(changed, users.current.get().name, image_id, file, ".nii.gz") from None
 
     def _save(self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
@@ -162,10 +170,17 @@ class RepairedDicomWebDatastore(PacsImages):
         if self._images.slices(image_id).is_dir():
             seg = self._as_seg(image_id, image, voxels, names, info)
             self._submits.store(image_id, seg, info["client_id"])
+            self._not_alone(image_id, str(seg.SeriesInstanceUID))
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
             info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
         info["label_info"] = self._listed()
         return path
+
+    def _not_alone(self, image_id: str, label_uid: str) -> None:
+        """Take back a label whose image was deleted while it was stored: it would make the patient again."""
+        if self._index.content(image_id) is None:
+            self._submits.withdraw(label_uid)
+            raise Changed(f"the image {image_id} was deleted in the DICOMweb server meanwhile")
 
     def as_seg(self, image_id: str, label_file: str, info: dict[str, Any]) -> bytes:
         """The DICOM SEG that a label map would be stored as; it is not stored.
@@ -274,7 +289,7 @@ class RepairedDicomWebDatastore(PacsImages):
                 raise Forbidden(
                     "the label is another program's: delete it where it was made, or in the DICOMweb server"
                 )
-            kept = [label for label in there if label.own and not self._submits.withdraw(label)]
+            kept = [label for label in there if label.own and not self._submits.withdraw(label.uid)]
             self._index.forget()
             if kept:
                 raise MONAILabelException(

@@ -73,9 +73,9 @@ class Submits:
             if label.own and label.creator == author:
                 self._retire(label)
 
-    def withdraw(self, label: LabelSeries) -> bool:
-        """Delete a label; whether it is gone."""
-        return delete_series(self._client._session, self._client.base_url, label.uid, self._own.deletion)
+    def withdraw(self, uid: str) -> bool:
+        """Delete a label, by the UID of its series; whether it is gone."""
+        return delete_series(self._client._session, self._client.base_url, uid, self._own.deletion)
 
     def _see(self, image_id: str, uid: str, before: set[str], author: str) -> None:
         """Wait until the label is there, or one that the author has stored after it elsewhere, which replaced it."""
@@ -89,7 +89,7 @@ class Submits:
 
     def _retire(self, label: LabelSeries) -> None:
         try:
-            self.withdraw(label)
+            self.withdraw(label.uid)
         except requests.RequestException as error:  # the new one is there, and counts
             logger.warning(f"{label.uid} was replaced and could not be deleted: {type(error).__name__}")
         self._index.forget()

@@ -117,9 +117,8 @@ def _kept_for_its_author(file: UploadFile, image: str) -> Iterator[None]:
     try:
         yield
     except Changed as changed:
-        store = app_instance().datastore()
-        name = store.kept.keep(users.current.get().name, image, upload_content.suffix(str(file.filename)), file.file)
-        raise Changed(f"{changed}. It is kept for you: GET /datastore/kept/{name}") from None
+        kept, suffix = app_instance().datastore().kept, upload_content.suffix(str(file.filename))
+        raise kept.instead(changed, users.current.get().name, image, file.file, suffix) from None
 
 
 def _name(given: dict[str, Any], names: Sequence[str]) -> None:

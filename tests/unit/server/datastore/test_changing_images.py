@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from pydicom import Dataset
 
 from label_server.datastore import pacs_images
@@ -192,6 +193,28 @@ def test_a_label_of_what_is_gone_makes_no_patient_again(server: Server, pacs: Pa
     assert answer.status_code == 409 and "was deleted" in answer.text and pacs.series == {}
     (name,) = server.ask("GET", "/datastore/kept", "anna").json()
     assert server.ask("GET", f"/datastore/kept/{name}", "anna").content == painted
+
+
+def test_a_label_of_what_goes_while_it_is_stored_makes_no_patient_again(
+    server: Server, pacs: Pacs, image: Ct, label_app, monkeypatch: pytest.MonkeyPatch
+):
+    server.image(image.uid)
+    client = label_app.datastore()._client
+    store = client.store_instances
+
+    def late(*of: object, **more: object) -> object:
+        pacs.delete(image.uid)
+        return store(*of, **more)
+
+    monkeypatch.setattr(client, "store_instances", late)
+    painted = sitk.GetImageFromArray(np.ones(image.shape, np.uint8))
+    painted.CopyInformation(server.image(image.uid))
+    asked = {"data": {"params": "{}"}, "files": {"label": ("label.nii.gz", web.written(painted))}}
+    answer = server.ask("PUT", f"/datastore/label?image={image.uid}&tag=final", "anna", **asked)
+    assert answer.status_code == 409 and "deleted" in answer.text and pacs.series == {}
+    (name,) = server.ask("GET", "/datastore/kept", "anna").json()
+    kept = web.nifti(server.ask("GET", f"/datastore/kept/{name}", "anna").content)
+    assert np.array_equal(sitk.GetArrayFromImage(kept), np.ones(image.shape))
 
 
 # --- no images ---
