@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isfinite
 from typing import Any
@@ -20,6 +20,8 @@ KEYWORDS = (
     *("NumberOfFrames", "LossyImageCompression", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SpecificCharacterSet"),
 )
+# Of these, what differs between the slices of a series.
+OWN = ("SOPInstanceUID", "ImagePositionPatient")
 _TAGS = [f"{tag_for_keyword(keyword):08X}" for keyword in KEYWORDS]
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _UID_LENGTH = 64
@@ -116,6 +118,12 @@ def of(dataset: Dataset) -> Header:
         rescale_said="RescaleSlope" in dataset or "RescaleIntercept" in dataset,
         lookup_table="ModalityLUTSequence" in dataset,
     )
+
+
+def with_own(common: Header, dataset: Dataset) -> Header:
+    """The header of an instance that has everything in common with another one but what each has of its own."""
+    position = _vector(dataset.get("ImagePositionPatient"), 3)
+    return replace(common, sop_uid=str(dataset.get("SOPInstanceUID") or ""), position=position)
 
 
 def _or(value: object, default: float) -> object:

@@ -176,7 +176,7 @@ def test_every_acknowledged_label_is_there_once_and_right(
             if of == image and len(sent):
                 mine = there.get(name, [])
                 acknowledged = len(sent) == 1
-                assert mine or not acknowledged, f"a label of {name} is gone"
+                assert mine or not acknowledged, f"a label of {name} is gone: {list(there)}"
                 assert all(any(np.array_equal(one, each) for each in sent) for one in mine[-1:]), f"{name}'s is another"
     # What a kill has left is taken along by its author's next label.
     lot = np.random.default_rng(1)

@@ -52,8 +52,8 @@ class Pacs:
         if path.startswith("/changes?"):
             since = int((re.findall("since=([0-9]+)", path) or [len(self.changes)])[0])
             kinds = self.changes[since:]
-            if "type=NewSeries" in path:
-                kinds = [kind for kind in kinds if kind == "NewSeries"]
+            if "type=" in path:
+                kinds = [kind for kind in kinds if kind in ("NewSeries", "StableSeries")]
             changes, done = [{"ChangeType": kind} for kind in kinds[:500]], len(kinds) <= 500
             return {"Last": since + 500 if not done else len(self.changes), "Changes": changes, "Done": done}
         if path == "/statistics":
@@ -126,7 +126,7 @@ def filled(pacs: Pacs, index: SeriesIndex) -> Pacs:
 def test_what_has_not_changed_is_not_listed_again(filled: Pacs, index: SeriesIndex):
     asked = len(filled.asked)
     assert len(index.images()) == 400 and index.labels() is index.labels()
-    assert set(filled.asked[asked:]) == {"/changes?since=1200&limit=500&type=NewSeries", "/statistics"}
+    assert set(filled.asked[asked:]) == {"/changes?since=1200&limit=500&type=NewSeries;StableSeries", "/statistics"}
 
 
 @pytest.mark.parametrize("kind", ["StableSeries", "UpdatedAttachment", "NewInstance"])

@@ -51,7 +51,7 @@ _COMMON = (
     "RescaleIntercept",
     "ModalityLUTSequence",
 )
-_LOOKED_AT = [*_COMMON, *header.KEYWORDS, "PixelData"]
+_SHARED = [*_COMMON, *(keyword for keyword in header.KEYWORDS if keyword not in header.OWN)]
 _HEADER_BYTES = 352  # NIfTI-1 in one file: where the voxels begin
 _DIMENSIONS = 42  # where the header holds the numbers of columns, rows and slices
 # How far a slice may lie from its place in an even stack, in mm; ITK would go on beyond it, and warn.
@@ -88,7 +88,7 @@ class Slices:
     """Makes the slices of one series; what they have in common is looked at once."""
 
     def __init__(self) -> None:
-        self._frames: dict[tuple[str, ...], _Frame | None] = {}
+        self._known: dict[tuple[str, ...], tuple[Header, _Frame | None]] = {}
 
     def of(self, content: bytes) -> tuple[Header, Slice | None]:
         """The header of a DICOM file, and its slice; None if the series is to be left to ITK.
@@ -97,43 +97,40 @@ class Slices:
             Refused: it cannot be read.
 
         """
-        instance = dicom_files.read(content, specific_tags=_LOOKED_AT)
+        instance = dicom_files.read(content, specific_tags=[*_SHARED, *header.OWN, "PixelData"])
         try:
-            said = header.of(instance)
+            common, frame = self._common_of(instance)
+            said = header.with_own(common, instance)
         except Exception:  # a value that pydicom makes nothing of
             raise Refused("the header of a slice is broken") from None
         if not header.is_uid(said.sop_uid):
             raise Refused("a slice has no UID")
         try:
-            return said, self._slice(instance)
+            return said, _slice(instance, frame, said.position) if frame and said.position else None
         except Exception:
             return said, None
 
-    def _slice(self, instance: Dataset) -> Slice | None:
-        frame = self._frame_of(instance)
-        pixels = instance.get("PixelData") or b""
-        if frame is None or len(pixels) < 2 * frame.rows * frame.columns:
-            return None
-        try:
-            x, y, z = map(float, instance.ImagePositionPatient)
-        except (AttributeError, TypeError, ValueError):
-            return None
-        stored = np.frombuffer(pixels, _stored_type(frame.pixel), frame.rows * frame.columns)
-        low, high = _range(frame.pixel)
-        if stored.min() < low or stored.max() > high:  # bits beyond those that count, an overlay for instance
-            return None
-        # What is stored and what comes out have 16 bits both: modulo 2**16 the sum is right, and takes one step.
-        voxels = stored.view(frame.voxel) + np.array(frame.intercept).astype(frame.voxel)
-        return Slice(frame, (x, y, z), igzip.compress(voxels.tobytes(), _LEVEL, mtime=0))
-
-    def _frame_of(self, instance: Dataset) -> _Frame | None:
+    def _common_of(self, instance: Dataset) -> tuple[Header, _Frame | None]:
         syntax = str(instance.file_meta.get("TransferSyntaxUID"))
         # As they came: pydicom takes longer to make numbers of them than to read the file.
-        values = (instance.get_item(keyword) for keyword in _COMMON)
+        values = (instance.get_item(keyword) for keyword in _SHARED)
         key = (syntax, *(str(each.value) if each else "" for each in values))
-        if key not in self._frames:
-            self._frames[key] = _frame(instance) if syntax in _PLAIN else None
-        return self._frames[key]
+        if key not in self._known:
+            self._known[key] = header.of(instance), _frame(instance) if syntax in _PLAIN else None
+        return self._known[key]
+
+
+def _slice(instance: Dataset, frame: _Frame, position: tuple[float, ...]) -> Slice | None:
+    pixels = instance.get("PixelData") or b""
+    if len(pixels) < 2 * frame.rows * frame.columns:
+        return None
+    stored = np.frombuffer(pixels, _stored_type(frame.pixel), frame.rows * frame.columns)
+    low, high = _range(frame.pixel)
+    if stored.min() < low or stored.max() > high:  # bits beyond those that count, an overlay for instance
+        return None
+    # What is stored and what comes out have 16 bits both: modulo 2**16 the sum is right, and takes one step.
+    voxels = stored.view(frame.voxel) + np.array(frame.intercept).astype(frame.voxel)
+    return Slice(frame, position, igzip.compress(voxels.tobytes(), _LEVEL, mtime=0))
 
 
 def write(slices: list[Slice | None], path: Path) -> bool:

@@ -86,6 +86,7 @@ class PacsImages(GuardedDatastore):
 
     def list_images(self) -> list[str]:
         """Series UIDs of all images that can be labelled."""
+        self._forget_what_changed()
         images, arriving = self._index.images(), self._index.arriving()
         return [uid for uid in images if uid not in arriving and not self.unfit(uid)]
 
@@ -97,9 +98,16 @@ class PacsImages(GuardedDatastore):
 
     def left_out(self) -> dict[str, str]:
         """The images that nobody is given to label, and why."""
+        self._forget_what_changed()
         arriving = self._index.arriving()
         found = ((uid, _ARRIVING if uid in arriving else self.unfit(uid)) for uid in self._index.images())
         return {uid: reason for uid, reason in found if reason}
+
+    def _forget_what_changed(self) -> None:
+        for uid in self._index.take_settled():
+            content = self._index.content(uid) if self._verdicts.of(uid) else None
+            if content and not self._verdicts.knows(uid, content.version):
+                self._verdicts.forget(uid)
 
     def study_of(self, image_id: str) -> str | None:
         """The study of an image, if the lists as they are have it; nobody is asked."""
@@ -177,6 +185,8 @@ class PacsImages(GuardedDatastore):
         path = self._images.get(image_id, content.version, lambda folder: self._fetch(image_id, content, folder))
         if image_id not in self._datastore.objects:
             self._register(image_id)
+        if not self._verdicts.knows(image_id, content.version):  # it was fetched before there were any
+            self.look_at(image_id)
         return path
 
     def _fetch(self, image_id: str, content: Content, folder: Path) -> None:
@@ -215,9 +225,10 @@ class PacsImages(GuardedDatastore):
             left_out: whether to name also those that are left out: slices may have been taken from them.
 
         """
-        known, settled = self._verdicts.all_known(), self._index.settled()
+        self._forget_what_changed()
+        known = self._verdicts.all_known()
         images = [uid for uid in self._index.images() if is_uid(uid)]
-        return [uid for uid in images if uid not in known or uid in settled or (left_out and self._verdicts.of(uid))]
+        return [uid for uid in images if uid not in known or (left_out and self._verdicts.of(uid))]
 
     # --- what is gone there ---
 

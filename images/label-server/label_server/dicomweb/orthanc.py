@@ -19,20 +19,26 @@ logger = logging.getLogger(__name__)
 _DICOMWEB = "/dicom-web"
 _NOT_HERE = (400, 401, 403, 404, 405)
 
-_MOST_CHANGES = 500  # that are looked through for one that matters
+_MOST_PAGES, _MOST_CHANGES = 40, 500  # that are looked through for one that matters
 # Orthanc itself looks for what matters since 1.12.5: after some thousand arrivals it has news of each for many minutes.
-_NEW_SERIES = "&type=NewSeries"
+_SETTLED = "StableSeries"
+_NEW_SERIES = f"&type=NewSeries;{_SETTLED}"
 # No series comes or goes by them: that one is complete, and what Orthanc's DICOMweb then puts aside of it.
 _NOTHING_NEW = {"StablePatient", "StableStudy", "StableSeries", "UpdatedAttachment", "UpdatedMetadata"}
 
 
 @dataclass(frozen=True)
 class State:
-    """The number of the last change and of the series, and whether series came or went since the state before."""
+    """Where Orthanc is: the number of the last change, and of series.
+
+    `changed` says whether series came or went since the state before, `settled` which are complete since then, by
+    Orthanc's names.
+    """
 
     last: int
     series: int
     changed: bool = True
+    settled: frozenset[str] = frozenset()
 
 
 class Orthanc:
@@ -48,7 +54,6 @@ class Orthanc:
         root, dicomweb, rest = str(client.base_url).rstrip("/").rpartition(_DICOMWEB)
         self._root = root if dicomweb and not rest else ""
         self._kinds = _NEW_SERIES
-        self._settled: int | None = None
 
     def state(self, before: State | None) -> State | None:
         """Where it is now; None if the server cannot say.
@@ -62,22 +67,36 @@ class Orthanc:
         statistics: Any = self._ask("/statistics")
         try:
             series = int(statistics["CountSeries"])
-            if before and before.series == series and (last := self._quiet_since(before.last)):
-                return State(last, series, changed=False)
+            news = self._since(before.last) if before else None
+            if before and news:
+                last, matters, settled = news
+                return State(last, series, matters or before.series != series, settled)
             newest: Any = self._ask("/changes?last")
             return State(int(newest["Last"]), series)
         except (KeyError, TypeError):
             self._root = ""  # no Orthanc, or one that keeps this to itself
             return None
 
-    def _quiet_since(self, last: int) -> int | None:
-        """The number of the last change, if none since then matters."""
-        changes: Any = self._ask(f"/changes?since={last}&limit={_MOST_CHANGES}{self._kinds}")
-        if changes is None:  # its database cannot tell kinds apart, as Debian's PostgreSQL plugin 5.0 cannot
-            self._kinds = ""
-            return None
-        kinds = {change["ChangeType"] for change in changes["Changes"]}
-        return int(changes["Last"]) if changes["Done"] and kinds <= _NOTHING_NEW else None
+    def _since(self, last: int) -> tuple[int, bool, frozenset[str]] | None:
+        """The number of the last change, whether any since then matters, and which series are complete since then.
+
+        Returns:
+            None if there were too many changes to tell, or the database cannot tell their kinds apart, as Debian's
+            PostgreSQL plugin 5.0 cannot.
+
+        """
+        matters, settled = False, set[str]()
+        for _ in range(_MOST_PAGES):
+            changes: Any = self._ask(f"/changes?since={last}&limit={_MOST_CHANGES}{self._kinds}")
+            if changes is None:
+                self._kinds = ""
+                return None
+            last = int(changes["Last"])
+            matters |= not {change["ChangeType"] for change in changes["Changes"]} <= _NOTHING_NEW
+            settled |= {change.get("ID", "") for change in changes["Changes"] if change["ChangeType"] == _SETTLED}
+            if changes["Done"]:
+                return last, matters, frozenset(settled)
+        return None
 
     def series(self) -> set[str] | None:
         """Orthanc's names of all its series; None if it does not tell them."""
@@ -99,19 +118,6 @@ class Orthanc:
         if found is None:
             return None
         return {each["MainDicomTags"]["SeriesInstanceUID"] for each in found if not each.get("IsStable", True)}
-
-    def settled(self) -> set[str]:
-        """UIDs of the series that became complete since this was asked last, as far as it says so."""
-        since = self._settled if self._settled is not None else self._last()
-        changes: Any = self._ask(f"/changes?since={since}&limit={_MOST_CHANGES}&type=StableSeries")
-        if not isinstance(changes, dict):
-            return set()
-        self._settled = int(changes["Last"])
-        return {uid for each in changes["Changes"] if (uid := self.describe(each["ID"]).get("SeriesInstanceUID"))}
-
-    def _last(self) -> int:
-        newest: Any = self._ask("/changes?last")
-        return int(newest["Last"]) if isinstance(newest, dict) else 0
 
     def _find(self, query: dict[str, str], *content: str) -> list[dict[str, Any]] | None:
         question = {"Level": "Series", "Query": query, "Expand": True, "ResponseContent": content}

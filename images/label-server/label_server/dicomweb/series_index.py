@@ -90,6 +90,7 @@ class SeriesIndex:
         self._known = set(known)
         self._gone = gone
         self._arriving: set[str] = set()
+        self._settled: set[str] = set()
         self._filter = dict(image_filter)
         self._max_age = max_age
         self._rules = rules
@@ -157,9 +158,12 @@ class SeriesIndex:
         self._current()
         return self._arriving
 
-    def settled(self) -> set[str]:
-        """Series to which nothing more comes since this was asked last."""
-        return self._orthanc.settled()
+    def take_settled(self) -> set[str]:
+        """Series to which something came, and nothing more comes, since this was asked last."""
+        self._current()
+        with self._lock:
+            settled, self._settled = self._settled, set()
+        return settled
 
     def content(self, uid: str) -> Content | None:
         """What the server holds of a series at this moment; None if nothing. As `Contents.of` otherwise."""
@@ -215,6 +219,8 @@ class SeriesIndex:
                     self._own.have_been_listed()
                 self._arriving = self._still_arriving(self._lists)
                 self._settle(started)
+                if state:
+                    self._settled |= {self._names[name] for name in state.settled if self._names.get(name)}
                 self._state = state
                 self._looked = started
             return self._lists

@@ -266,8 +266,16 @@ def test_one_that_was_made_good_is_offered(server: Server, pacs: Pacs, label_app
     judging.round()
     assert total(server) == 0
     pacs.store(ct(3))
+    assert total(server) == 1, "at once"
     judging.round()
     assert total(server) == 1
+
+
+def test_a_localizer_is_offered_to_nobody_though_it_has_just_arrived(server: Server, pacs: Pacs):
+    pacs.store(NO_IMAGES["localizer"])
+    for _ in range(3):
+        assert "id" not in next_image(server)
+        pacs.changes.append(("StableSeries", NO_IMAGES["localizer"].uid))
 
 
 def test_one_that_is_none_any_more_is_seen_without_anybody_asking(server: Server, pacs: Pacs, image: Ct, label_app):
