@@ -105,7 +105,7 @@ class PacsImages(GuardedDatastore):
 
     def _forget_what_changed(self) -> None:
         for uid in self._index.take_settled():
-            content = self._index.content(uid) if self._verdicts.of(uid) else None
+            content = self._index.content(uid) if self._verdicts.has(uid) else None
             if content and not self._verdicts.knows(uid, content.version):
                 self._verdicts.forget(uid)
 

@@ -41,6 +41,10 @@ class Verdicts:
         """Whether this content of a series has been looked at."""
         return self._known.get(uid, ("", ""))[0] == version
 
+    def has(self, uid: str) -> bool:
+        """Whether any content of a series has been looked at."""
+        return uid in self._known
+
     def all_known(self) -> set[str]:
         """The series that have been looked at."""
         with self._lock:
