@@ -85,8 +85,8 @@ def of_frames_that_are_too_large(seg: Dataset) -> None:
 
 def of_one_frame_again_and_again(seg: Dataset) -> None:
     first = seg.PerFrameFunctionalGroupsSequence[0]
-    seg.PerFrameFunctionalGroupsSequence = [first] * 5000
-    seg.NumberOfFrames = 5000
+    seg.PerFrameFunctionalGroupsSequence = [first] * 400
+    seg.NumberOfFrames = 400
 
 
 def of_colours(seg: Dataset) -> None:
