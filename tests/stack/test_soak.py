@@ -122,10 +122,13 @@ class Soak:
                     continue
                 gone = self.images.pop(0)
             study = {"Level": "Study", "Query": {"SeriesInstanceUID": gone}}
-            with suppress(requests.RequestException, ValueError):
+            try:
                 for each in self.pacs.session.post(f"{self.pacs.url}/tools/find", json=study, timeout=20).json():
-                    self.pacs.session.delete(f"{self.pacs.url}/studies/{each}", timeout=20)
+                    self.pacs.session.delete(f"{self.pacs.url}/studies/{each}", timeout=20).raise_for_status()
                 self.answers["study deleted"] += 1
+            except (requests.RequestException, ValueError):  # Orthanc was killed
+                with self.lock:
+                    self.images.append(gone)
 
     def kills(self) -> None:
         for service in ("label-server", "orthanc"):

@@ -54,7 +54,7 @@ class Pacs:
         keeps: whether it refuses to delete.
         arriving: series that it says are not complete yet.
         unsendable: series that it cannot send.
-        updates: how often something came, by series.
+        updates: when something came last, by series; it only rises.
 
     """
 
@@ -81,7 +81,7 @@ class Pacs:
             self.series[uid] = {}
             self.changes.append(("NewSeries", uid))
         self.series[uid][str(dataset.SOPInstanceUID)] = content
-        self.updates[uid] = self.updates.get(uid, 0) + 1
+        self.updates[uid] = sum(map(len, self.series.values())) + max(self.updates.values(), default=0)
         self.changes.append(("StableSeries", uid))
         return dataset
 
@@ -237,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._json([self._found(uid) for uid in list(self.pacs.series) if wanted in (None, uid)])
 
     def _found(self, uid: str) -> dict[str, Any]:
-        version = {"LastUpdate": str(self.pacs.updates[uid])}
+        version = {"LastUpdate": f"{self.pacs.updates[uid]:014}"}
         found = {"ID": self.pacs.name(uid), "IsStable": uid not in self.pacs.arriving, "Metadata": version}
         return found | {"Instances": list(self.pacs.series[uid]), "MainDicomTags": {"SeriesInstanceUID": uid}}
 

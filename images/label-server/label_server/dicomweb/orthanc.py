@@ -112,6 +112,11 @@ class Orthanc:
         """What it says of a series: several if it has it under several patients; None if it is no Orthanc."""
         return self._find({"SeriesInstanceUID": uid}, "IsStable", "Metadata", "Children")
 
+    def arrival(self, uid: str) -> str:
+        """When the last of a series came, as YYYYMMDDhhmmss; "" if it does not say."""
+        found = self.find_series(uid) or [{}]
+        return str(found[0].get("Metadata", {}).get("LastUpdate", "")).replace("T", "")
+
     def unstable(self) -> set[str] | None:
         """UIDs of the series for which something came lately; None if it is no Orthanc."""
         found = self._find({}, "IsStable", "MainDicomTags")

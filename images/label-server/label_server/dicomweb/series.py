@@ -56,7 +56,8 @@ class LabelSeries:
 
     `own` says whether this stack made it, `creator` who painted it, `instance` which instance of the series counts, ""
     for any, `maker` with which program, `unread` why it cannot be read, `unlisted` why it is not one of the label
-    list's all the same, `instances` of how many instances that is.
+    list's all the same, `instances` of how many instances that is, `arrived` when the last of them came, "" if the
+    server does not say.
     """
 
     uid: str
@@ -70,6 +71,7 @@ class LabelSeries:
     unread: str = ""
     unlisted: str = ""
     instances: int = 1
+    arrived: str = ""
 
     @property
     def left_out(self) -> str:
@@ -77,13 +79,15 @@ class LabelSeries:
         return self.unread or self.unlisted
 
     @property
-    def rank(self) -> tuple[bool, str]:
+    def rank(self) -> tuple[bool, str, str]:
         """What the label that counts has most of: one of ours before any other, and then the newest.
 
-        Nobody else's word is taken for a time to come; a day is for other clocks and time zones.
+        Others have clocks of their own: the server's order of arrival counts. Where it is not known, nobody else's word
+        is taken for a time to come; a day is for time zones.
         """
         tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y%m%d%H%M%S}"
-        return self.own, self.created if self.instance or self.created <= tomorrow else ""
+        created = self.created if self.instance or self.created <= tomorrow else ""
+        return self.own, self.arrived or created, created
 
 
 def text(listed: Any, keyword: str) -> str:

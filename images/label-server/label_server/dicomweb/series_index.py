@@ -328,6 +328,7 @@ class SeriesIndex:
             unread=read.unread,
             unlisted=self._rules.unlisted(read.segments),
             instances=len(metadata),
+            arrived=self._orthanc.arrival(uid),
         )
 
     def _search_instances(self, study_uid: str, series_uid: str, filters: Mapping[str, str]) -> list[_Listed]:

@@ -245,8 +245,8 @@ def test_what_cannot_be_read_is_named_and_is_no_label(
 
 def test_what_cannot_be_read_is_found_before_anybody_reads_it(server: Server, image: Ct, pacs: Pacs):
     """And without the image."""
-    bad = put(pacs, change=beside_the_grid)
     good = put(pacs, Painted("Nodule", ONE), ContentCreatorName="Reader2", ContentDate="20240101")
+    bad = put(pacs, change=beside_the_grid)
     counted(server)
     eventually(lambda: [each["SeriesInstanceUID"] for each in told(server, image.uid)] == [bad], 5, "it is named")
     assert counted(server) == (1, 1) and good in pacs.series
@@ -280,6 +280,12 @@ def test_the_data_set_says_what_it_leaves_out(server: Server, image: Ct, pacs: P
         )
         (left_out,) = json.loads(archive.read("left_out.json"))
     assert left_out["image"] == image.uid and "frames are" in left_out["reason"]
+
+
+def test_what_came_last_counts_whatever_its_clock_said(server: Server, image: Ct, pacs: Pacs):
+    put(pacs, Painted("Nodule", ONE), ContentCreatorName="Reader1", ContentDate="20250101")
+    put(pacs, Painted("Nodule", TWO), ContentCreatorName="Reader2", ContentDate="20190101")
+    assert np.array_equal(server.label(image.uid) > 0, TWO)
 
 
 def test_an_older_label_counts_if_the_newest_cannot_be_read(server: Server, image: Ct, pacs: Pacs):

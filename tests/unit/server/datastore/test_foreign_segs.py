@@ -44,8 +44,8 @@ def test_a_forged_label_displaces_none_and_is_nobodys_to_replace(server: Server,
 def test_of_other_programs_labels_one_from_the_future_does_not_win(server: Server, image: Ct, pacs: Pacs):
     ok(server.submit(image.uid, painted()))
     ours = pacs.segmentations(image.uid)[0]
-    forged(pacs, image, Manufacturer="another", ContentDate="20250101", PixelData=ours.PixelData)
     forged(pacs, image, Manufacturer="another")
+    forged(pacs, image, Manufacturer="another", ContentDate="20250101", PixelData=ours.PixelData)
     pacs.delete(str(ours.SeriesInstanceUID))
     assert np.array_equal(server.label(image.uid), painted())
 
