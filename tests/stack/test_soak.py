@@ -191,6 +191,8 @@ def test_every_acknowledged_label_is_there_once_and_right(
         people = {name for of, name in soak.sent if of == image}
         assert {name: len(each) for name, each in there.items()} == dict.fromkeys(people, 1)
         assert all(np.array_equal(there[name][0], soak.sent[image, name][-1]) for name in people)
+    there = {str(each.SeriesInstanceUID): each.NumberOfSeriesRelatedInstances for each in pacs.series("CT")}
     for image in labelled - left:
+        assert image not in there, f"Orthanc has {there[image]} slices of a deleted study"
         assert requests.get(f"{soak.url}/datastore/image?image={image}", timeout=30).status_code == 404
         assert pacs.segmentations(image) == [], "a deleted patient is there again"
