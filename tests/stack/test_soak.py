@@ -121,10 +121,11 @@ class Soak:
                 if len(self.images) < 5:
                     continue
                 gone = self.images.pop(0)
-            study = {"Level": "Study", "Query": {"SeriesInstanceUID": gone}}
+            series = {"Level": "Series", "Query": {"SeriesInstanceUID": gone}, "Expand": True}
             try:
-                for each in self.pacs.session.post(f"{self.pacs.url}/tools/find", json=study, timeout=20).json():
-                    self.pacs.session.delete(f"{self.pacs.url}/studies/{each}", timeout=20).raise_for_status()
+                (found,) = self.pacs.session.post(f"{self.pacs.url}/tools/find", json=series, timeout=20).json()
+                study = f"{self.pacs.url}/studies/{found['ParentStudy']}"
+                self.pacs.session.delete(study, timeout=20).raise_for_status()
                 self.answers["study deleted"] += 1
             except (requests.RequestException, ValueError):  # Orthanc was killed
                 with self.lock:
