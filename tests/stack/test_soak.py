@@ -123,13 +123,14 @@ class Soak:
                 gone = self.images.pop(0)
             series = {"Level": "Series", "Query": {"SeriesInstanceUID": gone}, "Expand": True}
             try:
-                (found,) = self.pacs.session.post(f"{self.pacs.url}/tools/find", json=series, timeout=20).json()
-                study = f"{self.pacs.url}/studies/{found['ParentStudy']}"
-                self.pacs.session.delete(study, timeout=20).raise_for_status()
+                # None if an earlier attempt was done and its answer lost.
+                for found in self.pacs.session.post(f"{self.pacs.url}/tools/find", json=series, timeout=20).json():
+                    study = f"{self.pacs.url}/studies/{found['ParentStudy']}"
+                    self.pacs.session.delete(study, timeout=20).raise_for_status()
                 self.answers["study deleted"] += 1
             except (requests.RequestException, ValueError):  # Orthanc was killed
                 with self.lock:
-                    self.images.append(gone)
+                    self.images.insert(0, gone)
 
     def kills(self) -> None:
         for service in ("label-server", "orthanc"):
