@@ -175,7 +175,8 @@ def test_every_acknowledged_label_is_there_once_and_right(
     print(dict(soak.answers))
     assert not soak.wrong, soak.wrong
     assert soak.answers["label 200"] > PEOPLE
-    left = set(soak.images)
+    # A deletion of the last moment may be done and its answer lost.
+    left = set(soak.images) & {str(each.SeriesInstanceUID) for each in pacs.series("CT")}
     labelled = {image for image, _ in soak.sent}
     for image in left & labelled:
         there = stored(pacs, image)
