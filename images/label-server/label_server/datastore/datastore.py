@@ -9,8 +9,8 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from label_server.datastore import authors, label_files, label_values, listing, 
 from label_server.datastore.guarded import plain
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
-from label_server.datastore.pacs_images import PacsImages
+from label_server.datastore.pacs_images import PacsImages, deleted
 from label_server.datastore.stored_labels import StoredLabels, UnreadLabel
 from label_server.datastore.submits import Submits
 from label_server.dicomweb.client import DicomWebClient
@@ -116,17 +116,10 @@ class RepairedDicomWebDatastore(PacsImages):
         image_file = self.image_to_label(image_id, users.current.get().name)
         author = authors.author(users.current.get().name, str(label_info.get("client_id") or ""))
         label_info |= authors.said(author)
-        with self._submits.turn(image_id), self._kept_if_it_changes(image_id, Path(label_filename)):
+        label = Path(label_filename)
+        with self._submits.turn(image_id), label.open("rb") as file, self.kept_if_it_changes(image_id, file, ".nii.gz"):
             self._save(image_id, image_file, label_filename, label_tag, label_info)
         return image_id
-
-    @contextmanager
-    def _kept_if_it_changes(self, image_id: str, label: Path) -> Iterator[None]:
-        try:
-            yield
-        except Changed as changed:
-            with label.open("rb") as file:
-                raise self.kept.instead(changed, users.current.get().name, image_id, file, ".nii.gz") from None
 
     def _save(self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
@@ -178,9 +171,9 @@ class RepairedDicomWebDatastore(PacsImages):
 
     def _not_alone(self, image_id: str, label_uid: str) -> None:
         """Take back a label whose image was deleted while it was stored: it would make the patient again."""
-        if self._index.content(image_id) is None:
+        if self.gone(image_id):
             self._submits.withdraw(label_uid)
-            raise Changed(f"the image {image_id} was deleted in the DICOMweb server meanwhile")
+            raise Changed(deleted(image_id))
 
     def as_seg(self, image_id: str, label_file: str, info: dict[str, Any]) -> bytes:
         """The DICOM SEG that a label map would be stored as; it is not stored.

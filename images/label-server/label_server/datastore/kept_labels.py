@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from label_server.errors import Changed, Refused
+from label_server.errors import Refused
 
 _DAYS = 30
 _MOST_OF_A_USER, _MOST_BYTES = 20, 2**29
@@ -38,10 +38,6 @@ class KeptLabels:
             shutil.copyfileobj(label, file)
         _tidy(own)
         return name
-
-    def instead(self, changed: Changed, user: str, image: str, label: BinaryIO, suffix: str) -> Changed:
-        """Keep a label that is not stored; what its author is told."""
-        return Changed(f"{changed}. It is kept for you: GET /datastore/kept/{self.keep(user, image, suffix, label)}")
 
     def names(self, user: str) -> list[str]:
         """The names of a user's, the newest first."""

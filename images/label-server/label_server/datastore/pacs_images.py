@@ -4,8 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import requests
 from monailabel.config import settings
@@ -159,7 +160,7 @@ class PacsImages(GuardedDatastore):
             content = self._content(image_id)
         except ImageNotFoundException:
             if given:
-                raise Changed(f"the image {image_id} was deleted in the DICOMweb server") from None
+                raise Changed(deleted(image_id)) from None
             raise
         if given not in ("", content.version):
             if (user, image_id) not in self._given:  # whoever comes back gets the new one
@@ -230,7 +231,33 @@ class PacsImages(GuardedDatastore):
         images = [uid for uid in self._index.images() if is_uid(uid)]
         return [uid for uid in images if uid not in known or (left_out and self._verdicts.of(uid))]
 
+    @contextmanager
+    def kept_if_it_changes(self, image_id: str, label: BinaryIO, suffix: str) -> Iterator[None]:
+        """Keep a label for its author if its image is not what it was, and say so.
+
+        Raises:
+            Changed: it is not.
+
+        """
+        user = users.current.get().name
+        try:
+            yield
+        except Exception as problem:
+            changed = problem if isinstance(problem, Changed) else None
+            was_there = not isinstance(problem, ImageNotFoundException) or (user, image_id) in self._given
+            if not changed and was_there and self.gone(image_id):
+                # Whatever it is that was not found: the image's files went in the middle of it.
+                changed = Changed(deleted(image_id))
+            if not changed:
+                raise
+            name = self.kept.keep(user, image_id, suffix, label)
+            raise Changed(f"{changed}. It is kept for you: GET /datastore/kept/{name}") from None
+
     # --- what is gone there ---
+
+    def gone(self, image_id: str) -> bool:
+        """Whether the server has no such image now."""
+        return not is_uid(image_id) or self._index.content(image_id) is None
 
     def when_gone(self, do: Callable[[str, Path], None]) -> None:
         """Have this called with UID and file of each image that was deleted in the DICOMweb server."""
@@ -316,6 +343,11 @@ class PacsImages(GuardedDatastore):
             model = ImageLabelModel(image=DataModel(info=info, ext=".nii.gz"), labels=labels)
             self._datastore.objects[image_id] = model
             self._update_datastore_file()
+
+
+def deleted(image_id: str) -> str:
+    """What is said of an image that somebody has and the server has no longer."""
+    return f"the image {image_id} was deleted in the DICOMweb server"
 
 
 def _judged(listed: list[Mapping[str, Any]]) -> str:

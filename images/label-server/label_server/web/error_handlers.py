@@ -1,8 +1,10 @@
 """What is answered when something is wrong: a status that fits and one sentence, instead of upstream's bare 500."""
 
+import asyncio
 import errno
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -13,12 +15,14 @@ from monailabel.interfaces.exception import (
     MONAILabelError,
     MONAILabelException,
 )
+from monailabel.interfaces.utils.app import app_instance
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
+from label_server.datastore.pacs_images import PacsImages
 from label_server.datastore.stored_labels import UnreadLabel
 from label_server.errors import Changed, Forbidden, NotStored, Refused
 from label_server.web.worker_pools import Busy
@@ -106,8 +110,19 @@ async def not_valid(request: Request, error: Any) -> Response:
     return _answer(422, "; ".join(told))
 
 
+def _was_deleted(image: str) -> bool:
+    """Whether an image went in the middle of what was done with it: anything may fail then."""
+    with suppress(Exception):
+        store = app_instance().datastore()
+        return isinstance(store, PacsImages) and store.gone(image)
+    return False
+
+
 async def fault(request: Request, error: Exception) -> Response:
     """What is answered for an error that nobody has foreseen; it is raised again, and the log has it."""
+    image = request.query_params.get("image") or request.query_params.get("label") or ""
+    if image and await asyncio.to_thread(_was_deleted, image):
+        return JSONResponse({"detail": f"Image {image} was deleted in the DICOMweb server meanwhile"}, 404)
     return JSONResponse({"detail": f"The server has failed ({type(error).__name__}); its log says more"}, 500)
 
 

@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from label_server import users
 from label_server.datastore import label_files
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import PacsImages
-from label_server.errors import Changed, Refused
+from label_server.errors import Refused
 from label_server.parsing import grid, readers, scratch, segments
 from label_server.web import endpoint_checks, opened_names, request_validation, upload_content
 
@@ -114,11 +114,10 @@ def _image_to_label(image: str) -> Path:
 @contextmanager
 def _kept_for_its_author(file: UploadFile, image: str) -> Iterator[None]:
     """Keep a label whose image is not what it was, and say so."""
-    try:
+    store = app_instance().datastore()
+    suffix = upload_content.suffix(str(file.filename))
+    with store.kept_if_it_changes(image, file.file, suffix) if isinstance(store, PacsImages) else nullcontext():
         yield
-    except Changed as changed:
-        kept, suffix = app_instance().datastore().kept, upload_content.suffix(str(file.filename))
-        raise kept.instead(changed, users.current.get().name, image, file.file, suffix) from None
 
 
 def _name(given: dict[str, Any], names: Sequence[str]) -> None:

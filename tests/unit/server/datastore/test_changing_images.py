@@ -217,6 +217,23 @@ def test_a_label_of_what_goes_while_it_is_stored_makes_no_patient_again(
     assert np.array_equal(sitk.GetArrayFromImage(kept), np.ones(image.shape))
 
 
+@pytest.mark.parametrize("method", ["_store_final", "image_to_label"])
+def test_what_fails_because_an_image_goes_in_the_middle_of_it_is_said(
+    server: Server, pacs: Pacs, image: Ct, label_app, monkeypatch: pytest.MonkeyPatch, method: str
+):
+    """Its files are gone, and ITK says something of a path."""
+    painted = web.written(server.image(image.uid) > 10000)
+
+    def fail(*_: object) -> None:
+        pacs.delete(image.uid)
+        raise RuntimeError("/cache/1.2.nii.gz does not exist")
+
+    monkeypatch.setattr(label_app.datastore(), method, fail)
+    asked = {"data": {"params": "{}"}, "files": {"label": ("label.nii.gz", painted)}}
+    answer = server.ask("PUT", f"/datastore/label?image={image.uid}&tag=final", "anna", **asked)
+    assert answer.status_code in (404, 409) and "was deleted" in answer.text and "cache" not in answer.text
+
+
 # --- no images ---
 
 
