@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +28,7 @@ SERVICES = (ORTHANC, LABEL_SERVER, POSTGRES)
 # The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
 _LOAD_SECONDS = 240
 _POLL_SECONDS = 0.2
+_RESTART_SECONDS = 1.0
 
 
 def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
@@ -161,15 +163,28 @@ class Stack:
         return [*compose, "run", "--rm", "-T", "--no-deps", LABEL_SERVER]
 
     def logs(self, service: str | None, follow: bool) -> Iterator[str]:
-        """Lines of the services' logs."""
+        """Lines of the services' logs; if followed, over their restarts, until there are no containers."""
         if service and service not in self.services:
             raise DeployError(f"there is no service {service!r}", f"one of: {', '.join(self.services)}")
+        yield from self._logged(service, follow, None)
+        while follow and self.containers():
+            ended = datetime.now(UTC)
+            time.sleep(_RESTART_SECONDS)
+            yield from self._logged(service, follow, ended)
+
+    def _logged(self, service: str | None, follow: bool, since: datetime | None) -> Iterator[str]:
+        """The lines until the containers end, without what Compose itself warns of."""
         with explained("python3 deploy.py status"):
             lines = self.docker.compose.logs(
-                [service] if service else [], follow=follow, stream=True, no_log_prefix=bool(service)
+                [service] if service else [],
+                follow=follow,
+                since=since.isoformat() if since else None,
+                stream=True,
+                no_log_prefix=bool(service),
             )
-            for _, line in lines:
-                yield line.decode(errors="replace")
+            for stream, line in lines:
+                if stream == "stdout" or not line.startswith(b'time="'):
+                    yield line.decode(errors="replace")
 
     def _outdated(self) -> list[str]:
         """The running services that started before a file of theirs was written."""
