@@ -37,7 +37,7 @@ def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
     return {
         ORTHANC: (
             project.build / "orthanc.json",
-            project.images / "orthanc" / "access.lua",
+            project.build / "access.lua",
             secrets / secret_files.ORTHANC_USERS,
             secrets / secret_files.LABEL_DELETION,
             secrets / secret_files.ORTHANC_POSTGRES,
