@@ -1,5 +1,6 @@
 """The running stack: Orthanc, its database and the label server, through Docker Compose."""
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ SERVICES = (ORTHANC, LABEL_SERVER, POSTGRES)
 _LOAD_SECONDS = 240
 _POLL_SECONDS = 0.2
 _RESTART_SECONDS = 1.0
+# An error in Orthanc's log (E0101 12:00:00.000000 ...), or in PostgreSQL's.
+_ERROR = re.compile(r"^E\d{4} |\b(FATAL|PANIC|ERROR): ")
+_STOPPED = (0, 137, 143)  # by itself or by a signal, as Docker stops it
 
 
 def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
@@ -241,10 +245,25 @@ def _written(file: Path) -> float:
 
 
 def last_word(container: Container) -> str:
-    """What the service said of its end: start_server's own line if there is one."""
+    """What the service said of its end: start_server's own line, or that of an error, if there is one."""
     try:
         lines = str(container.logs(tail=50)).splitlines()
     except DockerException:
         return "no error message"
     own = [line for line in lines if line.startswith("start_server: ")]
-    return own[-1].removeprefix("start_server: ") if own else last_line("\n".join(lines))
+    if own:
+        return own[-1].removeprefix("start_server: ")
+    # Orthanc's and PostgreSQL's last lines say only that they have stopped.
+    errors = [line for line in lines if _ERROR.search(line)]
+    return last_line("\n".join(errors or lines))
+
+
+def end_reason(container: Container) -> str:
+    """Why a container does not run, as Docker knows it; "" if it runs or was stopped."""
+    state = container.state
+    if state.status == "running":
+        return ""
+    reasons = [state.error or "", "it was killed for taking too much memory" if state.oom_killed else ""]
+    if state.exit_code is not None and state.exit_code not in _STOPPED:
+        reasons.append(f"exit code {state.exit_code}: {last_word(container)}")
+    return "; ".join(reason for reason in reasons if reason)
