@@ -15,7 +15,7 @@ from labelpod.clients.label_server import LabelServer
 from labelpod.config import settings
 from labelpod.config.settings import Settings
 from labelpod.console import progress
-from labelpod.docker import client
+from labelpod.docker import client, read_files
 from labelpod.docker.client import explained
 from labelpod.errors import DeployError
 from labelpod.process import last_line
@@ -127,11 +127,13 @@ class Stack:
             DeployError: a service ended, or was not healthy in time; with its own last word.
 
         """
+        read = files_read_at_start(self.project)
         with explained("python3 deploy.py doctor"):
-            if outdated := self._outdated():  # Compose starts them again, in the right order
-                self.docker.compose.stop(outdated)
+            if outdated := read_files.outdated(self.project, read, self.containers()):
+                self.docker.compose.stop(outdated)  # Compose starts them again, in the right order
             self.docker.compose.up(list(services) or None, detach=True, quiet=True)
             containers = self.containers()
+            read_files.record(self.project, read, containers)
             self._end_unused_database(containers)
             self._wait({name: containers[name] for name in services or self.services})
 
@@ -190,16 +192,6 @@ class Stack:
                 if stream == "stdout" or not line.startswith(b'time="'):
                     yield line.decode(errors="replace")
 
-    def _outdated(self) -> list[str]:
-        """The running services that started before a file of theirs was written."""
-        read = files_read_at_start(self.project)
-        started = {
-            name: container.state.started_at.timestamp()
-            for name, container in self.containers().items()
-            if name in read and container.state.running and container.state.started_at
-        }
-        return [name for name in started if any(_written(file) > started[name] for file in read[name])]
-
     def _end_unused_database(self, containers: dict[str, Container]) -> None:
         """Stop PostgreSQL if the setting no longer names it; its data stay."""
         container = None if self.values.postgres else containers.get(POSTGRES)
@@ -238,10 +230,6 @@ class Stack:
         """Keep a failing service from being started over and over; its log stays."""
         with explained("docker ps"):
             self.docker.compose.stop([service], timeout=15)
-
-
-def _written(file: Path) -> float:
-    return file.stat().st_mtime if file.exists() else 0
 
 
 def last_word(container: Container) -> str:
