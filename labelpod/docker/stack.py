@@ -87,8 +87,8 @@ class Stack:
 
     @classmethod
     def load(cls, project: Project) -> "Stack":
-        """The stack of a folder, by its settings."""
-        return cls(project, settings.load(project.env_file))
+        """The stack of a folder, by its settings; what an older version knew besides keeps nobody from it."""
+        return cls(project, settings.load(project.env_file, tolerant=True))
 
     @property
     def name(self) -> str:

@@ -104,9 +104,12 @@ def _settings(path: Path) -> tuple[Settings, str, list[Finding]]:
     findings = []
     values, project = Settings.model_validate({}), "labelpod"
     try:
-        values, project = settings.load(path), settings.compose_project(path)
+        project = settings.compose_project(path)
+        values = settings.load(path)
     except DeployError as error:
         findings.append(Finding("error", "settings", error.message, error.remedy))
+        with suppress(DeployError):  # the rest is judged by what can be read
+            values = settings.load(path, tolerant=True)
     if path.exists() and path.stat().st_mode & 0o077:
         message = f"{path.name} holds passwords and other users can open it"
         findings.append(Finding("warning", "settings", message, f"chmod 600 {path.name}"))

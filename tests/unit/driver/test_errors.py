@@ -178,6 +178,32 @@ def test_a_followed_log_goes_on_after_a_restart_and_ends_without_containers(monk
     assert "--since" not in first and "--since 2" in second
 
 
+UNKNOWN = "LABELPOD_OF_AN_OLDER_VERSION=1\nLABELPOD_ORTHANC_PORT=18042\nLABELPOD_LABEL_SERVER_TOKEN=" + "t" * 32 + "\n"
+
+
+@pytest.mark.parametrize(("verb", "code"), [("down", 0), ("status", 0), ("logs", 0), ("doctor", 1), ("audit", 0)])
+def test_a_setting_of_an_older_version_keeps_nobody_from_looking_and_stopping(verb, code, run, programs, tmp_path):
+    (tmp_path / ".env").write_text(UNKNOWN)
+    programs.add("docker")
+    result = run(verb)
+    said = result.stdout + result.stderr
+    assert "LABELPOD_OF_AN_OLDER_VERSION is not a setting" in said and "delete the line" in said
+    assert result.returncode == code, said
+    if verb == "status":
+        assert ":18042/" in said
+    if verb == "down":
+        assert any(" down" in call for call in programs.calls("docker"))
+
+
+@pytest.mark.parametrize("verb", ["up", "build", "render"])
+def test_what_would_change_the_stack_refuses_a_setting_that_is_none(verb, run, programs, tmp_path):
+    (tmp_path / ".env").write_text(UNKNOWN)
+    programs.add("docker")
+    result = run(verb)
+    assert result.returncode == 1 and "Error: .env: LABELPOD_OF_AN_OLDER_VERSION" in result.stderr
+    assert programs.calls("docker") == []
+
+
 @AS_ROOT
 def test_what_root_writes_in_a_users_folder_is_the_users(tmp_path):
     os.chown(tmp_path, 12345, 12345)
