@@ -28,17 +28,20 @@ def explained(error: OSError, path: Path | None = None, message: str = "") -> De
         message: what could not be done, if it is known better than the error says.
 
     """
-    named = error.filename or path
-    place = Path(os.fsdecode(named or tempfile.gettempdir()))
+    place = Path(os.fsdecode(error.filename)) if error.filename else path
     if error.errno in _FULL:
+        place = place or Path(tempfile.gettempdir())
         disk = file_system(place)
-        return DeployError(
-            message or f"{place} cannot be written: {disk} is full", f"make room on the disk: df -h {disk}"
-        )
-    if error.errno in _REFUSED and named:
+        message = message or f"{place} cannot be written: {disk} is full"
+        return DeployError(message, f"make room on the disk: df -h {disk}")
+    if place is None:  # a directory for temporary files, too, if there is room in none
+        return DeployError(message or error.strerror or str(error), "check the disks with `df -h`, and their rights")
+    if error.errno in _REFUSED:
         return DeployError(message or f"{place}: permission denied", _who_may(place))
-    words, remedy = _WORDS.get(error.errno or 0, (f": {error.strerror or error}", "check the disk and the machine"))
-    return DeployError(message or f"{place if named else 'the machine'} {words}".replace(" : ", ": "), remedy)
+    words, remedy = _WORDS.get(
+        error.errno or 0, (f"cannot be used: {error.strerror}", "check the disk and the machine")
+    )
+    return DeployError(message or f"{place} {words}", remedy)
 
 
 def file_system(path: Path) -> Path:

@@ -41,6 +41,8 @@ BROKEN = {
     "full here": os_error(errno.ENOSPC, "/absent/x"),
     "read-only": os_error(errno.EROFS, "/x"),
     "unknown": os_error(errno.EIO),
+    "unknown here": os_error(errno.EIO, "/x"),
+    "no temporary": FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
     "json": json.JSONDecodeError("Expecting value", "{", 1),
     "unicode": UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
     "docker": DockerException(["docker", "ps"], 1, b"", b"the engine is gone"),
@@ -86,6 +88,15 @@ def test_a_full_disk_is_named_by_its_file_system_and_so_is_the_one_of_temporary_
     )
     monkeypatch.setattr(os_errors.tempfile, "gettempdir", lambda: str(inside))
     assert said(os_error(errno.ENOSPC))[0] == f"{inside} cannot be written: {tmp_path} is full"
+
+
+def test_temporary_files_without_room_anywhere_are_said(said, monkeypatch):
+    def none() -> str:
+        raise BROKEN["no temporary"]
+
+    monkeypatch.setattr(os_errors.tempfile, "gettempdir", none)
+    message, remedy = said(BROKEN["no temporary"])
+    assert message == "No usable temporary directory found in ['/tmp']" and "df -h" in remedy
 
 
 def test_a_denied_file_says_whose_it_is(said, tmp_path):
