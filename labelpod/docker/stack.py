@@ -32,6 +32,7 @@ _POLL_SECONDS = 0.2
 _RESTART_SECONDS = 1.0
 # An error in Orthanc's log (E0101 12:00:00.000000 ...), or in PostgreSQL's.
 _ERROR = re.compile(r"^E\d{4} |\b(FATAL|PANIC|ERROR): ")
+_EXITED = re.compile(r"^\S+ exited with code \d+( \(restarting\))?$")
 _STOPPED = (0, 137, 143)  # by itself or by a signal, as Docker stops it
 
 
@@ -172,11 +173,16 @@ class Stack:
         """Lines of the services' logs; if followed, over their restarts, until there are no containers."""
         if service and service not in self.services:
             raise DeployError(f"there is no service {service!r}", f"one of: {', '.join(self.services)}")
-        yield from self._logged(service, follow, None)
-        while follow and self.containers():
-            ended = datetime.now(UTC)
+        last, since = datetime.now(UTC), None
+        while True:
+            for line in self._logged(service, follow, since):
+                if not _EXITED.search(line):  # which Compose says when the next container may have begun already
+                    last = datetime.now(UTC)
+                    yield line
+            if not (follow and self.containers()):
+                return
+            since = last
             time.sleep(_RESTART_SECONDS)
-            yield from self._logged(service, follow, ended)
 
     def _logged(self, service: str | None, follow: bool, since: datetime | None) -> Iterator[str]:
         """The lines until the containers end, without what Compose itself warns of."""
@@ -190,7 +196,7 @@ class Stack:
             )
             for stream, line in lines:
                 if stream == "stdout" or not line.startswith(b'time="'):
-                    yield line.decode(errors="replace")
+                    yield line.decode(errors="replace").removeprefix("\x1b[2K")  # Compose clears the line
 
     def _end_unused_database(self, containers: dict[str, Container]) -> None:
         """Stop PostgreSQL if the setting no longer names it; its data stay."""
@@ -251,7 +257,10 @@ def end_reason(container: Container) -> str:
     state = container.state
     if state.status == "running":
         return ""
-    reasons = [state.error or "", "it was killed for taking too much memory" if state.oom_killed else ""]
+    # Docker keeps no note of a start that failed for this.
+    bound = (mount.source for mount in container.mounts or [] if mount.type == "bind")
+    gone = [f"{path}, which is mounted, is gone" for path in bound if path and not Path(path).exists()]
+    reasons = [state.error or "", *gone, "it was killed for taking too much memory" if state.oom_killed else ""]
     if state.exit_code is not None and state.exit_code not in _STOPPED:
         reasons.append(f"exit code {state.exit_code}: {last_word(container)}")
     return "; ".join(reason for reason in reasons if reason)

@@ -135,6 +135,7 @@ ENDS = {
     "memory": ({"oom_killed": True, "exit_code": 137}, "too much memory"),
     "fault": ({"exit_code": 1}, "exit code 1: E0101 12:00:00 the disk is full"),
     "stopped": ({"exit_code": 143}, ""),
+    "gone": ({"exit_code": 143}, "/absent/access.lua, which is mounted, is gone"),
     "ended": ({"exit_code": 0}, ""),
 }
 
@@ -145,7 +146,8 @@ def test_status_gives_dockers_reason_for_what_does_not_run(collect, monkeypatch,
     told, reason = ENDS[end]
     state = SimpleNamespace(status="exited", **{"error": "", "oom_killed": False} | told)
     log = "E0101 12:00:00 the disk is full\nW0101 12:00:01 Orthanc has stopped\n"
-    container = SimpleNamespace(state=state, logs=lambda tail: log)
+    mounts = [SimpleNamespace(type="bind", source="/absent/access.lua")] if end == "gone" else []
+    container = SimpleNamespace(state=state, logs=lambda tail: log, mounts=mounts)
     settings = Settings(LABEL_SERVER_PORT=1, LABEL_SERVER_TOKEN=TOKEN, ORTHANC_DB="postgres")
     found = status.collect(SimpleNamespace(values=settings, containers=lambda: {service: container}))
     text = status.text(found)
