@@ -1,8 +1,12 @@
 """`python -m labelpod`, and the command labelpod."""
 
+import signal
 import sys
 
-from labelpod.cli import main
+# Ctrl-C waits until the command line is there to answer it, in `main`.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
+from labelpod.cli import main  # noqa: E402
 
 
 def run() -> None:

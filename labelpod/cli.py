@@ -1,17 +1,23 @@
 """The command line: the verbs, and the one place where errors become words and exit codes."""
 
+import signal
 import sys
 import traceback
+from json import JSONDecodeError
 from typing import Annotated
 
 import typer
+from python_on_whales.client_config import ClientNotFoundError, ParsingError
+from python_on_whales.exceptions import DockerException
 
-from labelpod import console
+from labelpod import console, os_errors
 from labelpod.commands import audit, models, runpod, status, studies, test, train, up, users
 from labelpod.errors import DeployError
+from labelpod.process import last_line
 from labelpod.project import Project
 from labelpod_common import __version__
 
+_DOCKER = (DockerException, ClientNotFoundError, ParsingError)
 _INTERRUPTED = 130  # typer's own answer to Ctrl-C
 
 app = typer.Typer(
@@ -68,23 +74,42 @@ def main(arguments: list[str] | None = None, project: Project | None = None, nam
         0 done, 1 an error that the user can fix, 2 wrong usage, 130 interrupted.
 
     """
+    console.show_what_a_terminal_can()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # held back while this was loaded
         found = project or Project.of_this_checkout()
         code = int(app(arguments, prog_name=name, standalone_mode=False, obj=found) or 0)
-    except DeployError as error:
-        if console.is_verbose():
-            traceback.print_exc()
-        console.say(f"Error: {error.message}\n       {error.remedy}")
-        return 1
     except typer.TyperException as error:
         return _misused(error)
     except (BrokenPipeError, SystemExit):
         return 0  # typer's answer to a reader that has gone, as `| head`, is SystemExit
-    except typer.Abort:
+    except (DeployError, OSError, JSONDecodeError, UnicodeError, *_DOCKER) as error:
+        return _failed(error)
+    except (typer.Abort, KeyboardInterrupt):
         code = _INTERRUPTED
     if code == _INTERRUPTED:
         console.say("\nInterrupted; the same command resumes where this one stopped.")
     return code
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong and what to do, whichever room it comes from."""
+    if console.is_verbose():
+        traceback.print_exc()
+    shown = _explained(error)
+    console.say(f"Error: {shown.message}\n       {shown.remedy}")
+    return 1
+
+
+def _explained(error: Exception) -> DeployError:
+    if isinstance(error, DeployError):
+        return error
+    if isinstance(error, OSError):
+        return os_errors.explained(error)
+    if isinstance(error, _DOCKER):
+        said = error.stderr if isinstance(error, DockerException) else str(error)
+        return DeployError(f"docker: {last_line(said or '')}", "python3 deploy.py doctor")
+    return DeployError(f"what was read is broken: {error}", "python3 deploy.py --verbose ... shows where")
 
 
 def _misused(error: typer.TyperException) -> int:

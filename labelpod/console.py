@@ -1,5 +1,6 @@
 """What the user sees while something takes long, and the echo of every docker command."""
 
+import io
 import logging
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,13 @@ from rich.progress import (
 # Neither markup nor emoji codes: passwords and headers may hold brackets and colons.
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 err = Console(highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=True)
+
+
+def show_what_a_terminal_can() -> None:
+    """Show a question mark for what the terminal has no letter for, instead of ending."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def say_command(*words: str) -> None:

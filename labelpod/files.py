@@ -1,6 +1,6 @@
 """Writes a file whole or not at all."""
 
-import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
+from labelpod import os_errors
 from labelpod.console import say
-from labelpod.errors import DeployError
 from labelpod_common import atomic_file
 
 
@@ -25,6 +25,7 @@ def write(path: Path, content: bytes, mode: int) -> bool:
     """
     with _explained(path, "written"):
         if path.exists() and path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
+            give_away(path)
             return False
     with draft(path, mode) as file:
         file.write(content)
@@ -39,8 +40,10 @@ def draft(path: Path, mode: int) -> Iterator[BinaryIO]:
         DeployError: it cannot be written; what was there before stays.
 
     """
-    with _explained(path, "written"), atomic_file.draft(path, mode) as file:
-        yield file
+    with _explained(path, "written"):
+        with atomic_file.draft(path, mode) as file:
+            yield file
+        give_away(path)
 
 
 def folder(path: Path, mode: int) -> None:
@@ -48,6 +51,19 @@ def folder(path: Path, mode: int) -> None:
     with _explained(path, "made"):
         path.mkdir(exist_ok=True)
         path.chmod(mode)
+        give_away(path)
+
+
+def give_away(path: Path) -> None:
+    """Let what root has made in a user's folder be theirs, as under sudo.
+
+    Raises:
+        OSError: it is not there.
+
+    """
+    owner = path.parent.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 @contextmanager
@@ -65,6 +81,7 @@ def locked(lock: Path) -> Iterator[None]:
         except Timeout:
             say(f"Another deploy.py is at work here (it holds {lock.name}); waiting for it")
             held.acquire()
+        give_away(lock)
     try:
         yield
     finally:
@@ -76,5 +93,4 @@ def _explained(path: Path, done: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = "make room on the disk" if error.errno == errno.ENOSPC else "make the folder writable"
-        raise DeployError(f"{path} cannot be {done}: {error.strerror}", remedy) from None
+        raise os_errors.explained(error, path, f"{path} cannot be {done}: {error.strerror}") from None

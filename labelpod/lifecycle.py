@@ -6,6 +6,7 @@ from labelpod import files
 from labelpod.config import env_file, settings
 from labelpod.config.settings import Settings
 from labelpod.console import confirmed, say
+from labelpod.docker import engine
 from labelpod.docker.info import docker_info
 from labelpod.docker.stack import Stack
 from labelpod.doctor import examine
@@ -73,7 +74,8 @@ def down(project: Project, volumes: bool, yes: bool) -> None:
     if volumes and not confirmed(question, yes):
         raise DeployError("nothing was deleted", "python3 deploy.py down --volumes --yes deletes without asking")
     if not docker_install.answers():
-        raise DeployError("Docker does not answer", "python3 deploy.py doctor")
+        choice = engine.chosen(docker_info())
+        raise DeployError(f"{choice[0] if choice else 'Docker'} does not answer", "python3 deploy.py doctor")
     with files.locked(project.lock):
         stack.down(volumes)
 

@@ -22,7 +22,14 @@ def run(
     """
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=seconds, input=input, env=env
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=seconds,
+            input=input,
+            env=env,
         )
     except OSError as error:
         return subprocess.CompletedProcess(command, 127, "", str(error.strerror))

@@ -73,6 +73,11 @@ class Project:
         return self.build / "digests.json"
 
     @property
+    def started_record(self) -> Path:
+        """With which files the services started."""
+        return self.build / "started.json"
+
+    @property
     def build_log(self) -> Path:
         """What the last build said."""
         return self.build / "build.log"

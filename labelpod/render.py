@@ -75,6 +75,19 @@ def write(settings: Settings, project: Project) -> list[Path]:
     return [path for path, text in texts.items() if files.write(path, text.encode(), 0o644)]
 
 
+def copy_mounted(project: Project) -> list[Path]:
+    """Copy what is mounted as it is to where the container's user can read it, whatever its rights in the checkout.
+
+    Returns:
+        The files that changed.
+
+    """
+    files.folder(project.build, 0o755)
+    source = project.images / "orthanc" / "access.lua"
+    copy = project.build / source.name
+    return [copy] if files.write(copy, source.read_bytes(), 0o644) else []
+
+
 def _docker_quote(text: object) -> str:
     """A value for LABEL or ENV: JSON's quoting, with Docker's `$` made plain; one line whatever comes."""
     return json.dumps(str(text)).replace("$", "\\$")

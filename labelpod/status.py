@@ -9,7 +9,7 @@ from labelpod.clients.label_server import LabelServer
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
 from labelpod.console import clean
-from labelpod.docker.stack import LABEL_SERVER, Stack
+from labelpod.docker.stack import LABEL_SERVER, ORTHANC, POSTGRES, Stack, end_reason
 from labelpod.errors import DeployError
 from labelpod.text import counted
 from labelpod_common import labels
@@ -25,6 +25,8 @@ def collect(stack: Stack) -> dict[str, Any]:
     info, problem = _info(values)
     containers = stack.containers()
     running = {name: container.state.status or "" for name, container in containers.items()}
+    ends = {name: reason for name, container in containers.items() if (reason := end_reason(container))}
+    problem = ends.get(LABEL_SERVER) or problem
     if not info and _starts(containers.get(LABEL_SERVER)):
         running[LABEL_SERVER], problem = "starting", "it has not answered yet; ask again in some seconds"
     datastore = info.get("datastore", {})
@@ -43,13 +45,13 @@ def collect(stack: Stack) -> dict[str, Any]:
         "ohif": {"url": f"{url}ohif/"},
         "orthanc": {
             "url": addresses.orthanc(values),
-            "state": running.get("orthanc", "not started"),
+            **_said(ORTHANC, running, ends),
             "username": values.ORTHANC_USERNAME,
             "password": values.ORTHANC_PASSWORD.get_secret_value(),
             "dicom": addresses.dicom(values),
             "database": values.ORTHANC_DB,
         },
-        **({"postgres": {"state": running.get("postgres", "not started")}} if values.postgres else {}),
+        **({POSTGRES: _said(POSTGRES, running, ends)} if values.postgres else {}),
         "studies": {
             "total": datastore.get("total"),
             "labelled": datastore.get("completed"),
@@ -69,10 +71,10 @@ def text(state: dict[str, Any]) -> str:
         ("", health),
         ("OHIF", f"{state['ohif']['url']}  (open in the browser)"),
         ("Orthanc", f"{orthanc['url']}  user {orthanc['username']}, password {orthanc['password']}"),
-        ("", f"{orthanc['state']}; DICOM {orthanc['dicom']}"),
+        ("", f"{_state(orthanc)}; DICOM {orthanc['dicom']}"),
     ]
     if "postgres" in state:
-        rows.append(("PostgreSQL", state["postgres"]["state"]))
+        rows.append(("PostgreSQL", _state(state[POSTGRES])))
     if server["ready"]:
         rows += [
             ("Labels", ", ".join(state["labels"])),
@@ -103,6 +105,15 @@ def _starts(container: Container | None) -> bool:
     """Whether it runs and Docker still waits for its first sign of health."""
     state = container.state if container else None  # each look asks Docker again
     return bool(state and state.status == "running" and state.health and state.health.status == "starting")
+
+
+def _said(name: str, running: dict[str, str], ends: dict[str, str]) -> dict[str, str]:
+    """What a service does, and why it does not run if Docker knows."""
+    return {"state": running.get(name, "not started")} | ({"problem": ends[name]} if name in ends else {})
+
+
+def _state(service: dict[str, Any]) -> str:
+    return ": ".join(clean(service[key]) for key in ("state", "problem") if key in service)
 
 
 def _info(values: Settings) -> tuple[dict[str, Any], str]:

@@ -1,5 +1,6 @@
 """`status`, `logs`, `doctor` and `slicer`: what runs, and what is wrong."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,8 @@ def logs(
 ) -> None:
     """Show the services' logs."""
     for line in Stack.load(project(context)).logs(service, follow):
-        console.out.print(line, end="")
+        sys.stdout.write(line)  # as it is: a table's tabs, a line of any length
+        sys.stdout.flush()
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:

@@ -54,7 +54,7 @@ def build(context: typer.Context, yes: Yes = False) -> None:
 def render_files(context: typer.Context) -> None:
     """Write the generated files into build/."""
     place = project(context)
-    for path in render.write(settings.load(place.env_file), place):
+    for path in [*render.write(settings.load(place.env_file), place), *render.copy_mounted(place)]:
         console.out.print(f"{place.shown(path)} written")
 
 

@@ -16,13 +16,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from labelpod.console import say
 from labelpod.errors import DeployError
 from labelpod_common import labels
 from labelpod_common.model_names import MODELS
 
 PREFIX = "LABELPOD_"
-# What Docker, Compose and BuildKit read themselves from `.env`.
-FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "BUILDX_")
+FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "BUILDX_")  # read by these themselves
 # The label server's login at the stack's Orthanc; images/orthanc/access.lua says what it may do.
 LABEL_SERVER_USER = "label-server"
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")
@@ -144,8 +144,7 @@ def _digits(value: object) -> object:
 
 
 Plain = Annotated[str, AfterValidator(_plain)]
-# Shown as ** wherever it is printed.
-Secret = Annotated[SecretStr, AfterValidator(_plain_secret)]
+Secret = Annotated[SecretStr, AfterValidator(_plain_secret)]  # shown as ** wherever it is printed
 _NONE = SecretStr("")
 Port = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65535)]
 Seconds = Annotated[int, BeforeValidator(_digits), Field(le=3600)]
@@ -377,14 +376,14 @@ class Settings(BaseModel):
         return f"{self.scheme}://orthanc:8042/dicom-web"
 
 
-def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read `.env` (absent: defaults) under the environment.
+def load(env_file: Path, environ: Mapping[str, str] = os.environ, tolerant: bool = False) -> Settings:
+    """Read `.env` (absent: defaults) under the environment; `tolerant` only warns of unknown keys.
 
     Raises:
         DeployError: an unknown key, with the nearest known one, or a bad value, with the reason.
 
     """
-    values = _by_name(env_file)
+    values = _by_name(env_file, tolerant)
     values |= {name: environ[PREFIX + name] for name in Settings.model_fields if environ.get(PREFIX + name)}
     try:
         settings = Settings.model_validate(values)
@@ -396,12 +395,12 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     # Relative to the file that names them, wherever the user stands.
     names = ("TLS_CERT", "TLS_KEY", "RUNPOD_API_KEY_FILE")
     files = {
-        name: str(env_file.parent / Path(path).expanduser()) for name in names if (path := getattr(settings, name))
+        each: str(env_file.parent / Path(path).expanduser()) for each in names if (path := getattr(settings, each))
     }
     return settings.model_copy(update=files)
 
 
-def _by_name(env_file: Path) -> dict[str, str]:
+def _by_name(env_file: Path, tolerant: bool) -> dict[str, str]:
     """The settings of `.env` that are not empty: there an empty value means "not set", as in Compose's ${NAME:-}."""
     values: dict[str, str] = {}
     for key, value in _read(env_file).items():
@@ -411,7 +410,10 @@ def _by_name(env_file: Path) -> dict[str, str]:
             if key.startswith(PREFIX) or name not in values:
                 values[name] = value
         elif not key.startswith(FOREIGN_PREFIXES):
-            raise DeployError(f"{env_file.name}: {key} is not a setting", _nearest(name))
+            error = DeployError(f"{env_file.name}: {key} is not a setting", _nearest(name))
+            if not tolerant:
+                raise error
+            say(f"Warning: {error.message}; {error.remedy}")
     return {name: value for name, value in values.items() if value}
 
 
@@ -462,7 +464,7 @@ def _malformed(env_file: Path, number: int) -> DeployError:
 
 def _nearest(key: str) -> str:
     near = difflib.get_close_matches(key.upper(), Settings.model_fields, n=1, cutoff=0.5)
-    return f"did you mean {PREFIX}{near[0]}?" if near else "see .env.example for the settings there are"
+    return (f"did you mean {PREFIX}{near[0]}? if not, " if near else "") + "delete the line; see .env.example"
 
 
 def example() -> str:
@@ -474,8 +476,7 @@ def example() -> str:
             lines += ["", f"# --- {extra['group']} ---"]
         lines.append(f"# {field.description}")
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-        if choices:
-            lines.append(f"# One of: {', '.join(choices)}")
+        lines += [f"# One of: {', '.join(choices)}"] if choices else []
         lines.append(f"{PREFIX}{name}={_shown(field.default)}")
     return "\n".join(lines) + "\n"
 

@@ -1,8 +1,10 @@
 """The running stack: Orthanc, its database and the label server, through Docker Compose."""
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from labelpod.clients.label_server import LabelServer
 from labelpod.config import settings
 from labelpod.config.settings import Settings
 from labelpod.console import progress
-from labelpod.docker import client
+from labelpod.docker import client, read_files
 from labelpod.docker.client import explained
 from labelpod.errors import DeployError
 from labelpod.process import last_line
@@ -27,6 +29,11 @@ SERVICES = (ORTHANC, LABEL_SERVER, POSTGRES)
 # The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
 _LOAD_SECONDS = 240
 _POLL_SECONDS = 0.2
+_RESTART_SECONDS = 1.0
+# An error in Orthanc's log (E0101 12:00:00.000000 ...), or in PostgreSQL's.
+_ERROR = re.compile(r"^E\d{4} |\b(FATAL|PANIC|ERROR): ")
+_EXITED = re.compile(r"^\S+ exited with code \d+( \(restarting\))?$")
+_STOPPED = (0, 137, 143)  # by itself or by a signal, as Docker stops it
 
 
 def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
@@ -35,7 +42,7 @@ def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
     return {
         ORTHANC: (
             project.build / "orthanc.json",
-            project.images / "orthanc" / "access.lua",
+            project.build / "access.lua",
             secrets / secret_files.ORTHANC_USERS,
             secrets / secret_files.LABEL_DELETION,
             secrets / secret_files.ORTHANC_POSTGRES,
@@ -81,8 +88,8 @@ class Stack:
 
     @classmethod
     def load(cls, project: Project) -> "Stack":
-        """The stack of a folder, by its settings."""
-        return cls(project, settings.load(project.env_file))
+        """The stack of a folder, by its settings; what an older version knew besides keeps nobody from it."""
+        return cls(project, settings.load(project.env_file, tolerant=True))
 
     @property
     def name(self) -> str:
@@ -121,11 +128,13 @@ class Stack:
             DeployError: a service ended, or was not healthy in time; with its own last word.
 
         """
+        read = files_read_at_start(self.project)
         with explained("python3 deploy.py doctor"):
-            if outdated := self._outdated():  # Compose starts them again, in the right order
-                self.docker.compose.stop(outdated)
+            if outdated := read_files.outdated(self.project, read, self.containers()):
+                self.docker.compose.stop(outdated)  # Compose starts them again, in the right order
             self.docker.compose.up(list(services) or None, detach=True, quiet=True)
             containers = self.containers()
+            read_files.record(self.project, read, containers)
             self._end_unused_database(containers)
             self._wait({name: containers[name] for name in services or self.services})
 
@@ -161,25 +170,33 @@ class Stack:
         return [*compose, "run", "--rm", "-T", "--no-deps", LABEL_SERVER]
 
     def logs(self, service: str | None, follow: bool) -> Iterator[str]:
-        """Lines of the services' logs."""
+        """Lines of the services' logs; if followed, over their restarts, until there are no containers."""
         if service and service not in self.services:
             raise DeployError(f"there is no service {service!r}", f"one of: {', '.join(self.services)}")
+        last, since = datetime.now(UTC), None
+        while True:
+            for line in self._logged(service, follow, since):
+                if not _EXITED.search(line):  # which Compose says when the next container may have begun already
+                    last = datetime.now(UTC)
+                    yield line
+            if not (follow and self.containers()):
+                return
+            since = last
+            time.sleep(_RESTART_SECONDS)
+
+    def _logged(self, service: str | None, follow: bool, since: datetime | None) -> Iterator[str]:
+        """The lines until the containers end, without what Compose itself warns of."""
         with explained("python3 deploy.py status"):
             lines = self.docker.compose.logs(
-                [service] if service else [], follow=follow, stream=True, no_log_prefix=bool(service)
+                [service] if service else [],
+                follow=follow,
+                since=since.isoformat() if since else None,
+                stream=True,
+                no_log_prefix=bool(service),
             )
-            for _, line in lines:
-                yield line.decode(errors="replace")
-
-    def _outdated(self) -> list[str]:
-        """The running services that started before a file of theirs was written."""
-        read = files_read_at_start(self.project)
-        started = {
-            name: container.state.started_at.timestamp()
-            for name, container in self.containers().items()
-            if name in read and container.state.running and container.state.started_at
-        }
-        return [name for name in started if any(_written(file) > started[name] for file in read[name])]
+            for stream, line in lines:
+                if stream == "stdout" or not line.startswith(b'time="'):
+                    yield line.decode(errors="replace").removeprefix("\x1b[2K")  # Compose clears the line
 
     def _end_unused_database(self, containers: dict[str, Container]) -> None:
         """Stop PostgreSQL if the setting no longer names it; its data stay."""
@@ -221,15 +238,29 @@ class Stack:
             self.docker.compose.stop([service], timeout=15)
 
 
-def _written(file: Path) -> float:
-    return file.stat().st_mtime if file.exists() else 0
-
-
 def last_word(container: Container) -> str:
-    """What the service said of its end: start_server's own line if there is one."""
+    """What the service said of its end: start_server's own line, or that of an error, if there is one."""
     try:
         lines = str(container.logs(tail=50)).splitlines()
     except DockerException:
         return "no error message"
     own = [line for line in lines if line.startswith("start_server: ")]
-    return own[-1].removeprefix("start_server: ") if own else last_line("\n".join(lines))
+    if own:
+        return own[-1].removeprefix("start_server: ")
+    # Orthanc's and PostgreSQL's last lines say only that they have stopped.
+    errors = [line for line in lines if _ERROR.search(line)]
+    return last_line("\n".join(errors or lines))
+
+
+def end_reason(container: Container) -> str:
+    """Why a container does not run, as Docker knows it; "" if it runs or was stopped."""
+    state = container.state
+    if state.status == "running":
+        return ""
+    # Docker keeps no note of a start that failed for this.
+    bound = (mount.source for mount in container.mounts or [] if mount.type == "bind")
+    gone = [f"{path}, which is mounted, is gone" for path in bound if path and not Path(path).exists()]
+    reasons = [state.error or "", *gone, "it was killed for taking too much memory" if state.oom_killed else ""]
+    if state.exit_code is not None and state.exit_code not in _STOPPED:
+        reasons.append(f"exit code {state.exit_code}: {last_word(container)}")
+    return "; ".join(reason for reason in reasons if reason)

@@ -15,6 +15,7 @@ from typing import Literal
 
 from labelpod.config import settings
 from labelpod.config.settings import Settings
+from labelpod.docker import engine
 from labelpod.docker.info import docker_info, image_names
 from labelpod.docker.tags import LABEL_SERVER_TAG
 from labelpod.doctor import file_checks, network_checks, source_checks
@@ -104,9 +105,12 @@ def _settings(path: Path) -> tuple[Settings, str, list[Finding]]:
     findings = []
     values, project = Settings.model_validate({}), "labelpod"
     try:
-        values, project = settings.load(path), settings.compose_project(path)
+        project = settings.compose_project(path)
+        values = settings.load(path)
     except DeployError as error:
         findings.append(Finding("error", "settings", error.message, error.remedy))
+        with suppress(DeployError):  # the rest is judged by what can be read
+            values = settings.load(path, tolerant=True)
     if path.exists() and path.stat().st_mode & 0o077:
         message = f"{path.name} holds passwords and other users can open it"
         findings.append(Finding("warning", "settings", message, f"chmod 600 {path.name}"))
@@ -122,10 +126,16 @@ def _engine(machine: Machine) -> list[Finding]:
     if "permission denied" in problem.lower():
         remedy = "sudo usermod -aG docker $USER, then log out and in again"
         return [Finding("error", subject, "this user may not use Docker: permission denied", remedy)]
+    if unfit := engine.unfit(machine.info):
+        return [Finding("error", subject, *unfit)]
+    if not machine.answers and (choice := engine.chosen(machine.info)):
+        remedy = f"start that engine; or, for this machine's own, {choice[1]}"
+        return [Finding("error", subject, f"{choice[0]} does not answer: {problem}", remedy)]
     if not machine.answers:
         remedy = "`sudo systemctl start docker`, or `python3 deploy.py up --yes`, which starts it"
         return [Finding("error", subject, f"Docker does not answer: {problem}", remedy)]
-    return [_at_least(subject, version, (23, 0))]
+    untried = [Finding("warning", subject, *words) for words in engine.untried(machine.info)]
+    return [_at_least(subject, version, (23, 0)), *untried]
 
 
 def _plugins(machine: Machine) -> list[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from labelpod import files, process
 from labelpod.console import confirmed, progress
+from labelpod.docker import engine
 from labelpod.docker.info import docker_info
 from labelpod.errors import DeployError
 from labelpod.host import apt, package_sources
@@ -38,13 +39,29 @@ def ensure(yes: bool) -> None:
         DeployError: it is not allowed to, or it cannot be done here.
 
     """
-    if _complete(docker_info()):  # one question, whose answer the others who need it get as well
+    info = docker_info()  # one question, whose answer the others who need it get as well
+    if unfit := engine.unfit(info):
+        raise DeployError(*unfit)
+    if _complete(info):
+        return
+    if choice := engine.chosen(info):
+        _require(*choice, str(info["problem"]))
         return
     if not _has_plugins() or not (shutil.which("dockerd") or answers()):
         _install(yes)
     if not answers():
         _start()
     docker_info.cache_clear()
+
+
+def _require(name: str, undo: str, problem: str) -> None:
+    """An engine of the user's own choice answers, and has what is needed: nothing is installed or started for it."""
+    if not answers():
+        raise DeployError(
+            f"{name} does not answer: {problem}", f"start that engine; or, for this machine's own, {undo}"
+        )
+    if not _has_plugins():
+        raise DeployError(f"Compose or Buildx is missing for {name}", _MANUAL)
 
 
 def answers() -> bool:

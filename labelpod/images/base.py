@@ -52,7 +52,16 @@ def _ensure(docker: DockerClient, source: str, project: Project, tag: str, name:
     accepted = {"registry": [name], "debian": [debian], "auto": [name, debian]}[source]
     if docker.image.exists(tag) and record.get(tag) in accepted:
         return
-    came_from = _make(docker, source, project, tag, name)
+    try:
+        came_from = _make(docker, source, project, tag, name)
+    except digests.OtherImageError:
+        raise
+    except DeployError as error:
+        if tag in record or not docker.image.exists(tag):
+            raise
+        # Only the record is lost, and without a network there is nothing to make the image anew from.
+        say(f"{tag}: the one that is there is used, its origin is unknown ({error.message})")
+        return
     files.write(project.images_record, json.dumps(record | {tag: came_from}, indent=2).encode(), 0o644)
 
 

@@ -25,6 +25,7 @@ def ensure(docker: DockerClient, settings: Settings, project: Project, ask_build
 
     """
     render.write(settings, project)
+    render.copy_mounted(project)
     base.ensure(docker, settings, project)
     dockerfile = project.build / "label-server.Dockerfile"
     inputs = fingerprint.of(project.root, dockerfile, docker.image.inspect(BASE_TAG).id)

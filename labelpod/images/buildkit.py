@@ -9,6 +9,7 @@ from typing import Any
 from python_on_whales import DockerClient
 from python_on_whales.exceptions import DockerException
 
+from labelpod import files
 from labelpod.console import progress, say_command
 from labelpod.errors import DeployError
 from labelpod.host import package_sources
@@ -66,6 +67,7 @@ def build(
 def _follow(lines: Iterable[str], log: Path, tag: str) -> None:
     """Show the step that is being built; everything else goes to the log."""
     with log.open("w", buffering=1, encoding="utf-8") as file, progress(f"Building {tag}") as bar:
+        files.give_away(log)
         for line in lines:
             file.write(line if line.endswith("\n") else f"{line}\n")
             if step := _STEP.match(line):

@@ -13,6 +13,10 @@ from labelpod.errors import DeployError
 from labelpod.project import Project
 
 
+class OtherImageError(DeployError):
+    """A name stands for another image than before; nothing may go on in spite of it."""
+
+
 def of(image: Image, name: str) -> str:
     """The digest under which a registry knows an image, "" if it does not come from there."""
     found = (each.partition("@") for each in image.repo_digests or [])
@@ -28,7 +32,7 @@ def check(project: Project, name: str, digest: str) -> None:
     """
     known = _known(project)
     if known.get(name, digest) != digest:
-        raise DeployError(
+        raise OtherImageError(
             f"{name} is another image than it was when it was first pulled: {digest or 'it has no digest'}",
             f"if its maker says so, remove the line of {known[name]} from {project.shown(project.digests_record)}; "
             "or put @ and the digest behind the name in .env",

@@ -12,7 +12,9 @@ _LEFT_OUT = "__pycache__"  # as .dockerignore does
 
 
 def of(root: Path, dockerfile: Path, base: str) -> str:
-    """SHA-256 of the Dockerfile, of the files that it takes with their rights, and of its base image.
+    """SHA-256 of the Dockerfile, of the files that it takes and whether they are programs, and of its base image.
+
+    Who else may read a file is the checkout's matter: the image sets it.
 
     As in BuildKit's own cache, secrets and proxies do not count: they say where packages come from, not which.
 
@@ -25,7 +27,7 @@ def of(root: Path, dockerfile: Path, base: str) -> str:
     digest = hashlib.sha256(base.encode())
     digest.update(_digest(dockerfile))
     for file in files(root):
-        digest.update(f"\0{file.relative_to(root)}\0{file.stat().st_mode & 0o777:o}\0".encode())
+        digest.update(f"\0{file.relative_to(root)}\0{file.stat().st_mode & 0o100:o}\0".encode())
         digest.update(_digest(file))
     return digest.hexdigest()
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from labelpod import files
 from labelpod.config.settings import LABEL_SERVER_USER, Settings
+from labelpod.errors import DeployError
 from labelpod.security import certificate, users
 from labelpod_common import label_key
 
@@ -40,7 +41,7 @@ def write(values: Settings, folder: Path) -> None:
 
 
 def _logins(values: Settings, folder: Path) -> dict[str, str]:
-    own = _own_password(folder / "label_server_password", 0o600)
+    own = _own_password(folder / "label_server_password", 0o600, lasting=False)
     logins = {values.ORTHANC_USERNAME: values.ORTHANC_PASSWORD.get_secret_value(), LABEL_SERVER_USER: own}
     # Nobody else's server is shown the login at our Orthanc.
     ours = urlsplit(values.STUDIES or values.own_dicomweb).hostname == urlsplit(values.own_dicomweb).hostname
@@ -70,11 +71,32 @@ def _database(values: Settings, folder: Path) -> dict[str, str]:
     return {ORTHANC_POSTGRES: json.dumps({"PostgreSQL": login}, indent=2)}
 
 
-def _own_password(file: Path, mode: int) -> str:
-    """Of one service at another: made once, and known to nobody else."""
-    if not file.exists():
-        files.write(file, secrets.token_urlsafe(24).encode(), mode)
-    return file.read_text(encoding="utf-8")
+def _own_password(file: Path, mode: int, lasting: bool = True) -> str:
+    """Of one service at another: made once, and known to nobody else.
+
+    Args:
+        file: that holds it.
+        mode: its rights.
+        lasting: whether what is stored depends on it, so that another one is no help.
+
+    Raises:
+        DeployError: it is broken, and must not be made again.
+
+    """
+    text = file.read_bytes().decode(errors="replace") if file.exists() else ""
+    if file.exists() and lasting and not _sound(text):
+        raise DeployError(
+            f"{file} is broken, and what is stored depends on it",
+            f"bring {file.name} back from your backup of secrets/",
+        )
+    if not _sound(text):
+        text = secrets.token_urlsafe(24)
+        files.write(file, text.encode(), mode)
+    return text
+
+
+def _sound(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable()
 
 
 def _certificate(values: Settings) -> dict[str, str]:

@@ -5,13 +5,17 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
+from labelpod import render
 from labelpod.config import settings
 from labelpod.config.settings import PREFIX, Settings
 from labelpod.docker import stack
 from labelpod.project import Project
+from labelpod.security import secret_files
 from tests.support.clone import prefixed
 from tests.support.paths import ROOT
 
@@ -243,3 +247,60 @@ def test_the_label_server_loads_while_orthanc_starts(services):
 
 def test_a_containers_own_label_names_orthancs_user(services):
     assert services["orthanc"]["labels"] == {"labelpod.orthanc.username": "labelpod"}
+
+
+def _bound(configured: dict) -> list[dict]:
+    return [
+        each for service in configured["services"].values() for each in service["volumes"] if each["type"] == "bind"
+    ]
+
+
+def test_a_bind_mount_never_makes_what_is_missing():
+    """Docker would put an empty folder of root's there at the next start of the machine, as after a move."""
+    bound = _bound(configuration("compose.yaml", "compose.folder.yaml", STUDIES="/srv"))
+    assert len(bound) == 4
+    # Compose leaves out of what it shows that a path is not made, or says it as false.
+    assert not any(each.get("bind", {}).get("create_host_path") for each in bound)
+    texts = [yaml.safe_load((ROOT / name).read_text()) for name in FILES]
+    written = [
+        volume
+        for text in texts
+        for service in text.get("services", {}).values()
+        for volume in service.get("volumes", [])
+    ]
+    for volume in written:
+        assert isinstance(volume, dict) or not re.match(r"[./$~]", volume), "the short form makes what is missing"
+        assert not isinstance(volume, dict) or volume["bind"]["create_host_path"] is False
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_what_is_mounted_can_be_read_by_the_containers_users_whatever_the_umask(tmp_path, umask):
+    shutil.copytree(ROOT / "templates", tmp_path / "templates")
+    shutil.copytree(ROOT / "images" / "orthanc", tmp_path / "images" / "orthanc")
+    for path in tmp_path.rglob("*"):
+        path.chmod(path.stat().st_mode & ~umask)
+    before = os.umask(umask)
+    try:
+        values = Settings(ORTHANC_DB="postgres", LABEL_SERVER_TOKEN="t" * 32, ORTHANC_PASSWORD="p")
+        render.write(values, Project(tmp_path))
+        render.copy_mounted(Project(tmp_path))
+        secret_files.write(values, tmp_path / "secrets")
+    finally:
+        os.umask(before)
+    configured = configuration("compose.yaml", "compose.postgres.yaml")
+    files = [each["source"] for each in _bound(configured)] + [each["file"] for each in configured["secrets"].values()]
+    assert len(files) == 9
+    for file in (tmp_path / Path(each).relative_to(ROOT) for each in files):
+        below = [file, *file.rglob("*")] if file.is_dir() else [file]
+        assert all(path.stat().st_mode & 0o004 and (path.is_file() or path.stat().st_mode & 0o001) for path in below)
+
+
+def test_what_is_copied_into_the_image_can_be_read_by_its_user_whatever_the_checkouts_rights():
+    text = render.render(Settings(), ROOT / "templates")["label-server.Dockerfile"]
+    copied = re.findall(r"^COPY (?!--from)(.*)", text.rpartition("\nFROM ")[2], flags=re.MULTILINE)
+    assert copied
+    for words in copied:
+        assert words.startswith("--chmod=") or words.split()[-1].startswith("/opt/labelpod/"), words
+    after = text.rpartition("COPY images/label-server/label_server ")[2]
+    assert "\nRUN chmod -R u=rwX,go=rX /opt/labelpod;" in after
+    assert after.index("chmod -R") < after.index("USER labelpod") < after.index("RUN python -m label_server.selfcheck")

@@ -1,7 +1,12 @@
 """A new user's first hour, in order: one command, one push, one label, and everything still there after a restart."""
 
 import json
+import os
+import signal
 import stat
+import subprocess
+import sys
+import threading
 import time
 
 import numpy as np
@@ -20,8 +25,14 @@ NODULE = [181, 285, 25]
 
 @pytest.fixture(scope="module")
 def printed(user: Clone) -> str:
-    """What `up --yes` prints on a clone where nothing has been done yet."""
-    return user.done("up", "--yes", "--cpu")
+    """What `up --yes` prints on a clone where nothing has been done yet, under a umask of 077."""
+    for path in (user.root / "images" / "orthanc").rglob("*"):
+        path.chmod(0o600)
+    before = os.umask(0o077)
+    try:
+        return user.done("up", "--yes", "--cpu")
+    finally:
+        os.umask(before)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +126,35 @@ def test_labels_and_studies_survive_down_and_up(user, annotator, ct, labelled):
     user.done("up", "--yes", "--cpu")
     assert user.status()["studies"] == {"total": 1, "labelled": 1}
     assert np.array_equal(sitk.GetArrayFromImage(annotator.stored_label(ct)), labelled)
+
+
+def test_a_file_that_is_gone_is_not_made_as_a_folder_and_status_says_dockers_reason(user, printed):
+    mounted, away = user.root / "build" / "access.lua", user.root / "build" / "away"
+    user.compose("stop", "orthanc")
+    mounted.rename(away)
+    container = user.compose("ps", "-aq", "orthanc").stdout.strip()
+    assert subprocess.run(["docker", "start", container], capture_output=True, check=False).returncode != 0
+    try:
+        assert not mounted.exists()
+        assert "access.lua" in user.status()["orthanc"]["problem"]
+    finally:
+        away.rename(mounted)
+        user.done("up", "--yes", "--cpu")
+    assert user.status()["orthanc"]["state"] == "running"
+
+
+def test_a_followed_log_goes_on_after_a_restart(user, printed):
+    command = [sys.executable, "deploy.py", "logs", "orthanc", "--follow"]
+    following = subprocess.Popen(command, cwd=user.root, env=user.variables(), stdout=subprocess.PIPE, text=True)
+    lines: list[str] = []
+    reading = threading.Thread(target=lambda: lines.extend(following.stdout), daemon=True)
+    reading.start()
+    eventually(lambda: sum("HTTP server listening" in line for line in lines) >= 1, 20, "the log is shown")
+    before = sum("HTTP server listening" in line for line in lines)
+    user.compose("restart", "orthanc")
+    eventually(lambda: sum("HTTP server listening" in line for line in lines) > before, 30, "the log goes on")
+    following.send_signal(signal.SIGINT)
+    assert following.wait(10) == 130
 
 
 def test_down_with_volumes_asks_first(user, printed):

@@ -12,7 +12,7 @@ PACKAGES = {
 }
 # Small modules at the top of a package that everybody may use; in a drawing they are one room.
 BASICS = {
-    "labelpod": {"console", "errors", "files", "parallel", "process", "project", "text"},
+    "labelpod": {"console", "errors", "files", "launcher", "os_errors", "parallel", "process", "project", "text"},
     "label_server": {"audit", "errors", "logs", "paths", "settings", "users"},
 }
 

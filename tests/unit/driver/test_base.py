@@ -5,12 +5,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from python_on_whales.exceptions import DockerException
 
+from labelpod import render
 from labelpod.config.settings import Settings
 from labelpod.docker import tags
 from labelpod.errors import DeployError
-from labelpod.images import base, digests
+from labelpod.images import base, build, digests, fingerprint
 from labelpod.project import Project
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -90,3 +93,87 @@ def test_what_is_trusted_is_not_forgotten_if_its_record_is_torn(project, content
     with pytest.raises(DeployError, match="cannot be read"):
         digests.check(project, NAME, FIRST)
     assert project.digests_record.read_text() == content
+
+
+# --- without a network ---
+
+
+class Offline:
+    """An engine that has all images and reaches nothing; what it is asked beyond that is noted."""
+
+    def __init__(self, labels: dict[str, str]) -> None:
+        self.labels, self.asked = labels, []
+        self.image: Any = self
+        self.buildx: Any = self
+
+    def exists(self, tag: str) -> bool:
+        return True
+
+    def inspect(self, tag: str) -> SimpleNamespace:
+        return SimpleNamespace(id="sha256:1", config=SimpleNamespace(labels=self.labels))
+
+    def pull(self, name: str, quiet: bool) -> None:
+        self.asked.append(f"pull {name}")
+        raise DockerException(["docker", "pull"], 1, b"", b"dial tcp: no route to host")
+
+    def build(self, *_: object, **__: object) -> None:
+        self.asked.append("build")
+        raise DockerException(["docker", "build"], 1, b"", b"no route to host")
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch) -> tuple[Offline, Project]:
+    """Images that were made with a network and the default settings, and an engine that has none any more."""
+    for name in ("templates", "images", "labelpod_common"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    project = Project(tmp_path)
+    render.write(Settings(), project)
+    inputs = fingerprint.of(project.root, project.build / "label-server.Dockerfile", "sha256:1")
+    names = {tags.BASE_TAG: "BASE_IMAGE", tags.ORTHANC_TAG: "ORTHANC_IMAGE"}
+    project.images_record.write_text(json.dumps({tag: getattr(Settings(), name) for tag, name in names.items()}))
+    monkeypatch.setattr(base, "_bootstrap", _no_network)
+    return Offline({fingerprint.LABEL: inputs}), project
+
+
+def _no_network(*_: object) -> None:
+    raise DeployError("mmdebstrap: no route to host", "check the network")
+
+
+CHANGED = [name for name in Settings.model_fields if name.endswith(("_PORT", "_ADDRESS", "_MEMORY", "_CPUS"))]
+CHANGED += ["LABEL_SERVER_TOKEN", "ORTHANC_PASSWORD", "WEIGHTS_WAIT", "STUDIES_WAIT", "ORTHANC_EXPLORER", "MAX_BODY_MB"]
+VALUES = {"_ADDRESS": "10.0.0.7", "_MEMORY": "7g", "_CPUS": "3", "TOKEN": "u" * 32, "EXPLORER": "false"}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_with_the_images_there_a_changed_setting_needs_no_build_and_no_source(offline, name):
+    engine, project = offline
+    value = next((value for ending, value in VALUES.items() if name.endswith(ending)), "77")
+    build.ensure(engine, Settings.model_validate({name: value}), project)
+    assert engine.asked == []
+
+
+@pytest.mark.parametrize("source", ["auto", "registry", "debian"])
+def test_a_lost_record_without_a_network_keeps_the_images_that_are_there(offline, source, capsys):
+    engine, project = offline
+    project.images_record.unlink()
+    build.ensure(engine, Settings(IMAGE_SOURCE=source), project)
+    assert capsys.readouterr().err.count("the one that is there is used") == 2
+    assert not project.images_record.exists(), "it is made again when there is a network"
+
+
+def test_another_image_that_the_settings_name_is_not_replaced_by_the_old_one(offline):
+    engine, project = offline
+    with pytest.raises(DeployError, match="cannot be pulled"):
+        build.ensure(engine, Settings(IMAGE_SOURCE="registry", ORTHANC_IMAGE="other/orthanc:2"), project)
+
+
+def test_a_name_that_stands_for_another_image_stops_even_without_a_record(offline, monkeypatch):
+    engine, project = offline
+    project.images_record.unlink()
+
+    def other(*_: object) -> str:
+        raise digests.OtherImageError("another image", "look")
+
+    monkeypatch.setattr(base, "_make", other)
+    with pytest.raises(DeployError, match="another image"):
+        build.ensure(engine, Settings(), project)

@@ -257,3 +257,69 @@ def test_without_systemd_the_engine_logs_to_a_file(machine):
     docker_install.ensure(yes=False)
     assert docker_install._LOG.read_text() == "API listen on docker.sock\n"
     assert machine.programs.calls("systemctl") == []
+
+
+DEAD = "echo 'Cannot connect to the Docker daemon' >&2; exit 1"
+CHOICES = {
+    "host": ({"DOCKER_HOST": "tcp://127.0.0.1:1"}, "", "DOCKER_HOST=tcp://127.0.0.1:1", "unset DOCKER_HOST"),
+    "rootless host": ({"DOCKER_HOST": "unix:///run/user/7/d.sock"}, "", "DOCKER_HOST=unix:", "unset DOCKER_HOST"),
+    "context": ({"DOCKER_CONTEXT": "lab"}, "", "DOCKER_CONTEXT=lab", "unset DOCKER_CONTEXT"),
+    "stored": ({}, "desktop-linux", "Docker's context desktop-linux", "docker context use default"),
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("parts", [(), PLUGINS], ids=["nothing", "plugins"])
+def test_a_dead_engine_of_the_users_choice_is_named_and_none_is_installed_or_started(
+    machine, monkeypatch, choice, parts
+):
+    environment, stored, name, undo = CHOICES[choice]
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    machine.has(*parts)
+    machine.programs.add(
+        "docker",
+        f"""case "$*" in
+          "compose version"|"buildx version") [ -e {machine.state}/compose ];;
+          *format*) echo '{{"ClientInfo": {{"Context": "{stored}"}}}}'; {DEAD};;
+          *) exit 1;;
+        esac""",
+    )
+    error = refused()
+    assert error.message.startswith(name) and "does not answer: Cannot connect" in error.message
+    assert undo in error.remedy and machine.untouched()
+
+
+@pytest.mark.parametrize("key", ["DOCKER_HOST", "DOCKER_CONTEXT"])
+def test_this_machines_own_engine_by_its_name_is_started_as_ever(machine, monkeypatch, key):
+    monkeypatch.setenv(key, {"DOCKER_HOST": "unix:///var/run/docker.sock", "DOCKER_CONTEXT": "default"}[key])
+    machine.has(*PLUGINS)
+    docker_install.ensure(yes=True)
+    assert machine.programs.calls("dockerd") + machine.programs.calls("systemctl")
+
+
+UNFIT = {
+    "rootless": (json.loads(_info()) | {"SecurityOptions": ["name=seccomp", "name=rootless"]}, "", "rootless"),
+    "podman": ({"host": {"buildahVersion": "1.28.2"}, "version": {"Version": "4.3.1"}}, "", "Podman"),
+    "podman's socket": (json.loads(_info("4.3.1")), "Podman Engine", "Podman"),
+    "elsewhere": (json.loads(_info()), "", "on another machine"),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_an_engine_that_this_stack_does_not_run_on_is_refused_by_its_name(machine, monkeypatch, kind):
+    info, components, word = UNFIT[kind]
+    if kind == "elsewhere":
+        monkeypatch.setenv("DOCKER_HOST", "ssh://anna@server")
+    machine.programs.add(
+        "docker", f"case \"$1\" in info) echo '{json.dumps(info)}';; version) echo '{components}';; esac"
+    )
+    error = refused()
+    assert word in error.message and error.remedy and machine.untouched()
+
+
+def test_an_engine_of_the_users_choice_on_this_machine_is_used(machine, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:2375")
+    machine.programs.add("docker", f"echo '{_info()}'")
+    docker_install.ensure(yes=True)
+    assert machine.untouched()

@@ -108,6 +108,7 @@ class Docker:
 def ensure(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, str]]]:
     """Ensure the images; the labels of what was built."""
     monkeypatch.setattr(render, "write", lambda *_: [])
+    monkeypatch.setattr(render, "copy_mounted", lambda _: [])
     monkeypatch.setattr(base, "ensure", lambda *_: None)
     asked: list[str] = []
     monkeypatch.setattr(package_sources, "_output", lambda *command: asked.append(command[0]) or "")
@@ -131,3 +132,11 @@ def test_a_missing_or_outdated_image_is_built_and_labelled(project, ensure, labe
 
 def test_build_asks_buildkit_in_any_case(project, ensure):
     assert ensure(Docker(**{fingerprint.LABEL: of(project)}), ask_buildkit=True) == [{fingerprint.LABEL: of(project)}]
+
+
+@pytest.mark.parametrize("umask", [0o027, 0o077])
+def test_a_checkout_under_another_umask_needs_no_other_image(project, umask):
+    before = of(project)
+    for path in fingerprint.files(project):
+        path.chmod(path.stat().st_mode & ~umask)
+    assert of(project) == before

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ PYTHON = """\
 echo "$*" >> "{root}/calls"
 case "$*" in
   *"-m pip "*) . "{root}/pip";;
-  "-m labelpod "*) echo "driver in $PWD: $*"; exit 7;;
+  *"-m labelpod "*) echo "driver in $PWD: $*"; exit 7;;
 esac
 """
 VENV = """\
@@ -30,6 +32,9 @@ if pathlib.Path({root!r}, "interrupt").exists():
     os.kill(os.getppid(), 9)
     sys.exit(1)
 (folder / "pip").touch()
+version = pathlib.Path({root!r}, "version")
+made_by = version.read_text() if version.exists() else "%d.%d.1" % sys.version_info[:2]
+folder.with_name("pyvenv.cfg").write_text("version = " + made_by)
 """
 
 
@@ -37,9 +42,11 @@ class Checkout:
     """A copy of what deploy.py needs, with a venv that is made in no time."""
 
     def __init__(self, root: Path, programs) -> None:
-        self.root, self.programs = root, programs
+        self.root, self.programs, self.python = root, programs, Path(sys.executable)
         (root / "tests").mkdir(parents=True)
-        (root / "deploy.py").write_text((ROOT / "deploy.py").read_text())
+        for name in ("deploy.py", "labelpod/__init__.py", "labelpod/launcher.py"):
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_text((ROOT / name).read_text())
         for name in ("requirements.lock", "tests/requirements.lock", "tests/no-deps.lock"):
             (root / name).write_text(f"{name}==1\n")
         self.modules = root / "modules"
@@ -54,11 +61,12 @@ class Checkout:
         """Run this in deploy.py's Python before it."""
         (self.modules / "sitecustomize.py").write_text(code)
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        own = {"PATH": str(self.programs.folder), "PYTHONPATH": str(self.modules)}
         return subprocess.run(
-            [sys.executable, str(self.root / "deploy.py"), *arguments],
+            [str(self.python), str(self.root / "deploy.py"), *arguments],
             cwd="/",
-            env={**os.environ, "PATH": str(self.programs.folder), "PYTHONPATH": str(self.modules)},
+            env={**os.environ, **own, **environment},
             input="",
             capture_output=True,
             text=True,
@@ -208,6 +216,135 @@ def test_an_old_python_is_refused_with_the_versions_that_will_do(checkout):
 
 def test_an_old_python_can_read_the_launcher_as_far_as_refusing():
     ast.parse((ROOT / "deploy.py").read_text(), feature_version=(3, 7))
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.10"])
+def test_an_old_python_that_is_here_is_refused_in_a_sentence(version):
+    known = [Path(f"/usr/bin/python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}")]
+    pythons = [path for path in known if path.exists()]
+    if not pythons:
+        pytest.skip(f"there is no Python {version} here")
+    result = subprocess.run([pythons[0], ROOT / "deploy.py"], capture_output=True, text=True, check=False)
+    message, remedy = refused(result)
+    assert message.startswith(f"Python {version}.") and message.endswith("is too old") and "3.11" in remedy
+
+
+def test_a_python_that_was_not_tried_is_refused_with_those_that_were(checkout):
+    checkout.at_start("import sys\nsys.version_info, sys.version = (3, 14, 0), '3.14.0 (main)'\n")
+    message, remedy = refused(checkout.run("status"))
+    assert message == "Python 3.14.0 has not been tried" and remedy == "run this with Python 3.11, 3.12 or 3.13"
+    assert not (checkout.root / ".venv").exists()
+
+
+@pytest.mark.parametrize("made_by", ["3.10.2", "3.99.0", ""])
+def test_a_venv_of_another_version_of_python_is_made_again(checkout, made_by):
+    (checkout.root / "version").write_text(made_by)
+    checkout.run("status")
+    (checkout.root / "version").unlink()
+    checkout.installs()
+    result = checkout.run("status")
+    assert "Making .venv" in result.stderr and result.returncode == 7
+    assert checkout.installs() == ["requirements.lock"]
+    assert checkout.run("status").stderr == ""
+
+
+def test_a_venv_that_is_a_link_is_replaced_and_what_it_leads_to_stays(checkout, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "pyvenv.cfg").write_text("version = 3.9.1")
+    (checkout.root / ".venv").symlink_to(elsewhere)
+    assert checkout.run("status").returncode == 7
+    assert [path.name for path in elsewhere.iterdir()] == ["pyvenv.cfg"]
+
+
+def test_a_python_that_leaves_out_the_scripts_folder_finds_the_driver(checkout):
+    assert checkout.run("status", PYTHONSAFEPATH="1").returncode == 7
+    python = checkout.root / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to(sys.executable)
+    (checkout.root / "labelpod" / "__main__.py").write_text("print('found')")
+    assert checkout.run("status", PYTHONSAFEPATH="1").stdout == "found\n"
+
+
+def test_a_colon_in_the_folders_path_is_refused_before_anything_is_made(tmp_path, programs):
+    checkout = Checkout(tmp_path / "a:b", programs)
+    message, remedy = refused(checkout.run("status"))
+    assert "':'" in message and remedy == f"move {checkout.root}" and not (checkout.root / ".venv").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_an_error(checkout):
+    checkout.root.chmod(0o555)
+    refused(checkout.run("status"))
+
+
+def test_a_full_disk_is_an_error(checkout):
+    checkout.at_start(
+        "import pathlib\ndef full(*_):\n    raise OSError(28, 'No space left on device')\n"
+        "pathlib.Path.write_text = full\n"
+    )
+    message, _ = refused(checkout.run("status"))
+    assert message.endswith("No space left on device")
+
+
+@pytest.mark.parametrize("after", [0.03, 0.06, 0.1, 0.15, 0.2])
+def test_ctrl_c_at_the_start_ends_with_130_and_no_traceback(after):
+    driver = [sys.executable, "-c", HELD_BACK, sys.executable, "-m", "labelpod", "--version"]
+    process = subprocess.Popen(driver, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, "Traceback" in err) in ((130, False), (0, False)), out + err
+
+
+# As the launcher starts the driver.
+HELD_BACK = """\
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_ctrl_c_while_the_launcher_works_ends_with_130(checkout):
+    checkout.pip("kill -2 $PPID; sleep 0.1 2>/dev/null; exit 1")
+    result = checkout.run("status")
+    assert result.returncode == 130 and "Traceback" not in result.stderr
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can work for another user")
+
+
+@pytest.fixture
+def theirs(checkout):
+    """A checkout of another user's, in which root works as under sudo."""
+    for path in (checkout.root, *checkout.root.rglob("*")):
+        os.chown(path, 12345, 12345)
+    for folder in checkout.root.parents:
+        if folder.stat().st_uid == 0 and str(folder).startswith(tempfile.gettempdir() + os.sep):
+            folder.chmod(0o755)
+    return checkout
+
+
+@AS_ROOT
+def test_what_root_makes_in_a_users_folder_is_the_users(theirs):
+    theirs.python = Path("/usr/bin/python3.11")
+    if not theirs.python.exists():
+        pytest.skip("there is no Python that everybody can run")
+    result = theirs.run("status")
+    assert result.returncode == 7 and "-B -m labelpod" in result.stdout, result.stderr
+    made = [theirs.root / ".venv", *(theirs.root / ".venv").rglob("*")]
+    assert {path.lstat().st_uid for path in made} == {12345} and len(made) > 4
+
+
+@AS_ROOT
+def test_a_python_that_only_root_can_run_is_refused(theirs, tmp_path):
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    theirs.python = private / "python3"
+    theirs.python.symlink_to(sys.executable)
+    message, remedy = refused(theirs.run("status"))
+    assert "12345" in message and str(private) in message and "sudo /usr/bin/python3 deploy.py" in remedy
+    assert not (theirs.root / ".venv").exists()
 
 
 NO_VENV = "import os, sys\nsys.modules['ensurepip'] = None\nos.geteuid = lambda: {uid}\n"

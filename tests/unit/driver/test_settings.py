@@ -82,11 +82,12 @@ def test_without_an_env_file_the_defaults_hold(tmp_path):
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(refusal, key, nearest):
     error = refusal(f"{key}=x\n")
     assert error.message == f".env: {key} is not a setting"
-    assert error.remedy == f"did you mean {PREFIX}{nearest}?"
+    assert error.remedy == f"did you mean {PREFIX}{nearest}? if not, delete the line; see .env.example"
 
 
 def test_a_key_that_resembles_nothing_is_answered_with_the_list(refusal):
-    assert ".env.example" in refusal("QXZ=1\n").remedy
+    remedy = refusal("QXZ=1\n").remedy
+    assert "delete the line" in remedy and ".env.example" in remedy
 
 
 def test_an_unknown_variable_in_the_environment_is_nobodys_business(load):

@@ -60,6 +60,41 @@ def test_services_whose_files_are_older_than_they_are_go_on(calls, file):
     assert calls == [("up", None)]
 
 
+@pytest.fixture
+def recorded(calls, file, monkeypatch, tmp_path) -> Stack:
+    """A stack that `up` has started, and so has noted with which files."""
+    project = Project(tmp_path)
+    project.build.mkdir()
+    monkeypatch.setattr(stack, "files_read_at_start", lambda _: {name: (path,) for name, path in file.items()})
+    one = Stack(project, Settings())
+    one.up()
+    calls.clear()
+    return one
+
+
+def test_files_dated_in_the_future_restart_nothing(recorded, calls, file):
+    for path in file.values():
+        os.utime(path, (4e9, 4e9))
+    recorded.up()
+    assert calls == [("up", None)]
+
+
+def test_a_file_with_another_content_and_an_old_date_restarts_its_service(recorded, calls, file):
+    file["orthanc"].write_text("another")
+    os.utime(file["orthanc"], (900, 900))
+    recorded.up()
+    assert calls == [("stop", ["orthanc"]), ("up", None)]
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", '{"orthanc": 7}', "null"])
+def test_a_record_of_starts_that_is_broken_is_made_again(recorded, calls, broken):
+    recorded.project.started_record.write_text(broken)
+    recorded.up()
+    recorded.up()
+    assert calls == [("up", None)] * 2
+    assert '"label-server"' in recorded.project.started_record.read_text()
+
+
 @pytest.mark.parametrize("name", ["orthanc", "label-server"])
 def test_a_service_that_started_before_its_file_was_written_starts_again(calls, file, name):
     os.utime(file[name], (1100, 1100))

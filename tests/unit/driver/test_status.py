@@ -9,6 +9,7 @@ import pytest
 from labelpod import status
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
+from labelpod.docker.stack import last_word
 from labelpod.security import certificate
 
 TOKEN = "t" * 32
@@ -127,3 +128,45 @@ def test_before_there_is_a_token_the_url_has_none():
 )
 def test_this_machine_asks_where_the_port_is_open(address, asked):
     assert addresses.label_server_here(Settings(BIND_ADDRESS=address)) == f"http://{asked}:8000/"
+
+
+ENDS = {
+    "mount": ({"error": "mount src=/gone: no such file", "exit_code": 128}, "mount src=/gone: no such file"),
+    "memory": ({"oom_killed": True, "exit_code": 137}, "too much memory"),
+    "fault": ({"exit_code": 1}, "exit code 1: E0101 12:00:00 the disk is full"),
+    "stopped": ({"exit_code": 143}, ""),
+    "gone": ({"exit_code": 143}, "/absent/access.lua, which is mounted, is gone"),
+    "ended": ({"exit_code": 0}, ""),
+}
+
+
+@pytest.mark.parametrize("service", ["orthanc", "label-server", "postgres"])
+@pytest.mark.parametrize("end", ENDS)
+def test_status_gives_dockers_reason_for_what_does_not_run(collect, monkeypatch, service, end):
+    told, reason = ENDS[end]
+    state = SimpleNamespace(status="exited", **{"error": "", "oom_killed": False} | told)
+    log = "E0101 12:00:00 the disk is full\nW0101 12:00:01 Orthanc has stopped\n"
+    mounts = [SimpleNamespace(type="bind", source="/absent/access.lua")] if end == "gone" else []
+    container = SimpleNamespace(state=state, logs=lambda tail: log, mounts=mounts)
+    settings = Settings(LABEL_SERVER_PORT=1, LABEL_SERVER_TOKEN=TOKEN, ORTHANC_DB="postgres")
+    found = status.collect(SimpleNamespace(values=settings, containers=lambda: {service: container}))
+    text = status.text(found)
+    assert "exited" in text and reason in text
+    assert reason or "exit code" not in text
+
+
+@pytest.mark.parametrize(
+    ("log", "word"),
+    [
+        ("E0101 no right to /db\nW0102 Orthanc has stopped", "E0101 no right to /db"),
+        (
+            "FATAL:  password authentication failed\nLOG:  database system is shut down",
+            "FATAL:  password authentication",
+        ),
+        ("W0102 one\nW0102 Orthanc has stopped", "W0102 Orthanc has stopped"),
+        ("E0101 an error\nstart_server: no weights\nbye", "no weights"),
+    ],
+    ids=["orthanc", "postgres", "no error", "start_server"],
+)
+def test_a_services_last_word_is_the_error_and_not_that_it_has_stopped(log, word):
+    assert last_word(SimpleNamespace(logs=lambda tail: log)).startswith(word)

@@ -48,6 +48,34 @@ def test_a_user_who_may_not_use_docker_is_told_how_to_get_the_permission(machine
     assert finding.remedy == "sudo usermod -aG docker $USER, then log out and in again"
 
 
+def test_a_dead_engine_of_the_users_choice_is_named_with_how_to_undo_it(machine, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    machine.docker(error="Cannot connect to the Docker daemon")
+    finding = machine.find("Docker engine")
+    assert finding.level == "error" and finding.message.startswith("DOCKER_HOST=tcp://127.0.0.1:1 does not answer")
+    assert "unset DOCKER_HOST" in finding.remedy and "systemctl" not in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("said", "level", "word"),
+    [
+        ({"SecurityOptions": ["name=rootless"]}, "error", "rootless"),
+        ({"OperatingSystem": "Docker Desktop"}, "warning", "Docker Desktop"),
+        ({"Architecture": "aarch64"}, "warning", "aarch64"),
+        ({"SecurityOptions": ["name=selinux"]}, "warning", "SELinux"),
+    ],
+    ids=["rootless", "desktop", "arm64", "selinux"],
+)
+def test_a_machine_on_which_nothing_was_tried_is_told_so(machine, said, level, word):
+    machine.info |= said
+    machine.docker()
+    found = [each for each in examine.examine(machine.env_file) if each.subject == "Docker engine"]
+    assert [(each.level, word in each.message, bool(each.remedy)) for each in found if each.level != "ok"] == [
+        (level, True, True)
+    ]
+    assert bool(examine.obstacles(machine.env_file)) is (level == "error")
+
+
 @pytest.mark.parametrize(("version", "level"), [("20.10.24", "error"), ("22.9.9", "error"), ("23.0.0", "ok")])
 def test_the_engine_must_be_23_or_newer(machine, version, level):
     machine.info["ServerVersion"] = version

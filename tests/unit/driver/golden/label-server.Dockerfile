@@ -57,8 +57,8 @@ RUN --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90labelpod \
     usermod -p '*' labelpod; \
     install -d -o labelpod -g labelpod -m 0700 /home/labelpod/pod
 COPY --chmod=755 images/label-server/pod/start_pod images/label-server/pod/dicomweb_login /usr/local/bin/
-COPY images/label-server/pod/sshd_config /etc/labelpod/sshd_config
-COPY images/label-server/pod/bashrc /home/labelpod/.bashrc
+COPY --chmod=644 images/label-server/pod/sshd_config /etc/labelpod/sshd_config
+COPY --chmod=644 images/label-server/pod/bashrc /home/labelpod/.bashrc
 ENV PYTHONPATH=/opt/labelpod PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
@@ -75,8 +75,9 @@ ENTRYPOINT ["tini", "-s", "-g", "--"]
 CMD ["start_server"]
 COPY labelpod_common /opt/labelpod/labelpod_common
 COPY images/label-server/label_server /opt/labelpod/label_server
-RUN python -m compileall -q /opt/labelpod; python -m label_server.selfcheck
+RUN chmod -R u=rwX,go=rX /opt/labelpod; python -m compileall -q /opt/labelpod
+USER labelpod
+RUN python -m label_server.selfcheck
 COPY --chmod=755 images/label-server/healthy /usr/local/bin/
 COPY --chmod=755 build/start_server.sh /usr/local/bin/start_server
-USER labelpod
 WORKDIR /workspace
