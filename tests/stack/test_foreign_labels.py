@@ -23,6 +23,7 @@ VOXELS[2:4, 4:9, 5:7] = True
 @pytest.fixture
 def image(pacs: Pacs, annotator: Annotator, tmp_path: Path) -> Iterator[str]:
     """A small CT, and another beside it; none of them is offered any more when the next test begins."""
+    eventually(lambda: annotator.total() == 0, 10, "what earlier tests stored is gone")
     for each in (ct(), ct(2)):
         for number, file in enumerate(each.files):
             (tmp_path / f"{each.uid}.{number}.dcm").write_bytes(file)
