@@ -9,6 +9,7 @@ from labelpod.dicom import phantom
 from tests.clients.session import image_of, ras
 from tests.support.annotator import LABELS, Annotator
 from tests.support.pacs import masks
+from tests.support.waiting import eventually
 
 # A voxel inside the nodule of chest-ct-mini: column, row, slice.
 NODULE = [181, 285, 25]
@@ -26,6 +27,7 @@ def images(stack, data, tmp_path_factory) -> dict[str, sitk.Image]:
     folders = [data / "chest-ct-mini", tmp_path_factory.mktemp("phantom")]
     phantom.write(folders[1])
     stack.done("studies", "push", *map(str, folders))
+    eventually(lambda: stack.status()["studies"]["total"] == len(folders), 20, "the studies are complete")
     return dict(map(image_of, folders))
 
 
