@@ -1,4 +1,4 @@
-"""The only reader of `.env` and of the environment: typed, validated, unknown keys refused.
+"""The settings, from `.env` and the environment: typed, validated, unknown keys refused.
 
 Each setting is one field below; its description is the line that `.env.example` shows above it and that the table of
 docs/settings.md quotes. In `.env` and in the environment its name follows PREFIX, so that a variable which another
@@ -6,16 +6,15 @@ program uses changes nothing here. The environment wins over `.env`, as it does 
 """
 
 import difflib
-import io
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from labelpod.config import env_text
 from labelpod.errors import DeployError
 from labelpod_common import labels
 from labelpod_common.model_names import MODELS
@@ -404,7 +403,7 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
 def _by_name(env_file: Path) -> dict[str, str]:
     """The settings of `.env` that are not empty: there an empty value means "not set", as in Compose's ${NAME:-}."""
     values: dict[str, str] = {}
-    for key, value in _read(env_file).items():
+    for key, value in env_text.read(env_file).items():
         name = key.removeprefix(PREFIX)
         if name in Settings.model_fields:
             # Names without the prefix are those of an older version; `up` renames them.
@@ -432,32 +431,13 @@ def _agree(settings: Settings, file: str) -> None:
 
 def compose_project(env_file: Path, environ: Mapping[str, str] = os.environ) -> str:
     """Compose's name of the project, which names containers and volumes; Compose's own rule, compose.yaml's name."""
-    return environ.get("COMPOSE_PROJECT_NAME") or _read(env_file).get("COMPOSE_PROJECT_NAME") or "labelpod"
-
-
-def _read(env_file: Path) -> dict[str, str]:
-    if not env_file.exists():
-        return {}
-    try:
-        text = env_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeployError(f"{env_file.name} cannot be read: {error}", "make it a text file") from None
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if stripped and not stripped.startswith("#") and not re.match(r"[A-Za-z_]\w*=", stripped):
-            raise _malformed(env_file, number)
-    values = {}
-    for binding in parse_stream(io.StringIO(text)):
-        if binding.error:  # a quote that is not closed: dotenv would leave the setting out
-            raise _malformed(env_file, binding.original.line)
-        if binding.key:
-            values[binding.key] = binding.value or ""
-    return values
-
-
-def _malformed(env_file: Path, number: int) -> DeployError:
-    # Without the line itself, which may hold a password.
-    return DeployError(f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it")
+    name = environ.get("COMPOSE_PROJECT_NAME") or env_text.read(env_file).get("COMPOSE_PROJECT_NAME") or "labelpod"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise DeployError(
+            f"COMPOSE_PROJECT_NAME={name!r} is no name of a project",
+            "small letters, digits, _ and -, a letter or digit first; correct it in .env or in the environment",
+        )
+    return name
 
 
 def _nearest(key: str) -> str:

@@ -13,6 +13,7 @@ from labelpod.config.settings import PREFIX, Settings
 from labelpod.docker import stack
 from labelpod.project import Project
 from tests.support.clone import prefixed
+from tests.support.env_lines import LINES_OF_PEOPLE
 from tests.support.paths import ROOT
 
 FILES = tuple(sorted(path.name for path in ROOT.glob("compose*.yaml") if "override" not in path.name))
@@ -243,3 +244,14 @@ def test_the_label_server_loads_while_orthanc_starts(services):
 
 def test_a_containers_own_label_names_orthancs_user(services):
     assert services["orthanc"]["labels"] == {"labelpod.orthanc.username": "labelpod"}
+
+
+@pytest.mark.parametrize(("text", "value"), LINES_OF_PEOPLE.items(), ids=range(len(LINES_OF_PEOPLE)))
+def test_compose_reads_lines_of_people_as_the_driver_does(tmp_path, text, value):
+    (tmp_path / ".env").write_bytes(text.encode())
+    service = "services: {a: {image: a, environment: {BUNDLES: '${LABELPOD_BUNDLES:-}'}}}\n"
+    (tmp_path / "compose.yaml").write_text(f"name: lines\n{service}")
+    place = ("--project-directory", str(tmp_path), "--file", str(tmp_path / "compose.yaml"))
+    answer = compose("--env-file", str(tmp_path / ".env"), *place, "config", "--format", "json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["services"]["a"]["environment"]["BUNDLES"] == value
