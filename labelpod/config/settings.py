@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from labelpod.config import env_text
+from labelpod.config import contradictions, env_text
 from labelpod.errors import DeployError
 from labelpod_common import labels
 from labelpod_common.model_names import MODELS
@@ -380,7 +380,7 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read `.env` (absent: defaults) under the environment.
 
     Raises:
-        DeployError: an unknown key, with the nearest known one, or a bad value, with the reason.
+        DeployError: an unknown key, with the nearest known one, a bad value, with the reason, or two that contradict.
 
     """
     values = _by_name(env_file)
@@ -391,7 +391,8 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
         first = error.errors()[0]
         key, reason = f"{PREFIX}{first['loc'][0]}", str(first["msg"]).removeprefix("Value error, ")
         raise DeployError(f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment") from None
-    _agree(settings, env_file.name)
+    for contradiction in contradictions.found(dict(settings), PREFIX, env_file.name):
+        raise DeployError(*contradiction)
     # Relative to the file that names them, wherever the user stands.
     names = ("TLS_CERT", "TLS_KEY", "RUNPOD_API_KEY_FILE")
     files = {
@@ -412,21 +413,6 @@ def _by_name(env_file: Path) -> dict[str, str]:
         elif not key.startswith(FOREIGN_PREFIXES):
             raise DeployError(f"{env_file.name}: {key} is not a setting", _nearest(name))
     return {name: value for name, value in values.items() if value}
-
-
-def _agree(settings: Settings, file: str) -> None:
-    """Refuse settings that contradict each other."""
-    if bool(settings.TLS_CERT) != bool(settings.TLS_KEY):
-        there, missing = ("TLS_CERT", "TLS_KEY") if settings.TLS_CERT else ("TLS_KEY", "TLS_CERT")
-        raise DeployError(
-            f"{PREFIX}{there} is set and {PREFIX}{missing} is not; HTTPS needs both",
-            f"set {PREFIX}{missing} in {file}, or neither",
-        )
-    if settings.tls and settings.STUDIES.startswith("http://orthanc:"):
-        raise DeployError(
-            f"{PREFIX}STUDIES: with {PREFIX}TLS_CERT the stack's Orthanc speaks HTTPS only",
-            f"leave {PREFIX}STUDIES in {file} empty",
-        )
 
 
 def compose_project(env_file: Path, environ: Mapping[str, str] = os.environ) -> str:
