@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
+STARTED_IN = "LABELPOD_STARTED_IN"
 
 
 class CannotStart(Exception):
@@ -33,8 +34,18 @@ def main(arguments: list[str]) -> None:
         locks.append(ROOT / "tests" / "requirements.lock")
     _update(locks, yes="--yes" in arguments)
     python = VENV / "bin" / "python"
+    # The driver is imported from its own folder, whatever lies in the user's, and then goes back there.
+    os.environ[STARTED_IN] = _folder()
     os.chdir(ROOT)
     os.execv(python, [str(python), "-m", "labelpod", *arguments])
+
+
+def _folder() -> str:
+    """Where the user stands, which relative paths begin at."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        raise CannotStart("the folder that you are in is gone", "cd to another one, then run this again") from None
 
 
 def _verb(arguments: list[str]) -> str:
