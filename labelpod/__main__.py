@@ -1,5 +1,6 @@
 """`python -m labelpod`, and the command labelpod."""
 
+import os
 import signal
 import sys
 
@@ -15,4 +16,5 @@ def run() -> None:
 
 
 if __name__ == "__main__":
+    os.chdir(os.environ.pop("LABELPOD_STARTED_IN", "."))  # deploy.py has left it
     sys.exit(main())

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
 from filelock import FileLock, Timeout
 
 from labelpod import os_errors
@@ -79,13 +80,27 @@ def locked(lock: Path) -> Iterator[None]:
         try:
             held.acquire(timeout=0.5)
         except Timeout:
-            say(f"Another deploy.py is at work here (it holds {lock.name}); waiting for it")
+            say(f"{_holder(lock)} is at work here (it holds {lock.name}); waiting for it")
             held.acquire()
         give_away(lock)
     try:
         yield
     finally:
         held.release()
+
+
+def _holder(lock: Path) -> str:
+    """Who holds a lock, as Linux tells it."""
+    with suppress(OSError, ValueError, IndexError, psutil.Error):
+        number = lock.stat().st_ino
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            # 1: FLOCK ADVISORY WRITE 4711 08:01:42 0 EOF; those that wait have an arrow behind the number.
+            words = line.split()
+            if words[1] == "FLOCK" and int(words[5].rpartition(":")[2]) == number:
+                command = psutil.Process(int(words[4])).cmdline()
+                verb = command[command.index("labelpod") + 1 :] if "labelpod" in command else command[1:]
+                return f"Another deploy.py ({' '.join(verb)}, pid {words[4]})"
+    return "Another deploy.py"
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
+STARTED_IN = "LABELPOD_STARTED_IN"
 INTERRUPTED = 130
 
 
@@ -54,12 +55,22 @@ def main(arguments: list[str]) -> None:
         locks.append(ROOT / "tests" / "requirements.lock")
     _update(locks, yes="--yes" in arguments)
     python = VENV / "bin" / "python"
+    # The driver is imported from its own folder, whatever lies in the user's, and then goes back there.
+    os.environ[STARTED_IN] = _folder()
     os.chdir(ROOT)
     # It would keep Python from finding the driver in this folder.
     os.environ.pop("PYTHONSAFEPATH", None)
     options = ["-B"] if _for_another() else []  # root's bytecode would be in the user's way
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until the driver can answer it
     os.execv(python, [str(python), *options, "-m", "labelpod", *arguments])
+
+
+def _folder() -> str:
+    """Where the user stands, which relative paths begin at."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        raise CannotStart("the folder that you are in is gone", "cd to another one, then run this again") from None
 
 
 def _verb(arguments: list[str]) -> str:

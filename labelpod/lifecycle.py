@@ -6,7 +6,7 @@ from labelpod import files
 from labelpod.config import env_file, settings
 from labelpod.config.settings import Settings
 from labelpod.console import confirmed, say
-from labelpod.docker import engine
+from labelpod.docker import engine, ownership
 from labelpod.docker.info import docker_info
 from labelpod.docker.stack import Stack
 from labelpod.doctor import examine
@@ -34,6 +34,7 @@ def up(project: Project, device: Device, yes: bool) -> Stack:
     """
     with files.locked(project.lock):
         stack = _ready(project, device, yes)
+        stack.claim()
         migration.guard(stack)
         _tell_compose(stack)
         stack.up()
@@ -47,6 +48,7 @@ def migrate(project: Project, yes: bool) -> str:
         if not migration.pending(stack):
             name = f"LABELPOD_ORTHANC_DB={stack.values.ORTHANC_DB}"
             return f"Nothing to migrate: {name}, and the other database holds no studies."
+        stack.claim()
         words = migration.run(stack)
         _tell_compose(stack)
         stack.up()
@@ -77,6 +79,7 @@ def down(project: Project, volumes: bool, yes: bool) -> None:
         choice = engine.chosen(docker_info())
         raise DeployError(f"{choice[0] if choice else 'Docker'} does not answer", "python3 deploy.py doctor")
     with files.locked(project.lock):
+        ownership.settle(stack.name, project, yes)
         stack.down(volumes)
 
 
@@ -110,6 +113,7 @@ def _prepared(project: Project, device: Device, yes: bool) -> Settings:
     """The settings, on a machine that can run them: an engine answers and nothing stands in the way."""
     values = _load(project, device)
     docker_install.ensure(yes)
+    ownership.settle(settings.compose_project(project.env_file), project, yes)
     if errors := examine.obstacles(project.env_file):
         for finding in errors[1:]:
             say(f"Error: {finding.subject}: {finding.message}\n       {finding.remedy}")

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from labelpod import console
 from labelpod.commands import runpod
-from labelpod.commands.options import AsJson, ended, group, project, show
+from labelpod.commands.options import AsJson, ended, group, path, project, show
 from labelpod.docker.stack import Stack
 from labelpod.models import archive
 
@@ -36,14 +36,14 @@ def export(
     if len(names) != (1 if all_models else 2):
         raise typer.BadParameter("name one MODEL and a FILE, or give --all and a FILE")
     *model, file = names
-    archive.export(_prefix(context, pod), model[0] if model else None, Path(file))
+    archive.export(_prefix(context, pod), model[0] if model else None, path(file))
     console.out.print(f"{file} written")
 
 
 @app.command("import", epilog="Example: deploy.py models import deepgrow_3d.tar.zst")
 def import_models(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive of `models export`.")],
+    file: Annotated[Path, typer.Argument(parser=path, metavar="FILE", help="An archive of `models export`.")],
     pod: Pod = False,
 ) -> None:
     """Import models from an archive, after checking all of them."""
@@ -53,7 +53,9 @@ def import_models(
 @app.command(epilog="Example: deploy.py models verify deepgrow_3d.tar.zst")
 def verify(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Default: the models in use.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(parser=path, metavar="FILE", help="Default: the models in use.")
+    ] = None,
     as_json: AsJson = False,
     pod: Pod = False,
 ) -> None:

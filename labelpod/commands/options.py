@@ -10,9 +10,17 @@ import typer
 from labelpod import console
 from labelpod.project import Project
 
+
+def path(text: str) -> Path:
+    """A path of the user's; typer would take an empty one for the folder that they are in."""
+    if not text.strip():
+        raise typer.BadParameter("an empty path: is a variable not set?")
+    return Path(text)
+
+
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders of any depth.")]
+Paths = Annotated[list[Path], typer.Argument(parser=path, metavar="PATH", help="Files or folders of any depth.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on showing new lines.")]
 
 

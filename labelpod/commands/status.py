@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from labelpod import console, slicer, status
-from labelpod.commands.options import AsJson, Follow, ended, project, show
+from labelpod.commands.options import AsJson, Follow, ended, path, project, show
 from labelpod.config import settings
 from labelpod.docker.stack import SERVICES, Stack
 from labelpod.doctor import examine
@@ -41,7 +41,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
 
 def connect_slicer(
     context: typer.Context,
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The script.")] = Path("connect.py"),
+    output: Annotated[Path, typer.Option(parser=path, metavar="FILE", help="The script.")] = Path("connect.py"),
 ) -> None:
     """Write a script that connects 3D Slicer to the label server."""
     place = project(context)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from labelpod import console
 from labelpod.clients.label_server import LabelServer
-from labelpod.commands.options import AsJson, project, show
+from labelpod.commands.options import AsJson, path, project, show
 from labelpod.config import settings
 from labelpod.docker.stack import Stack
 from labelpod.models import history, training
@@ -48,7 +48,7 @@ def train(
 def show_history(
     context: typer.Context,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: all.")] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw loss and Dice.")] = None,
+    plot: Annotated[Path | None, typer.Option(parser=path, metavar="FILE.png", help="Draw loss and Dice.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List trainings and their results; the one that runs, too."""

@@ -1,4 +1,4 @@
-"""The only reader of `.env` and of the environment: typed, validated, unknown keys refused.
+"""The settings, from `.env` and the environment: typed, validated, unknown keys refused.
 
 Each setting is one field below; its description is the line that `.env.example` shows above it and that the table of
 docs/settings.md quotes. In `.env` and in the environment its name follows PREFIX, so that a variable which another
@@ -6,16 +6,15 @@ program uses changes nothing here. The environment wins over `.env`, as it does 
 """
 
 import difflib
-import io
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from labelpod.config import contradictions, env_text
 from labelpod.console import say
 from labelpod.errors import DeployError
 from labelpod_common import labels
@@ -380,7 +379,7 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ, tolerant: bool
     """Read `.env` (absent: defaults) under the environment; `tolerant` only warns of unknown keys.
 
     Raises:
-        DeployError: an unknown key, with the nearest known one, or a bad value, with the reason.
+        DeployError: an unknown key, with the nearest known one, a bad value, with the reason, or two that contradict.
 
     """
     values = _by_name(env_file, tolerant)
@@ -391,7 +390,8 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ, tolerant: bool
         first = error.errors()[0]
         key, reason = f"{PREFIX}{first['loc'][0]}", str(first["msg"]).removeprefix("Value error, ")
         raise DeployError(f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment") from None
-    _agree(settings, env_file.name)
+    for contradiction in contradictions.found(dict(settings), PREFIX, env_file.name):
+        raise DeployError(*contradiction)
     # Relative to the file that names them, wherever the user stands.
     names = ("TLS_CERT", "TLS_KEY", "RUNPOD_API_KEY_FILE")
     files = {
@@ -403,7 +403,7 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ, tolerant: bool
 def _by_name(env_file: Path, tolerant: bool) -> dict[str, str]:
     """The settings of `.env` that are not empty: there an empty value means "not set", as in Compose's ${NAME:-}."""
     values: dict[str, str] = {}
-    for key, value in _read(env_file).items():
+    for key, value in env_text.read(env_file).items():
         name = key.removeprefix(PREFIX)
         if name in Settings.model_fields:
             # Names without the prefix are those of an older version; `up` renames them.
@@ -417,49 +417,15 @@ def _by_name(env_file: Path, tolerant: bool) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _agree(settings: Settings, file: str) -> None:
-    """Refuse settings that contradict each other."""
-    if bool(settings.TLS_CERT) != bool(settings.TLS_KEY):
-        there, missing = ("TLS_CERT", "TLS_KEY") if settings.TLS_CERT else ("TLS_KEY", "TLS_CERT")
-        raise DeployError(
-            f"{PREFIX}{there} is set and {PREFIX}{missing} is not; HTTPS needs both",
-            f"set {PREFIX}{missing} in {file}, or neither",
-        )
-    if settings.tls and settings.STUDIES.startswith("http://orthanc:"):
-        raise DeployError(
-            f"{PREFIX}STUDIES: with {PREFIX}TLS_CERT the stack's Orthanc speaks HTTPS only",
-            f"leave {PREFIX}STUDIES in {file} empty",
-        )
-
-
 def compose_project(env_file: Path, environ: Mapping[str, str] = os.environ) -> str:
     """Compose's name of the project, which names containers and volumes; Compose's own rule, compose.yaml's name."""
-    return environ.get("COMPOSE_PROJECT_NAME") or _read(env_file).get("COMPOSE_PROJECT_NAME") or "labelpod"
-
-
-def _read(env_file: Path) -> dict[str, str]:
-    if not env_file.exists():
-        return {}
-    try:
-        text = env_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeployError(f"{env_file.name} cannot be read: {error}", "make it a text file") from None
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if stripped and not stripped.startswith("#") and not re.match(r"[A-Za-z_]\w*=", stripped):
-            raise _malformed(env_file, number)
-    values = {}
-    for binding in parse_stream(io.StringIO(text)):
-        if binding.error:  # a quote that is not closed: dotenv would leave the setting out
-            raise _malformed(env_file, binding.original.line)
-        if binding.key:
-            values[binding.key] = binding.value or ""
-    return values
-
-
-def _malformed(env_file: Path, number: int) -> DeployError:
-    # Without the line itself, which may hold a password.
-    return DeployError(f"{env_file.name} line {number} is not KEY=value", "correct the line or put # before it")
+    name = environ.get("COMPOSE_PROJECT_NAME") or env_text.read(env_file).get("COMPOSE_PROJECT_NAME") or "labelpod"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise DeployError(
+            f"COMPOSE_PROJECT_NAME={name!r} is no name of a project",
+            "small letters, digits, _ and -, a letter or digit first; correct it in .env or in the environment",
+        )
+    return name
 
 
 def _nearest(key: str) -> str:

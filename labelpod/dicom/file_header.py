@@ -39,9 +39,20 @@ def read(path: Path) -> Instance | FileError | None:
         with path.open("rb") as file:
             return _parse(path, file)
     except InvalidDicomError:
-        return None
+        return _without_preamble(path)
     except Exception as error:  # broken bytes make pydicom raise anything
         return FileError(path, f"cannot be read: {clean(error) or type(error).__name__}")
+
+
+def _without_preamble(path: Path) -> FileError | None:
+    """What to do with a data set that lacks the head of a DICOM file, as some old archives write it."""
+    try:
+        dataset = dcmread(path, stop_before_pixels=True, force=True)
+        if header.is_uid(str(dataset.get("SOPInstanceUID", ""))) and dataset.get("StudyInstanceUID"):
+            return FileError(path, "it lacks the head of a DICOM file; `dcmconv OLD NEW` of dcmtk writes one with it")
+    except Exception:  # nothing says that it is DICOM
+        return None
+    return None
 
 
 def _parse(path: Path, file: BinaryIO) -> Instance | FileError | None:

@@ -1,7 +1,6 @@
 """DICOM pre-flight check: what the label server would read wrongly, or not at all, before it is sent."""
 
 import filecmp
-import os
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from labelpod.console import clean
-from labelpod.dicom import file_header
+from labelpod.dicom import file_header, found_files
 from labelpod.dicom.file_header import FileError, Instance
 from labelpod.errors import DeployError
 from labelpod.parallel import parallel
@@ -84,15 +83,14 @@ def scan(paths: Iterable[Path], modality: str = "CT") -> Report:
 
     """
     paths, errors = list(paths), list[FileError]()
-    files = _files(paths, errors)
+    files = found_files.below(paths, errors)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's, about values that are checked here
         results = parallel(file_header.read, files, f"Checking {counted(len(files), 'file')}")
     found = [each for each in results if isinstance(each, Instance)]
     errors += [each for each in results if isinstance(each, FileError)]
     if not found and not errors:
-        places = ", ".join(map(str, paths))
-        raise DeployError(f"there is no DICOM file in {places}", "name the files, or the folder that holds them")
+        raise _nothing(paths, files)
     groups = defaultdict[str, list[Instance]](list)
     for each in found:
         groups[each.header.series_uid or each.header.study_uid].append(each)
@@ -101,24 +99,12 @@ def scan(paths: Iterable[Path], modality: str = "CT") -> Report:
     return Report(series, errors, skipped=results.count(None), copies=copies)
 
 
-def _files(paths: Iterable[Path], errors: list[FileError]) -> list[Path]:
-    """Every file once, even where paths overlap."""
-    found: dict[Path, Path] = {}
-    for path in paths:
-        if not path.exists():
-            raise DeployError(f"{path} does not exist", "check the path")
-        for file in _walk(path, errors) if path.is_dir() else [path]:
-            found.setdefault(file.resolve(), file)
-    return list(found.values())
-
-
-def _walk(folder: Path, errors: list[FileError]) -> Iterator[Path]:
-    def unreadable(error: OSError) -> None:
-        errors.append(FileError(Path(error.filename), error.strerror or "cannot be read"))
-
-    for place, folders, names in os.walk(folder, onerror=unreadable):
-        folders.sort()
-        yield from (file for file in (Path(place, name) for name in sorted(names)) if file.is_file())
+def _nothing(paths: Iterable[Path], files: Iterable[Path]) -> DeployError:
+    packed = next(filter(found_files.is_packed, files), None)
+    remedy = f"unpack {packed}, and name" if packed else "name the files, or"
+    return DeployError(
+        f"there is no DICOM file in {', '.join(map(str, paths))}", f"{remedy} the folder that holds them"
+    )
 
 
 # --- one series ---

@@ -15,7 +15,7 @@ from labelpod.clients.label_server import LabelServer
 from labelpod.config import settings
 from labelpod.config.settings import Settings
 from labelpod.console import progress
-from labelpod.docker import client, read_files
+from labelpod.docker import client, ownership, read_files
 from labelpod.docker.client import explained
 from labelpod.errors import DeployError
 from labelpod.process import last_line
@@ -118,6 +118,7 @@ class Stack:
         return self._client()
 
     def _client(self, *profiles: str) -> DockerClient:
+        ownership.check(self.name, self.project)  # whatever is asked or changed, it is this folder's
         paths = [self.project.root / name for name in self.compose_files]
         return client.client(paths, self.project.env_file, self.name, profiles)
 
@@ -145,6 +146,19 @@ class Stack:
             # The database that the setting does not name has volumes, too, and Compose deletes only what is used.
             for database in (POSTGRES, "sqlite") if volumes else (POSTGRES,):
                 self.with_database(database)._client("*").compose.down(volumes=volumes, timeout=15)
+        if volumes:
+            ownership.forget(self.name)
+
+    def claim(self) -> None:
+        """Make it this folder's; if the folder has moved, the containers that mount the old one are removed.
+
+        Raises:
+            DeployError: it is another folder's.
+
+        """
+        if ownership.check(self.name, self.project):
+            self.down(volumes=False)
+        ownership.claim(self.name, self.project)
 
     def containers(self) -> dict[str, Container]:
         """Containers by service; those that are stopped, too, but not what `docker compose run` has made."""

@@ -65,7 +65,7 @@ def _examine(settings_file: Path, ask_sources: Callable[[Machine], bool]) -> lis
     values, project, findings = _settings(settings_file)
     with ThreadPoolExecutor(max_workers=16) as pool:
         info, images, gpus = pool.submit(docker_info), pool.submit(image_names), pool.submit(gpu.find)
-        machine = Machine(values, project, info.result(), images.result())
+        machine = Machine(values, settings_file.parent, project, info.result(), images.result())
         sources = (source_checks.registry, source_checks.debian, source_checks.python) if ask_sources(machine) else ()
         checks = (_engine, _plugins, _disk, _memory, _labels, network_checks.check, *sources)
         files = pool.submit(file_checks.check, settings_file.parent, values)

@@ -1,6 +1,7 @@
 """What a look at the machine found, and what several looks need to know."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from labelpod.config.settings import Settings
@@ -19,9 +20,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Machine:
-    """The settings, the stack's name, `docker info`, and the images that Docker has."""
+    """The settings, the stack's folder and name, `docker info`, and the images that Docker has."""
 
     settings: Settings
+    folder: Path
     project: str
     info: dict[str, Any]
     images: frozenset[str]

@@ -5,8 +5,10 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from labelpod.config.settings import Settings
+from labelpod.docker import ownership
 from labelpod.doctor.finding import Finding, Machine
 from labelpod.errors import DeployError
 from labelpod.host import ports
@@ -53,12 +55,14 @@ def _port(machine: Machine, address: str, name: str) -> Finding:
     holder = ports.holder(address, port)
     if holder is None:
         return Finding("ok", subject, f"free, for LABELPOD_{name}")
-    form = '{{.Names}} {{.Label "com.docker.compose.project"}}'
+    form = f'{{{{.Names}}}} {{{{.Label "com.docker.compose.project"}}}} {ownership.FOLDER}'
     listed = run("docker", "ps", "--filter", f"publish={port}", "--format", form, seconds=_PORT_SECONDS)
-    for container, _, project in (line.partition(" ") for line in listed.stdout.splitlines()):
-        if project == machine.project:
+    for line in listed.stdout.splitlines():
+        container, project, folder = [*line.split(" ", 2), "", ""][:3]
+        elsewhere = bool(folder) and ownership.is_elsewhere(Path(folder), machine.folder)
+        if project == machine.project and not elsewhere:
             return Finding("ok", subject, f"held by this stack's own {container}")
-        holder = f"container {container}"
+        holder = f"container {container}{f' of {folder}' if elsewhere else ''}"
     return Finding("error", subject, f"taken by {holder}", f"stop it, or set LABELPOD_{name} in .env to another port")
 
 

@@ -108,7 +108,7 @@ def _fetch_with_apt(url: str) -> subprocess.CompletedProcess[str]:
 
 def python(machine: Machine) -> list[Finding]:
     """The index that the label server's packages come from."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", f"--timeout={_SECONDS}"]
+    pip = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", f"--timeout={_SECONDS}"]
     question = ["--retries=0", "index", "versions", "--ignore-requires-python", "monailabel"]
     answer = run(*pip, *question, seconds=_SECONDS)
     if answer.returncode == 0:

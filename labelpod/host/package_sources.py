@@ -149,7 +149,7 @@ def _pip_settings() -> dict[str, str]:
     """What `pip config list` says; the environment wins over pip's files, as in pip."""
     lines = [
         line.partition("=")
-        for line in _output(sys.executable, "-m", "pip", "config", "list").splitlines()
+        for line in _output(sys.executable, "-P", "-m", "pip", "config", "list").splitlines()
         if "=" in line
     ]
     lines.sort(key=lambda parts: parts[0].startswith(":env:"))

@@ -59,7 +59,7 @@ def _prove_that_it_answers(deadline: float) -> None:
 
 
 def _ask(lock: Path, deadline: float) -> _Findings:
-    command = [sys.executable, "-m", "pip_audit", "--requirement", str(lock), "--disable-pip", "--no-deps"]
+    command = [sys.executable, "-P", "-m", "pip_audit", "--requirement", str(lock), "--disable-pip", "--no-deps"]
     answer = process.run(
         *_environment(),
         *command,

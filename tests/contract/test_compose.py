@@ -17,6 +17,7 @@ from labelpod.docker import stack
 from labelpod.project import Project
 from labelpod.security import secret_files
 from tests.support.clone import prefixed
+from tests.support.env_lines import LINES_OF_PEOPLE
 from tests.support.paths import ROOT
 
 FILES = tuple(sorted(path.name for path in ROOT.glob("compose*.yaml") if "override" not in path.name))
@@ -304,3 +305,14 @@ def test_what_is_copied_into_the_image_can_be_read_by_its_user_whatever_the_chec
     after = text.rpartition("COPY images/label-server/label_server ")[2]
     assert "\nRUN chmod -R u=rwX,go=rX /opt/labelpod;" in after
     assert after.index("chmod -R") < after.index("USER labelpod") < after.index("RUN python -m label_server.selfcheck")
+
+
+@pytest.mark.parametrize(("text", "value"), LINES_OF_PEOPLE.items(), ids=range(len(LINES_OF_PEOPLE)))
+def test_compose_reads_lines_of_people_as_the_driver_does(tmp_path, text, value):
+    (tmp_path / ".env").write_bytes(text.encode())
+    service = "services: {a: {image: a, environment: {BUNDLES: '${LABELPOD_BUNDLES:-}'}}}\n"
+    (tmp_path / "compose.yaml").write_text(f"name: lines\n{service}")
+    place = ("--project-directory", str(tmp_path), "--file", str(tmp_path / "compose.yaml"))
+    answer = compose("--env-file", str(tmp_path / ".env"), *place, "config", "--format", "json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["services"]["a"]["environment"]["BUNDLES"] == value

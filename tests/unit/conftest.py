@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from labelpod.config.settings import Settings
-from labelpod.docker import info
+from labelpod.docker import info, ownership
 from labelpod.host import gpu, package_sources
 from labelpod.render import render
 from tests.support.paths import ROOT
@@ -47,6 +47,12 @@ def nothing_is_known_of_the_machine() -> None:
     """A process asks a program once; each test stands for a process of its own."""
     for question in (package_sources._output, info.docker_info, gpu.find):
         question.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_has_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs on this machine; tests/unit/driver/test_ownership.py asks an engine of its own."""
+    monkeypatch.setattr(ownership, "_docker", lambda *_: "")
 
 
 @pytest.fixture

@@ -1,19 +1,24 @@
 """The command line's own promises: usage, exit codes, one line of what and one of what to do."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
+import typer
 
 from labelpod import cli, console, lifecycle, testing
+from labelpod.commands import options
 from labelpod.doctor import examine
 from labelpod.doctor.finding import Finding
 from labelpod.errors import DeployError
 from labelpod.host import docker_install
 from labelpod.models import history, training
+from labelpod.project import Project
+from tests.support.ct import ct
 from tests.support.paths import ROOT
 
 VERBS = (
@@ -230,3 +235,44 @@ def test_without_the_tests_packages_the_remedy_is_the_launcher(monkeypatch, caps
     monkeypatch.setattr(testing.importlib.util, "find_spec", lambda _: None)
     assert cli.main(["test", "unit"]) == 1
     assert "python3 deploy.py test" in capsys.readouterr().err
+
+
+PATHS = ["studies push", "studies check", "models export m", "models import", "models verify", "slicer --output"]
+PATHS += ["history --plot"]
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize("verb", PATHS)
+def test_an_empty_path_is_refused(verb, empty, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(cli.Project, "of_this_checkout", lambda: Project(tmp_path))
+    assert cli.main([*verb.split(), empty]) == 2
+    assert "an empty path: is a variable not set?" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_every_verb_that_takes_a_path_refuses_an_empty_one():
+    """typer's own type of a path takes an empty one for the folder that the user is in."""
+
+    def commands(command: object, name: str = "") -> list[tuple[str, object]]:
+        found = getattr(command, "commands", {})
+        return [(name, command)] + [each for key in found for each in commands(found[key], f"{name} {key}".strip())]
+
+    parsers = {
+        (name, parameter.name): parameter.type_descriptor.parameter_info.parser
+        for name, command in commands(typer.main.get_command(cli.app))
+        for parameter in command.params
+        if "Path" in str(parameter.type_descriptor.annotation)
+    }
+    assert ("studies push", "paths") in parsers and set(parsers.values()) == {options.path}
+
+
+def test_paths_begin_where_the_user_stands_and_programs_there_are_not_run(tmp_path):
+    (tmp_path / "CT1").mkdir()
+    for number, content in enumerate(ct().files):
+        (tmp_path / "CT1" / f"{number}.dcm").write_bytes(content)
+    for name in ("pydicom", "numpy", "json", "labelpod", "pip"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run from the folder of the user')\n")
+    environment = {**os.environ, "LABELPOD_STARTED_IN": str(tmp_path)}
+    command = [sys.executable, "-m", "labelpod", "studies", "check", "--json", "CT1"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert [each["instances"] for each in json.loads(result.stdout)["series"]] == [len(ct().files)]

@@ -179,6 +179,26 @@ def test_one_name_is_put_and_every_other_line_stays(path):
     assert path.stat().st_ino == identity
 
 
+@pytest.mark.parametrize("line", ["export LABELPOD_ORTHANC_PASSWORD=", "LABELPOD_ORTHANC_PASSWORD = ''"])
+@pytest.mark.parametrize(("mark", "end"), [("", "\n"), ("\ufeff", "\r\n")])
+def test_an_empty_secret_is_filled_in_as_people_write_it(path, line, mark, end):
+    path.write_bytes(f"{mark}{line}\nexport LABELPOD_DEVICE = cpu\n{KEPT}".replace("\n", end).encode())
+    assert env_file.ensure(path) is True
+    assert path.read_text() == f"LABELPOD_ORTHANC_PASSWORD={password(path)}\nexport LABELPOD_DEVICE = cpu\n{KEPT}"
+
+
+def test_old_names_get_the_prefix_as_people_write_them(path):
+    path.write_text(f"\ufeffexport DEVICE = cpu\nORTHANC_PASSWORD =mine\n{KEPT}")
+    assert env_file.ensure(path) is True
+    assert path.read_text() == f"export LABELPOD_DEVICE = cpu\nLABELPOD_ORTHANC_PASSWORD =mine\n{KEPT}"
+
+
+def test_a_name_is_put_in_the_place_of_a_line_as_people_write_it(path):
+    path.write_bytes(b"\xef\xbb\xbfexport COMPOSE_FILE = old.yaml\r\nLABELPOD_DEVICE=cpu\r\n")
+    env_file.put(path, "COMPOSE_FILE", "compose.yaml")
+    assert path.read_bytes() == b"LABELPOD_DEVICE=cpu\nCOMPOSE_FILE=compose.yaml\n"
+
+
 @pytest.mark.parametrize("name", ["models.tar.zst", "x[1].tar.zst", "a*b?.json"])
 def test_what_killed_writers_left_goes_whatever_the_file_is_called(tmp_path, name):
     left = tmp_path / f".{name}.k1ll3d.draft"

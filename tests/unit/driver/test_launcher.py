@@ -384,3 +384,17 @@ def test_the_mark_is_the_locks_own_digest(checkout):
     checkout.run("status")
     digest = hashlib.sha256((checkout.root / "requirements.lock").read_bytes()).hexdigest()
     assert (checkout.root / ".venv" / "driver.installed").read_text() == digest
+
+
+def test_the_driver_is_told_where_the_user_stands(checkout, tmp_path):
+    checkout.run("status")
+    (checkout.root / ".venv" / "bin" / "python").write_text('#!/bin/sh\necho "$PWD $LABELPOD_STARTED_IN"\n')
+    assert checkout.run("status").stdout == f"{checkout.root} /\n"
+
+
+def test_a_folder_that_is_gone_is_said(checkout, tmp_path):
+    checkout.run("status")
+    (tmp_path / "gone").mkdir()
+    command = f"cd {tmp_path}/gone && rmdir ../gone && exec {sys.executable} {checkout.root}/deploy.py status"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert refused(result)[0] == "the folder that you are in is gone"

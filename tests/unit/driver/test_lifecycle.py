@@ -1,5 +1,7 @@
 """What `up` writes before it starts anything, and who waits for whom."""
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +17,7 @@ from labelpod.host import gpu
 from labelpod.images import advisories, build, sbom
 from labelpod.project import Project
 from labelpod.studies import migrate
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -113,3 +116,17 @@ def test_up_at_once_takes_turns(project, monkeypatch):
         thread.join(20)
     assert most == 1
     assert len(Settings.model_fields) > 40 and "LABELPOD_ORTHANC_PASSWORD=" in project.env_file.read_text()
+
+
+def test_who_waits_says_who_is_at_work(project, capsys):
+    program = (
+        "import sys; from pathlib import Path; from labelpod import files\n"
+        f"with files.locked(Path({str(project.lock)!r})): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, "up", "--yes"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout and holder.stdin and holder.stdout.readline() == b"held\n"
+        threading.Timer(1.5, holder.stdin.close).start()
+        lifecycle.up(project, "cpu", yes=True)
+    said = capsys.readouterr().err
+    assert f"up --yes, pid {holder.pid}" in said and "waiting for it" in said

@@ -213,7 +213,7 @@ def test_pip_and_apt_are_asked_once_however_many_images_are_built(machine, progr
     for codename in ("trixie", "bookworm", "bookworm"):
         machine.written(codename)
         package_sources.left_out()
-    assert programs.calls("python") == ["-m pip config list"]
+    assert programs.calls("python") == ["-P -m pip config list"]
     assert len(programs.calls("apt-config")) == len(programs.calls("apt-get")) == 1
 
 

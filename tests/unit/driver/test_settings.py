@@ -11,6 +11,7 @@ from labelpod.config import settings
 from labelpod.config.settings import MODELS, PREFIX, Settings
 from labelpod.errors import DeployError
 from tests.support.clone import prefixed
+from tests.support.env_lines import LINES_OF_PEOPLE
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "hunter2-tr0ub4dor"
@@ -136,10 +137,37 @@ def test_env_file_is_read_as_compose_reads_it(load):
 
 @pytest.mark.parametrize(
     "line",
-    ["not a setting", "DEVICE", "DEVICE = cpu", "DEVICE: cpu", "export DEVICE=cpu", 'DEVICE="cpu', "DEVICE='cpu' x"],
+    ["not a setting", "DEVICE", "DEVICE: cpu", "export DEVICE", "export\tDEVICE=cpu", 'DEVICE="cpu', "DEVICE='cpu' x"],
 )
 def test_a_malformed_line_is_refused_with_its_number(refusal, line):
     assert refusal(f"# mine\nORTHANC_PORT=81\n{line}\nAPP=radiology\n").message == ".env line 3 is not KEY=value"
+
+
+@pytest.mark.parametrize(("text", "value"), LINES_OF_PEOPLE.items(), ids=range(len(LINES_OF_PEOPLE)))
+def test_lines_are_read_as_people_write_them(load, text, value):
+    assert value == load(text).BUNDLES
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "reason"),
+    [
+        ("LABELPOD_BUNDLES=#a\n", 1, "may be a comment"),
+        ("LABELPOD_APP=\nLABELPOD_BUNDLES= #a\n", 2, "may be a comment"),
+        ("LABELPOD_BUNDLES=a\t#b\n", 1, "may be a comment"),
+        ("# mine\rLABELPOD_BUNDLES=a\r", 1, "carriage return"),
+        ("\n\nLABELPOD_BUNDLES=a\rLABELPOD_APP=x\n", 3, "carriage return"),
+    ],
+)
+def test_what_compose_would_read_otherwise_is_refused_with_line_and_reason(refusal, text, number, reason):
+    error = refusal(text)
+    assert error.message.startswith(f".env line {number} ") and reason in error.message
+
+
+@pytest.mark.parametrize("name", ["Ward", "ward 7", "$WARD", "../ward", "-ward", "wärd"])
+def test_a_project_name_that_compose_refuses_is_refused(tmp_path, name):
+    (tmp_path / ".env").write_text(f"COMPOSE_PROJECT_NAME={name}\n")
+    with pytest.raises(DeployError, match="is no name of a project"):
+        settings.compose_project(tmp_path / ".env", {})
 
 
 @pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00", b"DEVICE=\xff\xfe\n", b"\x00\x01\x02"])

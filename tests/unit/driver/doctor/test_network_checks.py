@@ -92,3 +92,14 @@ def test_a_certificate_that_is_not_there_is_an_error(machine):
     machine.settings(TLS_CERT="absent.pem", TLS_KEY="absent.key")
     finding = machine.find("certificate")
     assert finding.level == "error" and "absent.pem" in finding.message
+
+
+@pytest.mark.parametrize(("there", "level"), [(True, "error"), (False, "ok")])
+def test_a_port_of_another_folders_stack_of_the_same_name_is_taken(machine, listener, tmp_path, there, level):
+    (tmp_path / "other").mkdir()
+    if there:
+        (tmp_path / "other" / "compose.yaml").touch()
+    machine.settings(ORTHANC_PORT=listener)
+    machine.docker(containers=f"labelpod-orthanc-1 labelpod {tmp_path}/other\n")
+    finding = machine.find(f"port {listener}")
+    assert finding.level == level and (str(tmp_path / "other") in finding.message) == there

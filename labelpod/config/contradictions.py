@@ -1,0 +1,66 @@
+"""Settings that are sound each and contradict each other: one table for each kind.
+
+Whether an address is one of this machine's is no matter of the settings only: `labelpod/doctor/network_checks.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any, NamedTuple
+
+_ANYWHERE = "0.0.0.0"  # noqa: S104, compared with
+
+# Two that make sense only together, and what needs both.
+_TOGETHER = (
+    ("TLS_CERT", "TLS_KEY", "HTTPS needs both"),
+    ("DICOMWEB_USERNAME", "DICOMWEB_PASSWORD", "a login at a DICOMweb server needs both"),
+)
+# Each port that is opened on this machine, and the setting with its address; "" for this machine only.
+_PORTS = {
+    "LABEL_SERVER_PORT": "BIND_ADDRESS",
+    "ORTHANC_PORT": "BIND_ADDRESS",
+    "DICOM_PORT": "DICOM_BIND_ADDRESS",
+    "MLFLOW_PORT": "",
+}
+# What the stack's own Orthanc cannot be called, with a certificate and without one.
+_OWN_ORTHANC = {
+    True: ("http://orthanc:", "with {0}TLS_CERT the stack's Orthanc speaks HTTPS only"),
+    False: ("https://orthanc:", "without {0}TLS_CERT the stack's Orthanc speaks no HTTPS"),
+}
+
+
+class Contradiction(NamedTuple):
+    """Two lines: what contradicts what, and what to set."""
+
+    message: str
+    remedy: str
+
+
+def found(values: Mapping[str, Any], prefix: str, file: str) -> Iterator[Contradiction]:
+    """Each contradiction.
+
+    Args:
+        values: the settings by their names; an empty value is one that is not set.
+        prefix: of their names as people write them.
+        file: what the settings stand in.
+
+    """
+    for first, second, why in _TOGETHER:
+        if bool(values[first]) != bool(values[second]):
+            there, missing = (first, second) if values[first] else (second, first)
+            message = f"{prefix}{there} is set and {prefix}{missing} is not; {why}"
+            yield Contradiction(message, f"set {prefix}{missing} in {file}, or neither")
+    for one, other in combinations(_PORTS, 2):
+        if values[one] == values[other] and _overlap(_address(one, values), _address(other, values)):
+            message = f"{prefix}{one} and {prefix}{other} are both {values[one]}, on the same address"
+            yield Contradiction(message, f"set {prefix}{other} in {file} to another port")
+    start, why = _OWN_ORTHANC[bool(values["TLS_CERT"])]
+    if values["STUDIES"].startswith(start):
+        yield Contradiction(f"{prefix}STUDIES: {why.format(prefix)}", f"leave {prefix}STUDIES in {file} empty")
+
+
+def _address(port: str, values: Mapping[str, Any]) -> str:
+    return str(values[_PORTS[port]]) if _PORTS[port] else "127.0.0.1"
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or _ANYWHERE in (one, other)
