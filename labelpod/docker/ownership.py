@@ -20,7 +20,7 @@ _MARK = "labelpod.checkout"
 FOLDER = f'{{{{.Label "{_PROJECT}.working_dir"}}}}'
 _FORM = f'{FOLDER}\t{{{{.Label "{_PROJECT}.config_files"}}}}'
 _SECONDS = 20
-_TWO = "to run two, set COMPOSE_PROJECT_NAME and other ports in .env here, see docs/machines.md"
+_TWO = "to run two, set COMPOSE_PROJECT_NAME and other ports in .env here, see docs/settings.md"
 
 
 @dataclass(frozen=True)
