@@ -376,7 +376,7 @@ class Settings(BaseModel):
 
 
 def load(env_file: Path, environ: Mapping[str, str] = os.environ, tolerant: bool = False) -> Settings:
-    """Read `.env` (absent: defaults) under the environment; `tolerant` only warns of unknown keys.
+    """Read `.env` (absent: defaults) under the environment; `tolerant` only warns of unknown keys and contradictions.
 
     Raises:
         DeployError: an unknown key, with the nearest known one, a bad value, with the reason, or two that contradict.
@@ -391,7 +391,7 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ, tolerant: bool
         key, reason = f"{PREFIX}{first['loc'][0]}", str(first["msg"]).removeprefix("Value error, ")
         raise DeployError(f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment") from None
     for contradiction in contradictions.found(dict(settings), PREFIX, env_file.name):
-        raise DeployError(*contradiction)
+        _refuse(DeployError(*contradiction), tolerant)
     # Relative to the file that names them, wherever the user stands.
     names = ("TLS_CERT", "TLS_KEY", "RUNPOD_API_KEY_FILE")
     files = {
@@ -410,11 +410,14 @@ def _by_name(env_file: Path, tolerant: bool) -> dict[str, str]:
             if key.startswith(PREFIX) or name not in values:
                 values[name] = value
         elif not key.startswith(FOREIGN_PREFIXES):
-            error = DeployError(f"{env_file.name}: {key} is not a setting", _nearest(name))
-            if not tolerant:
-                raise error
-            say(f"Warning: {error.message}; {error.remedy}")
+            _refuse(DeployError(f"{env_file.name}: {key} is not a setting", _nearest(name)), tolerant)
     return {name: value for name, value in values.items() if value}
+
+
+def _refuse(error: DeployError, tolerant: bool) -> None:
+    if not tolerant:
+        raise error
+    say(f"Warning: {error.message}; {error.remedy}")
 
 
 def compose_project(env_file: Path, environ: Mapping[str, str] = os.environ) -> str:

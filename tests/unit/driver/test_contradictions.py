@@ -116,3 +116,11 @@ def test_orthanc_is_reached_only_by_what_it_speaks(tmp_path, tls):
 def test_no_contradiction_shows_a_secret(tmp_path):
     error = refused(tmp_path, DICOMWEB_PASSWORD="hunter2-tr0ub4dor")
     assert error and "hunter2" not in error.message + error.remedy
+
+
+def test_what_contradicts_keeps_nobody_from_taking_the_stack_down(tmp_path, capsys):
+    (tmp_path / ".env").write_text("LABELPOD_LABEL_SERVER_PORT=8042\n")
+    with pytest.raises(DeployError):
+        settings.load(tmp_path / ".env", {})
+    assert settings.load(tmp_path / ".env", {}, tolerant=True).LABEL_SERVER_PORT == 8042
+    assert "Warning: " in capsys.readouterr().err
