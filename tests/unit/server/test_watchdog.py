@@ -76,7 +76,9 @@ def test_outside_of_a_pod_nothing_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_upstreams_task_in_the_background_is_work(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(watchdog, "_gpu_percent", lambda: 0)
-    command = [sys.executable, "-c", "input(True)", "-m", "monailabel.interfaces.utils.app"]
+    task = f"{watchdog._TASK}.{os.getpid()}"  # another stack on this machine may have one, too
+    monkeypatch.setattr(watchdog, "_TASK", task)
+    command = [sys.executable, "-c", "input(True)", "-m", task]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         # Its command line is there for certain only when it says something: the kernel fills that in late.
         assert process.stdout and process.stdout.read(4) == b"True"
