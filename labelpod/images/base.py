@@ -57,9 +57,10 @@ def _ensure(docker: DockerClient, source: str, project: Project, tag: str, name:
     except digests.OtherImageError:
         raise
     except DeployError as error:
-        if tag in record or not docker.image.exists(tag):
+        if source == "registry" or tag in record or not docker.image.exists(tag):
             raise
-        # Only the record is lost, and without a network there is nothing to make the image anew from.
+        # Only the record is lost, and without a network there is nothing to make the image anew from. Who asks for the
+        # registry's gets no other: another checkout may have made the one that is there.
         say(f"{tag}: the one that is there is used, its origin is unknown ({error.message})")
         return
     files.write(project.images_record, json.dumps(record | {tag: came_from}, indent=2).encode(), 0o644)

@@ -152,13 +152,20 @@ def test_with_the_images_there_a_changed_setting_needs_no_build_and_no_source(of
     assert engine.asked == []
 
 
-@pytest.mark.parametrize("source", ["auto", "registry", "debian"])
+@pytest.mark.parametrize("source", ["auto", "debian"])
 def test_a_lost_record_without_a_network_keeps_the_images_that_are_there(offline, source, capsys):
     engine, project = offline
     project.images_record.unlink()
     build.ensure(engine, Settings(IMAGE_SOURCE=source), project)
     assert capsys.readouterr().err.count("the one that is there is used") == 2
     assert not project.images_record.exists(), "it is made again when there is a network"
+
+
+def test_who_asks_for_the_registry_gets_no_image_of_unknown_origin(offline):
+    engine, project = offline
+    project.images_record.unlink()
+    with pytest.raises(DeployError, match="cannot be pulled"):
+        build.ensure(engine, Settings(IMAGE_SOURCE="registry"), project)
 
 
 def test_another_image_that_the_settings_name_is_not_replaced_by_the_old_one(offline):
