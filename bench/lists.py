@@ -15,7 +15,7 @@ _WHY = "thousands of studies have just come: for minutes Orthanc itself answers 
 _QUESTIONS: dict[str, Callable[[Side], object]] = {
     "/info": lambda side: side.get("/info/"),
     "training list": lambda side: side.get("/datastore/?output=train"),
-    "next sample": lambda side: side.annotator.client.next_sample("first", {})["id"],
+    "next sample": lambda side: side.annotator.client.next_sample("first", {}),
 }
 
 
@@ -23,13 +23,14 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     """Each list older than it may be, as it is when an annotator comes back to it."""
     stand.empty()
     unlabelled = folder / "unlabelled"
-    data.ct(unlabelled, 2, 16, seed=2)
+    data.ct(unlabelled, 4, 16, seed=2)
     found: dict[tuple[str, int], float] = {}
     have = 0
     for number in sizes.labelled:
         data.labelled(stand, folder, number, have)
         stand.pacs.store(unlabelled)
         have = number
+        stand.ours.annotator.next_sample()  # waits until all of it has come
         for name, question in _QUESTIONS.items():
             found[name, number] = _asked(stand.ours, question, sizes.asked)
         if number <= sizes.upstream_lists:
