@@ -8,6 +8,7 @@ import sys
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 from labelpod.cli import main  # noqa: E402
+from labelpod.launcher import STARTED_IN  # noqa: E402
 
 
 def run() -> None:
@@ -16,5 +17,5 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    os.chdir(os.environ.pop("LABELPOD_STARTED_IN", "."))  # deploy.py has left it
+    os.chdir(os.environ.pop(STARTED_IN, "."))  # deploy.py has left it
     sys.exit(main())

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from labelpod import process
-from labelpod.console import clean, say_command
+from labelpod.console import say_command
 from labelpod.docker.stack import LABEL_SERVER, Stack
 from labelpod.errors import DeployError
+from labelpod_common.text import clean
 
 _COMMAND = ("start_server", "python", "-m", "label_server.audit")
 _SECONDS = 10  # for the numbers beside a list of users

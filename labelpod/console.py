@@ -5,7 +5,6 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -40,11 +39,6 @@ def say_command(*words: str) -> None:
 def say(message: str) -> None:
     """One line about what is being done."""
     err.print(message)
-
-
-def clean(value: Any) -> str:
-    """One line without control characters: headers may hold anything, and it is shown on terminals."""
-    return "".join(each if each.isprintable() else " " for each in str(value)).strip()
 
 
 def confirmed(question: str, yes: bool) -> bool:

@@ -8,11 +8,10 @@ from python_on_whales import Container
 from labelpod.clients.label_server import LabelServer
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
-from labelpod.console import clean
 from labelpod.docker.stack import LABEL_SERVER, ORTHANC, POSTGRES, Stack, end_reason
 from labelpod.errors import DeployError
-from labelpod.text import counted
 from labelpod_common import labels
+from labelpod_common.text import clean, counted
 
 # Longer than that, and `status` says that the server is busy.
 _INFO_SECONDS = 10

@@ -11,9 +11,9 @@ import httpx
 
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
-from labelpod.console import clean
 from labelpod.errors import DeployError
 from labelpod.security import certificate
+from labelpod_common.text import clean
 
 _PAUSES = (0.2, 0.5, 1.0)  # seconds before each further attempt if a connection broke
 _TIMEOUT = httpx.Timeout(60, connect=3)

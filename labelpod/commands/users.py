@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from labelpod import audit, console, text
+from labelpod import audit, console
 from labelpod.commands.options import AsJson, group, project, show
 from labelpod.config import addresses, settings
 from labelpod.docker.stack import Stack
 from labelpod.security import users
+from labelpod_common import text
 
 app = group("Add, list and revoke users of the label server.")
 Name = Annotated[str, typer.Argument(metavar="NAME")]

@@ -7,10 +7,10 @@ from typing import BinaryIO
 from pydicom import dcmread, uid
 from pydicom.errors import InvalidDicomError
 
-from labelpod.console import clean
 from labelpod_common.dicom import header, pixel_data
 from labelpod_common.dicom.header import Header
 from labelpod_common.dicom.problem import Problem
+from labelpod_common.text import clean
 
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 

@@ -10,15 +10,14 @@ from typing import Any
 
 from rich.text import Text
 
-from labelpod.console import clean
 from labelpod.dicom import file_header, found_files
 from labelpod.dicom.file_header import FileError, Instance
 from labelpod.errors import DeployError
 from labelpod.parallel import parallel
-from labelpod.text import counted
 from labelpod_common.dicom import series_check
 from labelpod_common.dicom.header import Header
 from labelpod_common.dicom.problem import Problem
+from labelpod_common.text import clean, counted
 
 _STYLES = {"ok": "green", "warn": "yellow", "refuse": "red"}
 _LEVELS = {"ok": "ok", "warn": "warning", "refuse": "refused"}

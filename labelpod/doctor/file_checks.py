@@ -10,7 +10,7 @@ from pathlib import Path
 
 from labelpod.config.settings import Settings
 from labelpod.doctor.finding import Finding
-from labelpod.text import counted
+from labelpod_common.text import counted
 
 _SUBJECT = "files"
 # What runs, or says what runs; of .venv, which holds ten thousand files, where Python looks first.

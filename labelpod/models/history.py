@@ -12,7 +12,7 @@ from labelpod.docker.stack import LABEL_SERVER, Stack
 from labelpod.errors import DeployError
 from labelpod.models import training
 from labelpod.process import last_line
-from labelpod.text import counted
+from labelpod_common.text import counted
 
 _KEYS = (
     *("run", "started", "studies", "epochs", "epoch", "loss", "dice", "best_dice", "published", "seconds", "problem"),

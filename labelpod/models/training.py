@@ -10,7 +10,7 @@ from labelpod import console
 from labelpod.clients.label_server import LabelServer, RefusedError
 from labelpod.errors import DeployError
 from labelpod.process import last_line
-from labelpod.text import counted
+from labelpod_common.text import counted
 
 _ACTIVE = ("SUBMITTED", "RUNNING")
 _POLL_SECONDS = 1.0

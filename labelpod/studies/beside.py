@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from labelpod.clients.orthanc import Connection, RefusedError
 from labelpod.dicom.preflight import Series, found_wrong
-from labelpod.text import counted
 from labelpod_common.dicom import header
 from labelpod_common.dicom.header import Header
 from labelpod_common.dicom.problem import Problem
+from labelpod_common.text import counted
 
 
 def judged(connection: Connection, series: Series, modality: str, some_there: bool) -> Series:

@@ -7,7 +7,7 @@ import httpx
 
 from labelpod.clients.orthanc import Connection, RefusedError
 from labelpod.parallel import parallel
-from labelpod.text import counted
+from labelpod_common.text import counted
 
 _ABSENT, _OTHER = "it is not there", "its content is another there"
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from labelpod.clients.label_server import LabelServer
-from labelpod.console import clean
 from labelpod.studies.push import Study
+from labelpod_common.text import clean
 
 
 @dataclass(frozen=True)

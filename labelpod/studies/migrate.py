@@ -18,7 +18,7 @@ from labelpod.docker.stack import LABEL_SERVER, Stack, last_word
 from labelpod.docker.tags import ORTHANC_TAG
 from labelpod.errors import DeployError
 from labelpod.studies import copy
-from labelpod.text import counted
+from labelpod_common.text import counted
 
 NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 # The first of them holds Orthanc's files.

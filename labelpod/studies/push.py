@@ -12,13 +12,12 @@ import httpx
 from rich.text import Text
 
 from labelpod.clients.orthanc import Connection, Orthanc, RefusedError
-from labelpod.console import clean
 from labelpod.dicom import preflight
 from labelpod.dicom.file_header import FileError, Instance
 from labelpod.dicom.preflight import Series
 from labelpod.parallel import parallel
 from labelpod.studies import beside
-from labelpod.text import counted
+from labelpod_common.text import clean, counted
 
 # What Orthanc's words for a status mean.
 _REASONS = {"FilteredStatus": "Orthanc takes no objects of this kind; LABELPOD_DICOM_KINDS in .env adds some"}

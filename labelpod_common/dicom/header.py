@@ -10,6 +10,8 @@ from typing import Any
 from pydicom import Dataset, uid
 from pydicom.datadict import tag_for_keyword
 
+from labelpod_common.text import clean
+
 Vector = tuple[float, ...]
 
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
@@ -76,11 +78,6 @@ class Header:
 def is_uid(text: str) -> bool:
     """Whether DICOM allows it as a UID; that a part begins with 0 is common, and does no harm."""
     return len(text) <= _UID_LENGTH and bool(_UID.fullmatch(text))
-
-
-def clean(value: object) -> str:
-    """One line without control characters: headers may hold anything, and it is shown on terminals and in logs."""
-    return "".join(each if each.isprintable() else " " for each in str(value)).strip()
 
 
 def from_json(listed: Mapping[str, Any]) -> Dataset:

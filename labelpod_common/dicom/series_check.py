@@ -11,6 +11,7 @@ import numpy as np
 from labelpod_common.dicom import slice_geometry
 from labelpod_common.dicom.header import Header
 from labelpod_common.dicom.problem import Problem
+from labelpod_common.text import counted
 
 _VOLUME = 3  # slices; fewer are no volume to a 3D model
 # Harmless where they are, as most studies have some; nobody is given them to label.
@@ -107,7 +108,7 @@ def of_series(slices: Sequence[Header]) -> Iterator[Problem]:
         yield Problem("refuse", "mixed-studies", message)
     different = list({each.sop_uid: each for each in slices}.values())
     if twice := len(slices) - len(different):
-        message = f"{twice} file{'s' if twice > 1 else ''} with the SOPInstanceUID of another but other content"
+        message = f"{counted(twice, 'file')} with the SOPInstanceUID of another but other content"
         yield Problem("refuse", "duplicate-slices", message)
     sizes = sorted({(each.rows, each.columns) for each in slices})
     if len(sizes) > 1:
@@ -120,8 +121,8 @@ def of_series(slices: Sequence[Header]) -> Iterator[Problem]:
         message = f"it holds two reconstructions (kernel and kVp {said}), which are two images"
         yield Problem("refuse", "mixed-reconstructions", message)
     if len(different) < _VOLUME:
-        number = f"{len(different)} slice{'s' if len(different) > 1 else ''}"
-        yield Problem("warn", "single-slice", f"{number} only, no volume: the label server does not offer it")
+        message = f"{counted(len(different), 'slice')} only, no volume: the label server does not offer it"
+        yield Problem("warn", "single-slice", message)
     placed = [(each.position, each.orientation, each.spacing) for each in different]
     if all(all(place) for place in placed):
         yield from slice_geometry.problems(*(np.array(values, float) for values in zip(*placed, strict=True)))

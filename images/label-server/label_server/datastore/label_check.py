@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import requests
 import SimpleITK as sitk
 
-from label_server.dicomweb import series
 from label_server.dicomweb.series import LabelSeries
+from label_server.parsing import dicom_series
+from labelpod_common.dicom import header
 
 logger = logging.getLogger(__name__)
 
@@ -71,20 +71,13 @@ def _key(label: LabelSeries) -> tuple[str, int]:
 
 def grid_of(metadata: Sequence[Any]) -> tuple[sitk.Image, Positions] | None:
     """An empty image on the grid that slices make, and where they begin; None if they are no plain stack."""
-    positions = [series.numbers(each, "ImagePositionPatient") for each in metadata]
-    if len(positions) < 2 or any(len(each) != 3 for each in positions):
-        return None
     try:
-        rows, columns = (int(series.numbers(metadata[0], keyword)[0]) for keyword in ("Rows", "Columns"))
-        down, across = series.numbers(metadata[0], "PixelSpacing")
-        row, column = np.reshape(series.numbers(metadata[0], "ImageOrientationPatient"), (2, 3))
-        normal = np.cross(row, column)
-        positions.sort(key=lambda each: float(normal @ each))
-        thickness = float(normal @ np.subtract(positions[-1], positions[0])) / (len(positions) - 1)
-        image = sitk.Image(columns, rows, len(positions), sitk.sitkUInt8)
-        image.SetSpacing((across, down, thickness))
-        image.SetDirection(np.column_stack([row, column, normal]).ravel().tolist())
-        image.SetOrigin(positions[0])
-    except (ValueError, IndexError, RuntimeError):  # ITK's is the last
+        slices = [header.of(header.from_json(each)) for each in metadata]
+        if len(slices) < 2 or not all(each.position for each in slices):
+            return None
+        slices.sort(key=dicom_series.along_normal(slices[0]))
+        image = sitk.Image(slices[0].columns, slices[0].rows, len(slices), sitk.sitkUInt8)
+        dicom_series.place(image, slices)
+    except Exception:  # whatever a header may hold
         return None
-    return image, positions
+    return image, [each.position or () for each in slices]

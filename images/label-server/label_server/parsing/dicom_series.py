@@ -1,6 +1,6 @@
 """The slices of a DICOM series: whether they make one, in which order, and where they lie."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,8 @@ def in_order(slices: Iterable[tuple[Header, Path]]) -> tuple[list[Header], list[
     """
     slices = list(slices)
     judge([each for each, _ in slices])
-    ordered = sorted(slices, key=lambda each: _along(each[0], slices[0][0]))
+    along = along_normal(slices[0][0])
+    ordered = sorted(slices, key=lambda each: along(each[0]))
     return [each for each, _ in ordered], [file for _, file in ordered]
 
 
@@ -63,13 +64,15 @@ def place(made: sitk.Image, slices: Sequence[Header]) -> None:
     """
     first, last = slices[0], slices[-1]
     axes = slice_geometry.axes(first.orientation or ())
-    thickness = (_along(last, first) - _along(first, first)) / (len(slices) - 1)
+    along = along_normal(first)
+    thickness = (along(last) - along(first)) / (len(slices) - 1)
     down, across = first.spacing or ()
     made.SetOrigin(first.position or ())
     made.SetSpacing((across, down, thickness))
     made.SetDirection(axes.T.ravel().tolist())
 
 
-def _along(each: Header, first: Header) -> float:
-    """How far a slice lies along the normal of the first one, mm."""
-    return float(slice_geometry.axes(first.orientation or ())[2] @ np.array(each.position or ()))
+def along_normal(first: Header) -> Callable[[Header], float]:
+    """A function that gives how far a slice lies along the normal of the first one, mm."""
+    normal = slice_geometry.axes(first.orientation or ())[2]
+    return lambda each: float(normal @ np.array(each.position or ()))
