@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from labelpod.dicom import phantom
 from tests.support.pacs import Pacs
 
 _CONNECTIONS = 4
+_SLICES = 3  # fewer are offered to nobody
 
 
 def ct(folder: Path, slices: int, size: int, seed: int = 7) -> str:
@@ -26,17 +27,17 @@ def ct(folder: Path, slices: int, size: int, seed: int = 7) -> str:
 
 def labelled(stand: Stand, folder: Path, number: int, have: int) -> None:
     """Fill Orthanc up to so many labelled studies of a few pixels each, from the `have` that it has."""
-    image = pydicom.dcmread(phantom.write(folder, 2, 16)[0])
+    images = [pydicom.dcmread(file) for file in phantom.write(folder, _SLICES, 16)]
     seg = _seg(stand, folder)
-    pairs = (_pair(image, seg, each) for each in range(have, number))
-    store(stand.pacs, (as_bytes(instance) for pair in pairs for instance in pair))
+    studies = (_study(images, seg, each) for each in range(have, number))
+    store(stand.pacs, (as_bytes(instance) for study in studies for instance in study))
 
 
 def _seg(stand: Stand, folder: Path) -> Dataset:
     """A DICOM SEG as our label server writes it."""
     kept = folder / "seg.dcm"
     if not kept.exists():
-        uid = ct(folder / "one", 2, 16, seed=1)
+        uid = ct(folder / "one", _SLICES, 16, seed=1)
         stand.pacs.store(folder / "one")
         submit(stand.ours, uid)
         (seg,) = stand.pacs.segmentations(uid)
@@ -53,15 +54,16 @@ def submit(side: Side, uid: str) -> None:
     side.annotator.submit(uid, image, voxels)
 
 
-def _pair(image: Dataset, seg: Dataset, number: int) -> Iterator[Dataset]:
+def _study(images: Sequence[Dataset], seg: Dataset, number: int) -> Iterator[Dataset]:
     def uid(what: str) -> str:
         return generate_uid(entropy_srcs=["labelpod bench", str(number), what])
 
-    for instance, what in ((image, "image"), (seg, "seg")):
+    for place, instance in enumerate((*images, seg)):
+        what = "seg" if instance is seg else "image"
         instance.PatientID = f"BENCH-{number}"
         instance.StudyInstanceUID = uid("study")
         instance.SeriesInstanceUID = uid(f"{what} series")
-        instance.SOPInstanceUID = instance.file_meta.MediaStorageSOPInstanceUID = uid(what)
+        instance.SOPInstanceUID = instance.file_meta.MediaStorageSOPInstanceUID = uid(f"{what} {place}")
         if what == "seg":
             (reference,) = instance.ReferencedSeriesSequence
             reference.SeriesInstanceUID = uid("image series")

@@ -9,13 +9,14 @@ from bench import data
 from bench.report import Row
 from bench.sizes import Sizes
 from bench.stand import Side, Stand, timed
+from tests.support.waiting import eventually
 
 _EXPIRED_SECONDS = 2.5  # after which what the servers know is older than it may be
 _WHY = "thousands of studies have just come: for minutes Orthanc itself answers more slowly than at rest"
 _QUESTIONS: dict[str, Callable[[Side], object]] = {
     "/info": lambda side: side.get("/info/"),
     "training list": lambda side: side.get("/datastore/?output=train"),
-    "next sample": lambda side: side.annotator.client.next_sample("first", {}),
+    "next sample": lambda side: side.annotator.client.next_sample("first", {})["id"],
 }
 
 
@@ -30,7 +31,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
         data.labelled(stand, folder, number, have)
         stand.pacs.store(unlabelled)
         have = number
-        stand.ours.annotator.next_sample()  # waits until all of it has come
+        eventually(stand.ours.annotator.next_sample, 60, "all of it has come, and the lists know")
         for name, question in _QUESTIONS.items():
             found[name, number] = _asked(stand.ours, question, sizes.asked)
         if number <= sizes.upstream_lists:
