@@ -135,18 +135,18 @@ def _integer(dataset: Dataset, keyword: str, default: int) -> int:
         raise ValueError(f"{keyword} is {value!r}, not a whole number") from None
 
 
-def _vector(value: object, length: int) -> Vector | None:
+def _vector(value: Any, length: int) -> Vector | None:
     try:
-        vector = tuple(float(each) for each in value or ())  # type: ignore[attr-defined]
+        vector = tuple(float(each) for each in value or ())
     except (TypeError, ValueError):
         return None
     return vector if len(vector) == length and all(map(isfinite, vector)) else None
 
 
-def _number(value: object) -> str:
+def _number(value: Any) -> str:
     """Of a number one form, however it is written; of anything else the words."""
     try:
-        return f"{float(value):g}"  # type: ignore[arg-type]
+        return f"{float(value):g}"
     except (TypeError, ValueError):
         return clean(value or "")
 
