@@ -16,6 +16,7 @@ from labelpod.config.settings import Settings
 from labelpod.docker.stack import Stack
 from labelpod.docker.tags import LABEL_SERVER_TAG
 from labelpod.errors import DeployError
+from labelpod.images import build
 from labelpod.project import Project
 from labelpod.runpod import catalog, cost, launch, pods, push, reap, signing, ssh, status, template, tunnel, wait
 from labelpod.runpod.client import Client
@@ -239,6 +240,8 @@ def _pushed(place: Project, values: Settings, dry_run: bool) -> str:
     if dry_run:
         return f"{values.RUNPOD_IMAGE or 'LABELPOD_RUNPOD_IMAGE'}@sha256:{'0' * 64}"
     docker = Stack(place, values).docker
+    if docker.image.exists(mine := build.own(place)):
+        docker.image.tag(mine, LABEL_SERVER_TAG)  # another checkout may have built since
     image = push.push(docker, values.RUNPOD_IMAGE)
     if signing.possible():
         from labelpod.images import sbom  # here, because no other verb should wait for the SBOM library

@@ -15,7 +15,7 @@ from labelpod.clients.label_server import LabelServer
 from labelpod.config import settings
 from labelpod.config.settings import Settings
 from labelpod.console import progress
-from labelpod.docker import client, ownership, read_files
+from labelpod.docker import client, ownership, read_files, tags
 from labelpod.docker.client import explained
 from labelpod.errors import DeployError
 from labelpod.process import last_line
@@ -148,6 +148,9 @@ class Stack:
                 self.with_database(database)._client("*").compose.down(volumes=volumes, timeout=15)
         if volumes:
             ownership.forget(self.name)
+            tagged = [tags.own(tag, self.name) for tag in tags.service_tags(self.with_database(POSTGRES).values)]
+            with explained("docker image ls"):
+                self.docker.image.remove([tag for tag in tagged if self.docker.image.exists(tag)])
 
     def claim(self) -> None:
         """Make it this folder's; if the folder has moved, the containers that mount the old one are removed.

@@ -1,4 +1,4 @@
-"""The tags under which the driver keeps the images, whatever source they came from: compose.yaml needs no choice."""
+"""The tags under which the driver makes the images, whatever their source, and under which a stack runs them."""
 
 from labelpod.config.settings import Settings
 
@@ -12,3 +12,8 @@ LABEL_SERVER_TAG = "labelpod/label-server:local"
 def service_tags(settings: Settings) -> tuple[str, ...]:
     """The images that the services of these settings run."""
     return (ORTHANC_TAG, LABEL_SERVER_TAG, *([POSTGRES_TAG] if settings.postgres else []))
+
+
+def own(tag: str, stack: str) -> str:
+    """The tag under which the stack of this name runs an image: another checkout's build does not move it."""
+    return f"{tag.rpartition(':')[0]}:{stack}"

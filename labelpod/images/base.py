@@ -10,8 +10,9 @@ from python_on_whales import DockerClient
 from python_on_whales.exceptions import DockerException
 
 from labelpod import files, process
-from labelpod.config.settings import Settings
+from labelpod.config.settings import Settings, compose_project
 from labelpod.console import progress, say
+from labelpod.docker import tags
 from labelpod.docker.client import explained
 from labelpod.docker.tags import BASE_TAG, ORTHANC_TAG, POSTGRES_TAG, TRIXIE_TAG
 from labelpod.errors import DeployError
@@ -38,6 +39,11 @@ def ensure(docker: DockerClient, settings: Settings, project: Project) -> None:
         _ensure(docker, settings.IMAGE_SOURCE, project, tag, name)
 
 
+def own(project: Project, tag: str) -> str:
+    """The tag that this stack runs an image by; what others are made of is one for all stacks."""
+    return tags.own(tag, compose_project(project.env_file)) if tag in _RECIPES else tag
+
+
 def sources(project: Project) -> dict[str, str]:
     """What each base image came from, by its tag; what a broken record says is made again."""
     try:
@@ -50,20 +56,27 @@ def _ensure(docker: DockerClient, source: str, project: Project, tag: str, name:
     """One image under its local tag, from where IMAGE_SOURCE says."""
     record, debian = sources(project), _debian(project, tag)
     accepted = {"registry": [name], "debian": [debian], "auto": [name, debian]}[source]
-    if docker.image.exists(tag) and record.get(tag) in accepted:
+    mine, known = own(project, tag), record.get(tag) in accepted
+    if known and docker.image.exists(mine):
         return
-    try:
-        came_from = _make(docker, source, project, tag, name)
-    except digests.OtherImageError:
-        raise
-    except DeployError as error:
-        if source == "registry" or tag in record or not docker.image.exists(tag):
+    if not (known and docker.image.exists(tag)):
+        try:
+            record[tag] = _make(docker, source, project, tag, name)
+        except digests.OtherImageError:
             raise
-        # Only the record is lost, and without a network there is nothing to make the image anew from. Who asks for the
-        # registry's gets no other: another checkout may have made the one that is there.
-        say(f"{tag}: the one that is there is used, its origin is unknown ({error.message})")
-        return
-    files.write(project.images_record, json.dumps(record | {tag: came_from}, indent=2).encode(), 0o644)
+        except DeployError as error:
+            there = next((each for each in (mine, tag) if docker.image.exists(each)), None)
+            if source == "registry" or tag in record or there is None:
+                raise
+            # Only the record is lost, and without a network there is nothing to make the image anew from. Who asks for
+            # the registry's gets no other: another checkout may have made the one that is there.
+            say(f"{tag}: the one that is there is used, its origin is unknown ({error.message})")
+            if there != mine:
+                docker.image.tag(tag, mine)
+            return
+    if mine != tag:
+        docker.image.tag(tag, mine)
+    files.write(project.images_record, json.dumps(record, indent=2).encode(), 0o644)
 
 
 def _make(docker: DockerClient, source: str, project: Project, tag: str, name: str) -> str:

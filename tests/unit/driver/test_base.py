@@ -112,6 +112,9 @@ class Offline:
     def inspect(self, tag: str) -> SimpleNamespace:
         return SimpleNamespace(id="sha256:1", config=SimpleNamespace(labels=self.labels))
 
+    def tag(self, tag: str, other: str) -> None:
+        """It costs nothing."""
+
     def pull(self, name: str, quiet: bool) -> None:
         self.asked.append(f"pull {name}")
         raise DockerException(["docker", "pull"], 1, b"", b"dial tcp: no route to host")
@@ -184,3 +187,23 @@ def test_a_name_that_stands_for_another_image_stops_even_without_a_record(offlin
     monkeypatch.setattr(base, "_make", other)
     with pytest.raises(DeployError, match="another image"):
         build.ensure(engine, Settings(), project)
+
+
+def test_a_stack_goes_on_with_its_own_orthanc_when_another_checkout_pulls(project, tmp_path, monkeypatch):
+    there: dict[str, str] = {}
+
+    def make(_docker: object, _source: str, place: Project, tag: str, name: str) -> str:
+        there[tag] = f"of {place.root.name}"
+        return name
+
+    monkeypatch.setattr(base, "_make", make)
+    docker = SimpleNamespace(
+        image=SimpleNamespace(exists=there.__contains__, tag=lambda tag, other: there.update({other: there[tag]}))
+    )
+    other = Project(tmp_path / "other")
+    other.build.mkdir(parents=True)
+    (other.env_file).write_text("COMPOSE_PROJECT_NAME=other\n")
+    monkeypatch.setattr(base, "_debian", lambda *_: "debian")
+    for place in (project, other, project):
+        base._ensure(docker, "registry", place, tags.ORTHANC_TAG, NAME)
+    assert there["labelpod/orthanc:labelpod"] == f"of {tmp_path.name}" and there["labelpod/orthanc:other"] == "of other"

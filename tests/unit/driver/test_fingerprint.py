@@ -10,6 +10,7 @@ import pytest
 from labelpod import render
 from labelpod.config.settings import Settings
 from labelpod.docker import tags
+from labelpod.errors import DeployError
 from labelpod.host import package_sources
 from labelpod.images import base, build, fingerprint
 from labelpod.project import Project
@@ -100,8 +101,19 @@ class Docker:
         self.image = SimpleNamespace(
             exists=lambda tag: tag in self._images,
             inspect=lambda tag: SimpleNamespace(id=BASE, config=SimpleNamespace(labels=self._images[tag])),
+            tag=lambda tag, other: self._images.update({other: self._images[tag]}),
         )
-        self.buildx = SimpleNamespace(build=lambda *_, labels, **__: self.built.append(labels) or [])
+        self.buildx = SimpleNamespace(build=self._build)
+        self.meanwhile: dict[str, str] | None = None
+
+    def _build(self, *_: object, tags: str, labels: dict[str, str], **__: object) -> list[str]:
+        self.built.append(labels)
+        self._images[tags] = self.meanwhile or labels
+        return []
+
+    def runs(self, stack: str) -> dict[str, str]:
+        """The labels of the image that a stack runs."""
+        return self._images[f"labelpod/label-server:{stack}"]
 
 
 @pytest.fixture
@@ -140,3 +152,28 @@ def test_a_checkout_under_another_umask_needs_no_other_image(project, umask):
     for path in fingerprint.files(project):
         path.chmod(path.stat().st_mode & ~umask)
     assert of(project) == before
+
+
+def test_a_stack_goes_on_with_its_own_image_when_another_checkout_builds(project, ensure, monkeypatch):
+    docker = Docker()
+    ensure(docker)
+    first = docker.runs("labelpod")
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "second")
+    (project / "images" / "label-server" / "more.py").write_text("other = 1\n")
+    ensure(docker)
+    assert docker.runs("labelpod") == first != docker.runs("second") and len(docker.built) == 2
+
+
+def test_checkouts_with_the_same_inputs_build_once(ensure, monkeypatch):
+    docker = Docker()
+    ensure(docker)
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "second")
+    ensure(docker)
+    assert docker.runs("labelpod") == docker.runs("second") and len(docker.built) == 1
+
+
+def test_an_image_that_another_checkout_builds_meanwhile_is_not_run(ensure):
+    docker = Docker()
+    docker.meanwhile = {fingerprint.LABEL: "theirs"}
+    with pytest.raises(DeployError, match="another checkout"):
+        ensure(docker)

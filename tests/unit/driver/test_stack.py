@@ -186,17 +186,19 @@ def test_containers_are_the_projects_without_one_offs(monkeypatch):
 
 
 def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
-    asked = []
+    asked, untagged = [], []
 
     def made(files: list[Path], *_: object) -> SimpleNamespace:
         names = [path.name for path in files]
         return SimpleNamespace(
-            compose=SimpleNamespace(down=lambda **options: asked.append((names, options["volumes"])))
+            compose=SimpleNamespace(down=lambda **options: asked.append((names, options["volumes"]))),
+            image=SimpleNamespace(exists=lambda tag: "orthanc" in tag, remove=untagged.extend),
         )
 
     monkeypatch.setattr(client, "client", made)
     stack_of().down(volumes=True)
     assert asked == [(["compose.yaml", "compose.postgres.yaml"], True), (["compose.yaml"], True)]
+    assert untagged == ["labelpod/orthanc:labelpod"], "the image itself stays under the tag that it was made with"
 
 
 @pytest.mark.parametrize(
