@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import requests
 import SimpleITK as sitk
 
 from labelpod.dicom import phantom
+from tests.support import engine as docker_engine
 from tests.support.annotator import Annotator
 from tests.support.clone import Clone
 from tests.support.pacs import Pacs
@@ -95,6 +97,13 @@ def answers(pacs: Pacs) -> bool:
         return pacs.session.get(f"{pacs.url}/system", timeout=5).ok
     except requests.RequestException:
         return False
+
+
+def comes_back(clone: Clone, labelled: str) -> None:
+    """Without a command of anybody's, the stack answers with its label."""
+    eventually(lambda: clone.status()["label_server"]["ready"], 120, "the label server is ready")
+    stored = Annotator(clone.status()["label_server"]["url"]).stored_label(labelled)
+    assert sitk.GetArrayFromImage(stored)[10:20, 20:30, 20:30].all()
 
 
 def source(clone: Clone) -> str:
@@ -184,6 +193,19 @@ def test_studies_and_labels_outlive_a_killed_orthanc_and_a_killed_database(site:
     assert sitk.GetArrayFromImage(stored)[10:20, 20:30, 20:30].all()
 
 
+def test_after_a_reboot_all_services_come_back_by_themselves(site: Clone, labelled):
+    docker_engine.reboot()
+    comes_back(site, labelled)
+
+
+def test_the_services_may_start_in_any_order(site: Clone, labelled):
+    site.compose("stop")
+    for name in ("label-server", "orthanc", "postgres"):  # each before what it waits for
+        assert subprocess.run(["docker", "start", services(site)[name]["Id"]], check=False).returncode == 0
+        time.sleep(2)
+    comes_back(site, labelled)
+
+
 def test_the_way_back_takes_labels_along_and_stops_the_database(site: Clone, labelled, before):
     site.environment["ORTHANC_DB"] = "sqlite"
     assert f"All {SLICES + 1} instances of 1 study are in SQLite" in site.done("studies", "migrate", "--yes")
@@ -191,3 +213,9 @@ def test_the_way_back_takes_labels_along_and_stops_the_database(site: Clone, lab
     assert {name: file for name, file in files(pacs).items() if name in before} == before
     assert len(pacs.segmentations(labelled)) == 1
     assert sorted(services(site)) == ["label-server", "orthanc"]
+
+
+def test_after_a_reboot_sqlite_comes_back_by_itself(site: Clone, labelled):
+    docker_engine.reboot()
+    assert sorted(services(site)) == ["label-server", "orthanc"]
+    comes_back(site, labelled)

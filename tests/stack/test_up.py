@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -157,6 +158,31 @@ def test_a_followed_log_goes_on_after_a_restart(user, printed):
     eventually(lambda: sum("HTTP server listening" in line for line in lines) > before, 30, "the log goes on")
     following.send_signal(signal.SIGINT)
     assert following.wait(10) == 130
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory, user, printed) -> Iterator[Clone]:
+    """Another clone, of another version."""
+    clone = Clone.make(tmp_path_factory.mktemp("second"), "labelpod-test-second")
+    with (clone.root / "images" / "label-server" / "label_server" / "errors.py").open("a") as file:
+        file.write("# another version\n")
+    yield clone
+    clone.cli("down", "--volumes", "--yes")
+
+
+@pytest.mark.parametrize("verb", ["up --yes --cpu", "down --volumes --yes", "studies list", "restore nothing.tar.zst"])
+def test_a_second_clone_is_refused_the_first_ones_stack(second, user, verb):
+    refused = second.cli(*verb.split(), COMPOSE_PROJECT_NAME=user.project)
+    assert refused.returncode == 1 and str(user.root) in refused.stderr
+    assert user.status()["label_server"]["ready"] is True
+
+
+def test_a_second_clones_build_changes_nothing_of_the_first_ones(second, user):
+    before = user.compose("ps", "-q").stdout
+    second.done("build", "--yes")
+    user.compose("up", "--detach", "--wait")
+    assert user.compose("ps", "-q").stdout == before
+    assert user.run_in("label-server", "tail", "-n1", "/opt/labelpod/label_server/errors.py") != "# another version\n"
 
 
 def test_down_with_volumes_asks_first(user, printed):
