@@ -29,6 +29,11 @@ def ensure(path: Path) -> bool:
     return files.write(path, after.encode(), 0o600)
 
 
+def is_complete(path: Path) -> bool:
+    """Whether Compose finds in it what compose.yaml cannot do without."""
+    return _ALWAYS in env_text.read(path)
+
+
 def put(path: Path, name: str, value: str) -> None:
     """Give one name of `.env` a value, and say so if it had another; other lines stay."""
     before = _read(path) or ""

@@ -11,12 +11,12 @@ from labelpod.errors import DeployError
 from labelpod.process import last_line
 
 
-def client(files: list[Path], env_file: Path, project: str, profiles: tuple[str, ...] = ()) -> DockerClient:
+def client(files: list[Path], env_files: list[Path], project: str, profiles: tuple[str, ...] = ()) -> DockerClient:
     """Docker and Compose for this stack's files, and for the services of these profiles besides those without one."""
     return DockerClient(
         compose_files=[str(file) for file in files],
         compose_profiles=list(profiles),
-        compose_env_files=[str(env_file)] if env_file.exists() else [],
+        compose_env_files=[str(file) for file in env_files],
         compose_project_name=project,
     )
 

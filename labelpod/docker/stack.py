@@ -12,7 +12,7 @@ from python_on_whales import Container, DockerClient
 from python_on_whales.exceptions import DockerException
 
 from labelpod.clients.label_server import LabelServer
-from labelpod.config import settings
+from labelpod.config import env_file, settings
 from labelpod.config.settings import Settings
 from labelpod.console import progress
 from labelpod.docker import client, ownership, read_files, tags
@@ -120,7 +120,14 @@ class Stack:
     def _client(self, *profiles: str) -> DockerClient:
         ownership.check(self.name, self.project)  # whatever is asked or changed, it is this folder's
         paths = [self.project.root / name for name in self.compose_files]
-        return client.client(paths, self.project.env_file, self.name, profiles)
+        return client.client(paths, self._env_files(), self.name, profiles)
+
+    def _env_files(self) -> list[Path]:
+        """What Compose reads the settings from; where `.env` is lost or cut off, the example names what it must have."""
+        own = self.project.env_file
+        if env_file.is_complete(own):
+            return [own]
+        return [self.project.root / ".env.example", *([own] if own.exists() else [])]
 
     def up(self, *services: str) -> None:
         """Start what does not run, replace what has changed, and wait until all services are healthy, or these.

@@ -243,3 +243,22 @@ def test_the_users_own_changes_come_last(tmp_path):
 def test_every_file_that_is_written_for_a_service_is_read_at_its_start():
     read = {path.name for paths in stack.files_read_at_start(Project(Path("/p"))).values() for path in paths}
     assert {"orthanc.json", "access.lua", "orthanc_users.json", "dicomweb_password", "tls_cert.pem"} <= read
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (None, [".env.example"]),
+        ("LABELPOD_ORTHANC_PORT=1\n", [".env.example", ".env"]),
+        ("LABELPOD_ORTHANC_USERNAME=a\n", [".env"]),
+    ],
+    ids=["lost", "cut off", "whole"],
+)
+def test_compose_can_be_asked_without_a_whole_settings_file(tmp_path, monkeypatch, text, read):
+    asked = []
+    monkeypatch.setattr(stack.ownership, "check", lambda *_: [])
+    monkeypatch.setattr(client, "client", lambda _, env_files, *__: asked.extend(env_files))
+    if text is not None:
+        (tmp_path / ".env").write_text(text)
+    Stack(Project(tmp_path), Settings())._client()
+    assert [path.name for path in asked] == read
