@@ -123,7 +123,7 @@ class Stack:
         return client.client(paths, self._env_files(), self.name, profiles)
 
     def _env_files(self) -> list[Path]:
-        """What Compose reads the settings from; where `.env` is lost or cut off, the example names what it must have."""
+        """What Compose reads the settings from; where `.env` is lost or cut off, the example has what it needs."""
         own = self.project.env_file
         if env_file.is_complete(own):
             return [own]
