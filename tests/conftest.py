@@ -24,6 +24,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared() -> Path:
+    """The real and hostile DICOM itself, for what we could not make."""
+    if not DATA.is_dir():
+        pytest.skip("needs ../shared/data")
+    return DATA
+
+
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """DICOM of our own making, good and hostile."""
     return make.write(tmp_path_factory.mktemp("made"))

@@ -8,6 +8,7 @@ from labelpod.images import sbom
 from labelpod.runpod import push, signing
 from tests.contract.conftest import IMAGE, TOKEN, Runpod
 from tests.contract.fake_runpod import FakeRunPod
+from tests.support.engine import needs_docker
 
 OTHER = IMAGE.replace("a" * 64, "b" * 64)
 
@@ -59,7 +60,7 @@ def test_one_that_somebody_made_in_between_is_changed(fake: FakeRunPod, publishe
         (["--image", "registry.example/labelpod:latest"], {}, "not an image by its digest"),
         (["--image", IMAGE, "--public"], {"RUNPOD_REGISTRY": "reg1"}, "public template cannot have a login"),
         (["--image", IMAGE], {"BUNDLES": TOKEN}, "LABEL_SERVER_TOKEN would stand in the template"),
-        ([], {}, "not known where to push"),
+        pytest.param([], {}, "not known where to push", marks=needs_docker),
         ([], {"RUNPOD_IMAGE": "registry.example/labelpod:latest"}, "latest says nothing"),
         (["--image", IMAGE], {"RUNPOD_API_KEY": ""}, "no API key"),
         (["--image", IMAGE], {"RUNPOD_API_KEY": "wrong"}, "does not know the API key"),
@@ -117,6 +118,7 @@ def test_a_list_in_pages_is_read_to_its_end(fake: FakeRunPod, published: str, ru
     assert "unchanged" in runpod("publish", "--image", IMAGE).out
 
 
+@needs_docker
 def test_what_is_pushed_is_signed_and_its_sbom_attested(fake: FakeRunPod, runpod: Runpod, monkeypatch):
     signed: list[tuple[str, str]] = []
     monkeypatch.setattr(push, "push", lambda docker, repository: IMAGE)

@@ -1,6 +1,7 @@
 """Docker Engine, stopped and started again as a reboot does it."""
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.support.waiting import eventually
 
 _OURS = "labelpod-test"
+needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="docker is not installed")
 
 
 def reboot() -> None:

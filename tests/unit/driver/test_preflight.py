@@ -121,8 +121,8 @@ def verdict(*paths: Path) -> tuple[str, set[str]]:
 
 
 @pytest.mark.parametrize("name", [*VERDICTS, *REPORTED])
-def test_the_verdict_on_real_and_hostile_dicom(data, name):
-    assert verdict(data / name) == (VERDICTS | REPORTED)[name]
+def test_the_verdict_on_real_and_hostile_dicom(shared, name):
+    assert verdict(shared / name) == (VERDICTS | REPORTED)[name]
 
 
 @pytest.mark.parametrize("name", VERDICTS)

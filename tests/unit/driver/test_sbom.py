@@ -16,6 +16,7 @@ from labelpod.docker import tags
 from labelpod.errors import DeployError
 from labelpod.images import advisories, build, sbom
 from labelpod.project import Project
+from tests.support.engine import needs_docker
 
 LABEL_SERVER, ORTHANC = tags.LABEL_SERVER_TAG, tags.ORTHANC_TAG
 OS_RELEASE = 'PRETTY_NAME="Debian"\nID=debian\nVERSION_ID="12"\n'
@@ -219,6 +220,7 @@ def test_it_is_valid_cyclonedx(docker):
         assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(path.read_text()) is None
 
 
+@needs_docker
 def test_build_writes_sboms_and_advisories_after_the_images(monkeypatch, tmp_path):
     done: list[str] = []
     monkeypatch.setattr(lifecycle, "_prepared", lambda *_: Settings())

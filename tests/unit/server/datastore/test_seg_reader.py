@@ -342,11 +342,8 @@ def test_frames_that_lie_where_their_slices_do_are_on_the_grid():
 
 
 @pytest.fixture
-def public(data: Path) -> Path:
-    folder = data / "negatives" / "seg"
-    if not (folder / "liver.dcm").exists():
-        pytest.skip("needs ../shared/data/negatives/seg")
-    return folder
+def public(shared: Path) -> Path:
+    return shared / "negatives" / "seg"
 
 
 def slices_of(folder: Path) -> sitk.Image:
