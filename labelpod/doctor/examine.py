@@ -15,13 +15,14 @@ from typing import Literal
 
 from labelpod.config import settings
 from labelpod.config.settings import Settings
-from labelpod.docker import engine
+from labelpod.docker import engine, ownership
 from labelpod.docker.info import docker_info, image_names
 from labelpod.docker.tags import LABEL_SERVER_TAG
 from labelpod.doctor import file_checks, network_checks, source_checks
 from labelpod.doctor.finding import Finding, Machine
 from labelpod.errors import DeployError
 from labelpod.host import gpu
+from labelpod.project import Project
 from labelpod_common import label_codes, labels
 
 BUILD_GIB, RUN_GIB = 30, 5
@@ -67,7 +68,7 @@ def _examine(settings_file: Path, ask_sources: Callable[[Machine], bool]) -> lis
         info, images, gpus = pool.submit(docker_info), pool.submit(image_names), pool.submit(gpu.find)
         machine = Machine(values, settings_file.parent, project, info.result(), images.result())
         sources = (source_checks.registry, source_checks.debian, source_checks.python) if ask_sources(machine) else ()
-        checks = (_engine, _plugins, _disk, _memory, _labels, network_checks.check, *sources)
+        checks = (_engine, _plugins, _owner, _disk, _memory, _labels, network_checks.check, *sources)
         files = pool.submit(file_checks.check, settings_file.parent, values)
         groups = list(pool.map(lambda check: check(machine), checks))
         return [*findings, *files.result(), *(each for group in groups for each in group), _gpu(machine, gpus.result())]
@@ -145,6 +146,16 @@ def _plugins(machine: Machine) -> list[Finding]:
         _at_least("Docker Compose", versions.get("compose", ""), (2, 20)),
         _at_least("Docker Buildx", versions.get("buildx", ""), (0, 10)),
     ]
+
+
+def _owner(machine: Machine) -> list[Finding]:
+    """Whether another folder has the stack of this name, be it stopped."""
+    try:
+        if machine.answers:
+            ownership.check(machine.project, Project(machine.folder))
+    except DeployError as error:
+        return [Finding("error", "stack", error.message, error.remedy)]
+    return []
 
 
 def _at_least(subject: str, version: str, needed: tuple[int, int]) -> Finding:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from labelpod.docker import ownership
 from labelpod.docker.tags import LABEL_SERVER_TAG
 from labelpod.doctor import examine
 from labelpod.doctor.finding import Finding
@@ -33,6 +34,13 @@ def test_an_engine_that_is_away_is_an_error_in_its_own_words(machine):
     machine.docker(error="Cannot connect to the Docker daemon")
     finding = machine.find("Docker engine")
     assert finding.level == "error" and "Cannot connect to the Docker daemon" in finding.message
+
+
+def test_a_stack_that_another_folder_has_stopped_is_named(machine, tmp_path, monkeypatch):
+    stopped = ownership.Owner(tmp_path / "other", there=True)
+    monkeypatch.setattr(ownership, "owners", lambda name: [stopped] if name == "labelpod" else [])
+    finding = machine.find("stack")
+    assert finding.level == "error" and f"is run from {tmp_path / 'other'}" in finding.message
 
 
 def test_words_of_an_older_docker_that_answers_success_are_understood(machine):
