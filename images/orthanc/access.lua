@@ -98,7 +98,47 @@ local KINDS = {
   "88%.%d+", "128", "128%.1", "130", "481%.[1-8]",
 }
 
+-- /proc/net/route has the bytes of an address in the other order.
+local function octets(hex)
+  local found = {}
+  for each in hex:gmatch("%x%x") do
+    table.insert(found, 1, tonumber(each, 16))
+  end
+  return found
+end
+
+local function within(address, network, mask)
+  for place = 1, 4 do
+    if address[place] - address[place] % (256 - mask[place]) ~= network[place] then
+      return false
+    end
+  end
+  return true
+end
+
+-- Whether another container of the stack asks: what comes through the port of this machine has an address from outside,
+-- or the gateway's.
+local function beside(ip)
+  local address, inside = {}, false
+  for each in ip:gmatch("%d+") do
+    table.insert(address, tonumber(each))
+  end
+  for line in io.lines("/proc/net/route") do
+    local network, gateway, mask = line:match("^%S+%s+(%x+)%s+(%x+)%s+%x+%s+%d+%s+%d+%s+%d+%s+(%x+)")
+    if network and gateway == "00000000" then
+      inside = inside or within(address, octets(network), octets(mask))
+    elseif network and within(address, octets(gateway), { 255, 255, 255, 255 }) then
+      return false
+    end
+  end
+  return inside
+end
+
 function ReceivedInstanceFilter(dicom, origin, info)
+  if origin["RequestOrigin"] == "DicomProtocol" and beside(origin["RemoteIp"]) then
+    print("refused an instance that another container sent over DICOM: " .. origin["RemoteIp"])
+    return false
+  end
   local kind = (dicom["SOPClassUID"] or ""):gsub("[^%d.]", "")
   for _, pattern in ipairs(KINDS) do
     if kind:match(STORAGE .. pattern .. "$") then

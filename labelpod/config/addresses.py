@@ -37,7 +37,7 @@ def label_server_here(values: Settings) -> str:
 
 def orthanc(values: Settings) -> str:
     """Orthanc's URL."""
-    return f"{values.scheme}://{host(values.BIND_ADDRESS)}:{values.ORTHANC_PORT}/"
+    return f"{values.scheme}://{host(values.ORTHANC_BIND_ADDRESS)}:{values.ORTHANC_PORT}/"
 
 
 def dicom(values: Settings) -> str:

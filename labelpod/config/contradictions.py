@@ -17,7 +17,7 @@ _TOGETHER = (
 # Each port that is opened on this machine, and the setting with its address; "" for this machine only.
 _PORTS = {
     "LABEL_SERVER_PORT": "BIND_ADDRESS",
-    "ORTHANC_PORT": "BIND_ADDRESS",
+    "ORTHANC_PORT": "ORTHANC_BIND_ADDRESS",
     "DICOM_PORT": "DICOM_BIND_ADDRESS",
     "MLFLOW_PORT": "",
 }

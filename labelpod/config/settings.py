@@ -211,10 +211,15 @@ class Settings(BaseModel):
     DICOMWEB_PASSWORD: Secret = Field(_NONE, description="Its password.")
     BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
         "127.0.0.1",
-        description="Address of the label server's and Orthanc's web ports; 0.0.0.0 lets the network in.",
+        description="Address of the label server's port; 0.0.0.0 lets the network in.",
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
+    ORTHANC_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
+        "127.0.0.1",
+        description="Address of Orthanc's web port. Others need it only for Orthanc's own pages and interfaces; the "
+        "label server passes DICOMweb on, and slows down who guesses.",
+    )
     ORTHANC_PORT: Port = Field(8042, description="Port of Orthanc's web page, REST and DICOMweb.")
     DICOM_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
         "127.0.0.1",

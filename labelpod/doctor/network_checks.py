@@ -22,12 +22,12 @@ _RENEW = timedelta(days=30)
 def check(machine: Machine) -> list[Finding]:
     """Addresses, ports, the certificate, and what is open to others."""
     values = machine.settings
-    addresses = {"BIND_ADDRESS": values.BIND_ADDRESS, "DICOM_BIND_ADDRESS": values.DICOM_BIND_ADDRESS}
+    addresses = {name: getattr(values, name) for name in ("BIND_ADDRESS", "ORTHANC_BIND_ADDRESS", "DICOM_BIND_ADDRESS")}
     if bad := [_not_ours(name, address) for name, address in addresses.items() if not _ours(address)]:
         return bad
     names = {
         "LABEL_SERVER_PORT": values.BIND_ADDRESS,
-        "ORTHANC_PORT": values.BIND_ADDRESS,
+        "ORTHANC_PORT": values.ORTHANC_BIND_ADDRESS,
         "DICOM_PORT": values.DICOM_BIND_ADDRESS,
     }
     with ThreadPoolExecutor() as pool:
@@ -82,15 +82,19 @@ def _certificate(values: Settings) -> list[Finding]:
 
 def _open_to_others(values: Settings) -> list[Finding]:
     findings = []
-    if not values.tls and not ipaddress.IPv4Address(values.BIND_ADDRESS).is_loopback:
-        message = (
-            f"LABELPOD_BIND_ADDRESS={values.BIND_ADDRESS} without TLS: tokens and images cross the network in clear"
-        )
-        remedy = (
-            "set LABELPOD_TLS_CERT and LABELPOD_TLS_KEY in .env; "
-            "or LABELPOD_BIND_ADDRESS=127.0.0.1, and let others come through SSH"
-        )
-        findings.append(Finding("warning", "network", message, remedy))
+    for name in ("BIND_ADDRESS", "ORTHANC_BIND_ADDRESS"):
+        address = getattr(values, name)
+        if not values.tls and not ipaddress.IPv4Address(address).is_loopback:
+            message = f"LABELPOD_{name}={address} without TLS: secrets and images cross the network in clear"
+            remedy = (
+                "set LABELPOD_TLS_CERT and LABELPOD_TLS_KEY in .env; "
+                f"or LABELPOD_{name}=127.0.0.1, and let others come through SSH"
+            )
+            findings.append(Finding("warning", "network", message, remedy))
+    if not ipaddress.IPv4Address(values.ORTHANC_BIND_ADDRESS).is_loopback:
+        message = f"LABELPOD_ORTHANC_BIND_ADDRESS={values.ORTHANC_BIND_ADDRESS}: Orthanc does not slow down who guesses"
+        remedy = "let a firewall admit only who needs it, or set LABELPOD_ORTHANC_BIND_ADDRESS=127.0.0.1 in .env"
+        findings.append(Finding("warning", "Orthanc", message, remedy))
     if not ipaddress.IPv4Address(values.DICOM_BIND_ADDRESS).is_loopback:
         message = (
             f"LABELPOD_DICOM_BIND_ADDRESS={values.DICOM_BIND_ADDRESS}: DICOM has no authentication, "

@@ -71,7 +71,7 @@ def configuration(*files: str, profiles: list[str] | None = None, **values: str)
     """What Compose makes of these files; by default with all ports but DICOM's open to the network."""
     chosen = [part for file in files for part in ("-f", file)]
     chosen += [part for profile in profiles or [] for part in ("--profile", profile)]
-    given = {"ORTHANC_USERNAME": "labelpod", "BIND_ADDRESS": "0.0.0.0"}
+    given = {"ORTHANC_USERNAME": "labelpod", "BIND_ADDRESS": "0.0.0.0", "ORTHANC_BIND_ADDRESS": "0.0.0.0"}
     result = compose(*chosen, "config", "--format", "json", **given | values)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
@@ -103,13 +103,14 @@ def test_no_secret_is_in_a_containers_environment(services):
         assert all(name.endswith("_FILE") for name in named)
 
 
-def test_web_ports_follow_one_address_and_the_port_without_a_login_another(services):
+def test_each_port_has_an_address_of_its_own(services):
     def opened(**values: str) -> dict[int, str]:
         chosen = configuration("compose.yaml", "compose.postgres.yaml", **values)["services"].values()
         return {port["target"]: port["host_ip"] for service in chosen for port in service.get("ports", [])}
 
     assert opened() == {8000: "0.0.0.0", 8042: "0.0.0.0", 4242: "127.0.0.1"}
-    assert opened(BIND_ADDRESS="") == dict.fromkeys((8000, 8042, 4242), "127.0.0.1")
+    assert opened(ORTHANC_BIND_ADDRESS="") == {8000: "0.0.0.0", 8042: "127.0.0.1", 4242: "127.0.0.1"}
+    assert opened(BIND_ADDRESS="", ORTHANC_BIND_ADDRESS="") == dict.fromkeys((8000, 8042, 4242), "127.0.0.1")
     assert opened(BIND_ADDRESS="", DICOM_BIND_ADDRESS="10.0.0.7")[4242] == "10.0.0.7"
 
 

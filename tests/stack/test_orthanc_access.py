@@ -4,8 +4,12 @@ import base64
 import http.client
 import io
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -225,3 +229,24 @@ def test_the_label_server_deletes_labels_and_nothing_else_and_its_login_does_not
 
 def _of(kind: str) -> dict:
     return {"Level": "Series", "Query": {"Modality": kind}}
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dcmsend"), reason="needs root, and dcmsend of package dcmtk")
+def test_the_label_server_cannot_send_over_dicom(stack: Clone, pacs: Pacs, data: Path):
+    """As somebody would who has gained control of it; the port of this machine takes the same file."""
+    file = next((data / "chest-ct-mini").rglob("*.dcm"))
+    label_server, orthanc = inspected(stack, "label-server"), inspected(stack, "orthanc")
+    (network,) = set(label_server["NetworkSettings"]["Networks"])
+    address = orthanc["NetworkSettings"]["Networks"][network]["IPAddress"]
+    inside = ["nsenter", "--net", "--target", str(label_server["State"]["Pid"])]
+    send = ["dcmsend", "--call", "LABELPOD", address, "4242", str(file)]
+    assert subprocess.run([*inside, *send], check=False).returncode == 0, "the port is reached"
+    assert pacs.series("CT") == []
+    send[3:5] = ["127.0.0.1", stack.environment["DICOM_PORT"]]
+    assert subprocess.run(send, check=False).returncode == 0 and len(pacs.series("CT")) == 1
+
+
+def inspected(stack: Clone, service: str) -> dict[str, Any]:
+    """What Docker knows of a service's container."""
+    identity = stack.compose("ps", "-q", service).stdout.strip()
+    return dict(json.loads(subprocess.run(["docker", "inspect", identity], capture_output=True, check=True).stdout)[0])

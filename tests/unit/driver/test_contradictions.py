@@ -14,7 +14,7 @@ from labelpod.errors import DeployError
 
 PORTS = {
     "LABEL_SERVER_PORT": "BIND_ADDRESS",
-    "ORTHANC_PORT": "BIND_ADDRESS",
+    "ORTHANC_PORT": "ORTHANC_BIND_ADDRESS",
     "DICOM_PORT": "DICOM_BIND_ADDRESS",
     "MLFLOW_PORT": None,
 }
@@ -28,6 +28,7 @@ SAMPLES = {
     "DICOM_AETS": ["CT1"],
     "DICOM_KINDS": ["1.2.3"],
     "BIND_ADDRESS": list(ADDRESSES),
+    "ORTHANC_BIND_ADDRESS": list(ADDRESSES),
     "DICOM_BIND_ADDRESS": list(ADDRESSES),
     "LABEL_SERVER_TOKEN": ["t" * 24],
     "RUNPOD_IMAGE": ["registry/me/labelpod"],

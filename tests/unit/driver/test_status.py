@@ -101,7 +101,7 @@ def test_status_shows_an_address_others_can_reach(collect, web):
 
 
 def test_dicom_has_an_address_of_its_own(collect):
-    state = collect(BIND_ADDRESS="127.0.0.2", DICOM_BIND_ADDRESS="127.0.0.3", ORTHANC_PORT=1, DICOM_PORT=2)
+    state = collect(ORTHANC_BIND_ADDRESS="127.0.0.2", DICOM_BIND_ADDRESS="127.0.0.3", ORTHANC_PORT=1, DICOM_PORT=2)
     assert (state["orthanc"]["url"], state["orthanc"]["dicom"]) == ("http://127.0.0.2:1/", "LABELPOD@127.0.0.3:2")
 
 

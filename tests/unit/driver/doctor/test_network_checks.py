@@ -46,7 +46,7 @@ def test_the_address_that_is_wrong_is_named(machine, name):
     ("setting", "address"),
     [
         ("LABEL_SERVER_PORT", "BIND_ADDRESS"),
-        ("ORTHANC_PORT", "BIND_ADDRESS"),
+        ("ORTHANC_PORT", "ORTHANC_BIND_ADDRESS"),
         ("DICOM_PORT", "DICOM_BIND_ADDRESS"),
     ],
 )
@@ -71,6 +71,13 @@ def test_ports_open_to_others_with_encryption_are_in_order(machine, tmp_path):
     certificate, key = certificates.make(tmp_path)
     machine.settings(BIND_ADDRESS="0.0.0.0", TLS_CERT=certificate, TLS_KEY=key)
     assert [each for each in examine.examine(machine.env_file) if each.subject == "network"] == []
+
+
+@pytest.mark.parametrize(("address", "warned"), [("127.0.0.2", False), ("0.0.0.0", True)])
+def test_an_orthanc_that_others_may_guess_at_is_a_warning(machine, address, warned):
+    machine.settings(BIND_ADDRESS="0.0.0.0", ORTHANC_BIND_ADDRESS=address)
+    findings = [each for each in examine.examine(machine.env_file) if each.subject == "Orthanc"]
+    assert ["guesses" in each.message for each in findings] == [True] * warned
 
 
 def test_an_open_dicom_port_is_a_warning(machine):
