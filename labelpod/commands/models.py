@@ -36,7 +36,8 @@ def export(
     if len(names) != (1 if all_models else 2):
         raise typer.BadParameter("name one MODEL and a FILE, or give --all and a FILE")
     *model, file = names
-    archive.export(_prefix(context, pod), model[0] if model else None, path(file))
+    target = path(file)
+    archive.export(_prefix(context, pod), model[0] if model else None, target)
     console.out.print(f"{file} written")
 
 

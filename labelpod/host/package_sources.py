@@ -88,6 +88,13 @@ def distribution() -> str:
     return debian_codename() or ("ubuntu" if os_release.of_this_machine().get("ID") == "ubuntu" else "")
 
 
+def pip_environment() -> dict[str, str]:
+    """Where packages come from, as variables for a pip that does not see this machine's files."""
+    keys = ("index-url", "extra-index-url", "find-links", "trusted-host")
+    settings = _pip_settings()
+    return {f"PIP_{key.upper().replace('-', '_')}": settings[key] for key in keys if key in settings}
+
+
 def left_out() -> list[str]:
     """Package folders of pip's configuration that a build cannot see, because they lie on this machine."""
     return [source for source in _package_locations() if not source.startswith(("http://", "https://"))]
