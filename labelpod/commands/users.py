@@ -30,6 +30,11 @@ def add(
     url = addresses.label_server(values, token)
     data = {"name": name, "role": role, "url": url, "token": token}
     show(as_json, data, lambda: f"{url}  ({name}, {role})\nThis URL is the user's login. It cannot be shown again.")
+    if addresses.only_here(values):
+        console.say(
+            "It works on this machine only: LABELPOD_BIND_ADDRESS in .env lets others in, see docs/security.md; "
+            "or they come through SSH."
+        )
 
 
 @app.command("list", epilog="Example: deploy.py users list")

@@ -29,6 +29,11 @@ def with_token(base: str, token: str) -> str:
     return f"{base}{token}/" if token else base
 
 
+def only_here(values: Settings) -> bool:
+    """Whether nobody reaches the label server from another machine."""
+    return values.BIND_ADDRESS == "localhost" or values.BIND_ADDRESS.startswith("127.")
+
+
 def label_server_here(values: Settings) -> str:
     """The label server's URL without a token, for this machine's own questions."""
     address = "127.0.0.1" if values.BIND_ADDRESS == _ANYWHERE else values.BIND_ADDRESS

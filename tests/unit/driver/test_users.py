@@ -158,3 +158,10 @@ def test_programs_get_name_role_url_and_token(command):
     assert json.loads(command("list", "--json")) == [listed]
     command("revoke", "anna")
     assert json.loads(command("list", "--json")) == []
+
+
+@pytest.mark.parametrize(("address", "told"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)])
+def test_an_address_that_works_on_this_machine_only_is_said_to_be_one(tmp_path, capsys, monkeypatch, address, told):
+    monkeypatch.setenv("LABELPOD_BIND_ADDRESS", address)
+    assert cli.main(["users", "add", "anna"], Project(tmp_path)) == 0
+    assert ("works on this machine only" in " ".join(capsys.readouterr().err.split())) is told

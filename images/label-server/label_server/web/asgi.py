@@ -34,6 +34,10 @@ async def _home(request: Request) -> Response:
     return JSONResponse({"name": "labelpod", "user": request.user.name})
 
 
+async def _viewer(request: Request) -> Response:
+    return RedirectResponse("/ohif/", 303)
+
+
 async def _ready(request: Request) -> Response:
     """Whether a label can be asked for: models are loaded before any request; the DICOMweb server must answer."""
     if settings.MONAI_LABEL_STUDIES.startswith("/"):
@@ -67,6 +71,7 @@ def application() -> Starlette:
         routes=[
             Route("/", _home),
             Route("/readyz", _ready),
+            Route("/ohif", _viewer),
             Mount("/proxy/dicom", routes=dicomweb_proxy.routes),
             Mount("/ohif", OhifFiles()),
             Mount("/", routes.application(settings.MONAI_LABEL_PROJECT_NAME, os.environ.get("APP", "radiology"))),

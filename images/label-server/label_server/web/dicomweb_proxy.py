@@ -38,6 +38,9 @@ _READ = re.compile(
 _STORE = re.compile(rf"studies/?(?:{_UID})?")
 _REQUEST_HEADERS = (b"accept", b"content-type", b"range")
 _RESPONSE_HEADERS = ("content-type", "content-length", "content-encoding", "content-range")
+# Browsers encode the commas between fields, and Orthanc then knows none of them.
+_FIELDS = re.compile(rb"(?<=includefield=)[^&]*")
+_COMMA = re.compile(rb"%2c", re.IGNORECASE)
 _TIMEOUT = httpx.Timeout(30.0, connect=3.0)
 # Orthanc holds some copies of what is stored in memory; a viewer sends each instance by itself.
 _MOST_STORED = 128 * 2**20
@@ -64,6 +67,11 @@ def _trust() -> ssl.SSLContext:
     return trust.context() or httpx.create_ssl_context()
 
 
+def with_plain_commas(query: bytes) -> bytes:
+    """The query with the fields that are to be in the answer as Orthanc reads them."""
+    return _FIELDS.sub(lambda found: _COMMA.sub(b",", found[0]), query)
+
+
 async def _forward(request: Request) -> Response:
     path = request.path_params["path"]
     if not allowed(request.method, path):
@@ -73,7 +81,7 @@ async def _forward(request: Request) -> Response:
         return JSONResponse({"detail": detail}, 403)
     try:
         root = httpx.URL(f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/{path}")
-        url = root.copy_with(query=request.scope["query_string"] or None)
+        url = root.copy_with(query=with_plain_commas(request.scope["query_string"]) or None)
     except httpx.InvalidURL:  # every character that has to be encoded makes it longer
         return JSONResponse({"detail": "The query is too long"}, 414)
     upstream = client(_TIMEOUT)

@@ -78,6 +78,13 @@ def test_the_query_goes_as_it_is(server: Server, image: Ct, pacs: Pacs):
     assert pacs.asked[-1].query == {"Modality": "CT", "includefield": "a\\b", "PatientID": "a/b"}
 
 
+def test_fields_that_are_asked_for_are_parted_by_plain_commas():
+    """Orthanc answers `includefield=00081030%2C00080060` with neither: a study list without descriptions."""
+    asked = b"PatientName=A%2CB&includefield=00081030%2C00080060%2c00200010&limit=1&includefield=all"
+    as_read = b"PatientName=A%2CB&includefield=00081030,00080060,00200010&limit=1&includefield=all"
+    assert dicomweb_proxy.with_plain_commas(asked) == as_read
+
+
 def test_only_some_headers_pass_and_the_servers_login_is_added(
     server: Server, image: Ct, pacs: Pacs, tmp_path, monkeypatch
 ):

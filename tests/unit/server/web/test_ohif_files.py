@@ -21,6 +21,11 @@ def test_a_page_of_the_viewer_has_our_script(server: Server, path: str):
     assert answer.text.count(SCRIPT) == 1 and answer.headers["cache-control"] == "no-cache"
 
 
+def test_the_viewers_address_may_lack_its_last_slash(server: Server):
+    answer = server.ask("GET", "/ohif", "anna")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ohif/")
+
+
 @pytest.mark.parametrize("name", ["panel.js", "labels.js", "volumes.js"])
 def test_our_scripts_are_asked_for_again_each_time(server: Server, name: str):
     answer = server.ask("GET", f"/ohif/labelpod/{name}", "anna")
