@@ -16,6 +16,7 @@ from labelpod.doctor.finding import Finding, Machine
 from labelpod.process import run, why
 
 _SECONDS = 3
+_SLOW = 124  # what process.run answers for a program that took too long
 _APT_HELPER = "/usr/lib/apt/apt-helper"
 
 
@@ -90,6 +91,9 @@ def debian(machine: Machine) -> list[Finding]:
         return [Finding(level, subject, "this machine has no apt; bases come from a registry", remedy)]
     listed = run("apt-get", "indextargets", "--format", form, "Created-By: Packages", seconds=2)
     remedy = "sudo apt-get update, and fix the package sources or the proxy that it names"
+    if listed.returncode != 0:
+        level = "warning" if listed.returncode == _SLOW else machine.lacking  # it may only be slow
+        return [Finding(level, subject, f"apt does not say its package sources: {why(listed)}", remedy)]
     if not listed.stdout.strip():
         return [Finding(machine.lacking, subject, "apt has no package source", remedy)]
     answer = _fetch_with_apt(listed.stdout.split()[0])

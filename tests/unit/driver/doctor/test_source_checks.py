@@ -108,3 +108,13 @@ def test_a_machine_without_apt_cannot_make_bases_from_debian_packages(machine, m
     machine.docker(images=[])
     machine.settings(IMAGE_SOURCE=source)
     assert machine.find("Debian packages").level == level
+
+
+@pytest.mark.parametrize(
+    ("script", "level", "words"), [("sleep 5", "warning", "no answer"), ("exit 100", "error", "100")]
+)
+def test_a_slow_apt_is_not_taken_for_one_without_sources(machine, script, level, words):
+    machine.docker(images=[])
+    machine.program("apt-get", script)
+    finding = machine.find("Debian packages")
+    assert finding.level == level and words in finding.message
