@@ -170,7 +170,7 @@ def second(tmp_path_factory, user, printed) -> Iterator[Clone]:
     clone.cli("down", "--volumes", "--yes")
 
 
-@pytest.mark.parametrize("verb", ["up --yes --cpu", "down --volumes --yes", "studies list", "restore nothing.tar.zst"])
+@pytest.mark.parametrize("verb", ["up --yes --cpu", "down --volumes --yes", "logs", "models list"])
 def test_a_second_clone_is_refused_the_first_ones_stack(second, user, verb):
     refused = second.cli(*verb.split(), COMPOSE_PROJECT_NAME=user.project)
     assert refused.returncode == 1 and str(user.root) in refused.stderr
