@@ -8,7 +8,7 @@ program uses changes nothing here. The environment wins over `.env`, as it does 
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -381,20 +381,20 @@ class Settings(BaseModel):
 
 
 def load(env_file: Path, environ: Mapping[str, str] = os.environ, tolerant: bool = False) -> Settings:
-    """Read `.env` (absent: defaults) under the environment; `tolerant` only warns of unknown keys and contradictions.
+    """Read `.env` (absent: defaults) under the environment; `tolerant` warns of what is wrong and does without it.
 
     Raises:
         DeployError: an unknown key, with the nearest known one, a bad value, with the reason, or two that contradict.
 
     """
-    values = _by_name(env_file, tolerant)
-    values |= {name: environ[PREFIX + name] for name in Settings.model_fields if environ.get(PREFIX + name)}
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key, reason = f"{PREFIX}{first['loc'][0]}", str(first["msg"]).removeprefix("Value error, ")
-        raise DeployError(f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment") from None
+    for error in _unknown(env_file):
+        _refuse(error, tolerant)
+    values = _given(env_file, environ)
+    bad = _bad(values)
+    for name, reason in bad.items():
+        key = PREFIX + name
+        _refuse(DeployError(f"{key}: {reason}", f"correct {key} in {env_file.name} or in the environment"), tolerant)
+    settings = Settings.model_validate({name: value for name, value in values.items() if name not in bad})
     for contradiction in contradictions.found(dict(settings), PREFIX, env_file.name):
         _refuse(DeployError(*contradiction), tolerant)
     # Relative to the file that names them, wherever the user stands.
@@ -405,17 +405,41 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ, tolerant: bool
     return settings.model_copy(update=files)
 
 
-def _by_name(env_file: Path, tolerant: bool) -> dict[str, str]:
+def bad_values(env_file: Path) -> list[str]:
+    """Keys whose values are none, in `.env` or the environment."""
+    return [PREFIX + name for name in _bad(_given(env_file, os.environ))]
+
+
+def _given(env_file: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    given = {name: environ.get(PREFIX + name, "") for name in Settings.model_fields}
+    return _by_name(env_file) | {name: value for name, value in given.items() if value}
+
+
+def _bad(values: Mapping[str, str]) -> dict[str, str]:
+    """Name -> why its value is none."""
+    try:
+        Settings.model_validate(values)
+    except ValidationError as error:
+        return {str(each["loc"][0]): str(each["msg"]).removeprefix("Value error, ") for each in error.errors()}
+    return {}
+
+
+def _unknown(env_file: Path) -> Iterator[DeployError]:
+    """Each key of `.env` that is no setting, with the nearest one."""
+    for key in env_text.read(env_file):
+        name = key.removeprefix(PREFIX)
+        if name not in Settings.model_fields and not key.startswith(FOREIGN_PREFIXES):
+            yield DeployError(f"{env_file.name}: {key} is not a setting", _nearest(name))
+
+
+def _by_name(env_file: Path) -> dict[str, str]:
     """The settings of `.env` that are not empty: there an empty value means "not set", as in Compose's ${NAME:-}."""
     values: dict[str, str] = {}
     for key, value in env_text.read(env_file).items():
         name = key.removeprefix(PREFIX)
-        if name in Settings.model_fields:
-            # Names without the prefix are those of an older version; `up` renames them.
-            if key.startswith(PREFIX) or name not in values:
-                values[name] = value
-        elif not key.startswith(FOREIGN_PREFIXES):
-            _refuse(DeployError(f"{env_file.name}: {key} is not a setting", _nearest(name)), tolerant)
+        # Names without the prefix are those of an older version; `up` renames them.
+        if name in Settings.model_fields and (key.startswith(PREFIX) or name not in values):
+            values[name] = value
     return {name: value for name, value in values.items() if value}
 
 

@@ -1,5 +1,6 @@
 """The running stack: Orthanc, its database and the label server, through Docker Compose."""
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -120,6 +121,8 @@ class Stack:
     def _client(self, *profiles: str) -> DockerClient:
         ownership.check(self.name, self.project)  # whatever is asked or changed, it is this folder's
         paths = [self.project.root / name for name in self.compose_files]
+        for key in settings.bad_values(self.project.env_file):
+            os.environ[key] = ""  # Compose reads `.env` itself, and stops at what is no port; so it takes the default
         return client.client(paths, self._env_files(), self.name, profiles)
 
     def _env_files(self) -> list[Path]:

@@ -207,6 +207,18 @@ def test_a_setting_of_an_older_version_keeps_nobody_from_looking_and_stopping(ve
         assert any(" down" in call for call in programs.calls("docker"))
 
 
+@pytest.mark.parametrize(("verb", "code"), [("down", 0), ("status", 0), ("logs", 0), ("doctor", 1), ("audit", 0)])
+def test_a_value_that_is_none_any_more_keeps_nobody_from_looking_and_stopping(verb, code, run, programs, tmp_path):
+    (tmp_path / ".env").write_text("LABELPOD_DEVICE=cuda:0\nLABELPOD_ORTHANC_PORT=80a\nLABELPOD_ORTHANC_USERNAME=x\n")
+    programs.add("docker", 'case "$*" in *" down"*) echo "port is <$LABELPOD_ORTHANC_PORT>" >&2;; esac')
+    result = run(verb)
+    said = result.stdout + result.stderr
+    assert "LABELPOD_ORTHANC_PORT: '80a' is not a whole number" in said and ("LABELPOD_DEVICE: " in said or code)
+    assert result.returncode == code, said
+    if verb == "down":
+        assert "port is <>" in said, "Compose, which reads .env itself, takes the default"
+
+
 @pytest.mark.parametrize("verb", ["up", "build", "render"])
 def test_what_would_change_the_stack_refuses_a_setting_that_is_none(verb, run, programs, tmp_path):
     (tmp_path / ".env").write_text(UNKNOWN)
