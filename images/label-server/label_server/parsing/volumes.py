@@ -114,7 +114,10 @@ def series(slices: Path, folder: Path, most: int) -> None:
         Refused: they are no series, or more than one, or cannot be read.
 
     """
-    slices_of = [(dicom_series.header_of(file), file) for file in slices.iterdir()]
+    slices_of = []
+    for file in slices.iterdir():
+        with _briefly():  # zeros are elements without end
+            slices_of.append((dicom_series.header_of(file), file))
     if len(slices_of) == 1:
         (only,) = pixels.as_displayed([slices_of[0][1]], folder)
         made = _read(only, most)
@@ -196,7 +199,7 @@ def _judge(reader: sitk.ImageFileReader, files: int, most: int, layers: bool = F
 
 @contextmanager
 def _briefly() -> Iterator[None]:
-    """End this process if what follows takes long: some bytes may say that the image has billions of dimensions."""
+    """End this process if what follows takes long: some bytes say that an image has billions of dimensions."""
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + _HEADER_SECONDS, hard))
     try:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from label_server.errors import Refused
 from label_server.parsing import grid, readers
-from tests.support.attacks import deflated
+from tests.support.attacks import bomb, deflated
 from tests.support.ct import ct
 from tests.unit.server.parsing.test_archives import zipped
 
@@ -228,6 +228,15 @@ def test_a_header_that_takes_long_is_given_up_at_once(tmp_path: Path):
     with pytest.raises(Refused, match="no image that can be read"):
         readers.image(tmp_path, ["x.mha"])
     assert time.monotonic() - started < 50  # it was given up after 60; this machine may be busy
+
+
+def test_an_archive_of_zeros_is_given_up_at_once(tmp_path: Path):
+    """Each eight of them are an element of DICOM, and pydicom takes a minute for all."""
+    (tmp_path / "x.zip").write_bytes(bomb(100))
+    started = time.monotonic()
+    with pytest.raises(Refused, match="can be read"):
+        readers.image(tmp_path, ["x.zip"])
+    assert time.monotonic() - started < 15
 
 
 def processes() -> list[str]:
