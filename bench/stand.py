@@ -102,7 +102,7 @@ def running(*services: str, **settings: str) -> Iterator[Clone]:
                 raise RuntimeError(started.stderr)
             yield clone
         finally:
-            clear(clone)
+            clone.cli("down", "--volumes", "--yes")  # with the tags of its images
 
 
 def clear(clone: Clone) -> None:
