@@ -11,6 +11,8 @@ from labelpod.console import progress
 from labelpod.errors import DeployError
 from labelpod.runpod import pods
 from labelpod.runpod.client import Client
+from labelpod.runpod.tokens import Tokens
+from labelpod_common.users_file import ADMIN
 
 _POLL_SECONDS = 10
 _LOG_SECONDS = 5
@@ -81,9 +83,9 @@ def wait(client: Client, values: Settings, pod_id: str, minutes: float, answers:
             time.sleep(_POLL_SECONDS)
 
 
-def lets_in(values: Settings) -> Callable[[str], bool]:
-    """Asks a label server with the token; "I wait for the studies" is an answer, too."""
-    client = httpx.Client(headers=_login(values), timeout=15)
+def lets_in(token: str) -> Callable[[str], bool]:
+    """Asks a label server with the pod's token; "I wait for the studies" is an answer, too."""
+    client = httpx.Client(headers=_login(token), timeout=15)
 
     def answers(url: str) -> bool:
         try:
@@ -96,18 +98,26 @@ def lets_in(values: Settings) -> Callable[[str], bool]:
     return answers
 
 
-def stops_at(values: Settings, pod: pods.Pod) -> str | None:
-    """When the pod will stop itself, if nobody works with it until then; None if it does not say."""
+def stops_at(url: str, known: Tokens | None) -> str | None:
+    """When a pod will stop itself, if nobody works with it until then; None if it does not say.
+
+    Args:
+        url: of its label server.
+        known: its tokens; without them it is not asked.
+
+    """
+    if known is None:
+        return None
     try:
-        answer = httpx.get(f"{pods.url(pod, values).rstrip('/')}/info/", headers=_login(values), timeout=15)
+        answer = httpx.get(f"{url.rstrip('/')}/info/", headers=_login(known[ADMIN]), timeout=15)
         told: str | None = answer.json().get("stops_at")
         return told
     except (httpx.HTTPError, ValueError, AttributeError):
         return None
 
 
-def _login(values: Settings) -> dict[str, str]:
-    return {"Authorization": f"Bearer {values.LABEL_SERVER_TOKEN.get_secret_value()}"}
+def _login(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _not_ready(pod: pods.Pod, problem: str, remedy: str = "") -> NotReadyError:
