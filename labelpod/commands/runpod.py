@@ -37,6 +37,7 @@ from labelpod_common.users_file import ADMIN
 
 app = group("Rent a GPU at RunPod, and run the label server on it.")
 _MINUTES = 20.0
+_LOG_SECONDS = 5.0
 Minutes = Annotated[
     float | None, typer.Option(metavar="N", help=f"How long to wait; default: {_MINUTES:g}.", show_default=False)
 ]
@@ -176,7 +177,7 @@ def logs(
 ) -> None:
     """Show the pod's logs."""
     values = _values(project(context))
-    source, patience = "system" if system else "container", None if follow else 5.0
+    source, patience = "system" if system else "container", None if follow else _LOG_SECONDS
     with _api(values) as client:
         pod = pods.the_pod(client, values)
         for line in client.get_pod_logs(pod["id"], source, 500, patience):
