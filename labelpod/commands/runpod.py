@@ -147,7 +147,10 @@ def connect(
                 "Ctrl-C ends the connection; the pod keeps running, and costs, until `runpod stop` or until it is idle."
             )
 
-        tunnel.keep(lambda: ssh.command(client, pods.running(client, values), place.secrets), here, local, url, ready)
+        with tunnel.ending_by_signal():
+            tunnel.keep(
+                lambda: ssh.command(client, pods.running(client, values), place.secrets), here, local, url, ready
+            )
 
 
 @app.command("url", epilog="Example: deploy.py runpod url")
