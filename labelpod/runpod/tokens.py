@@ -20,7 +20,7 @@ FILE = "runpod_tokens.json"
 # A pod's environment: the digest of admin's token, by which its tokens are found, and the file of the other users.
 DIGEST, USERS = "LABEL_SERVER_TOKEN_SHA256", "LABEL_SERVER_USERS"
 # Pods that ended by themselves leave theirs behind, which are of no use to anybody.
-_MOST_PODS = 20
+_MOST_PODS = 100
 
 Tokens = dict[str, str]
 
@@ -48,7 +48,10 @@ def make(folder: Path) -> dict[str, str]:
 
 def find(pod: dict[str, Any], folder: Path) -> Tokens | None:
     """A pod's tokens by the name of the user; None if they are not here."""
-    return _read(folder).get((pod.get("env") or {}).get(DIGEST, ""))
+    try:
+        return _read(folder).get(_digest(pod))
+    except DeployError:
+        return None
 
 
 def of(pod: dict[str, Any], folder: Path) -> Tokens:
@@ -58,7 +61,7 @@ def of(pod: dict[str, Any], folder: Path) -> Tokens:
         DeployError: they are not here.
 
     """
-    found = find(pod, folder)
+    found = _read(folder).get(_digest(pod))
     if found is None:
         raise DeployError(
             f"{folder / FILE} does not know the tokens of pod {pod['id']}: another machine has launched it",
@@ -68,10 +71,13 @@ def of(pod: dict[str, Any], folder: Path) -> Tokens:
 
 
 def forget(pod: dict[str, Any], folder: Path) -> None:
-    """Forget the tokens of a pod that has ended."""
-    digest = (pod.get("env") or {}).get(DIGEST, "")
-    if digest in _read(folder):
-        _change(folder, lambda known: {each: tokens for each, tokens in known.items() if each != digest})
+    """Forget the tokens of a pod that has ended, which open nothing any more."""
+    if find(pod, folder):
+        _change(folder, lambda known: {each: tokens for each, tokens in known.items() if each != _digest(pod)})
+
+
+def _digest(pod: dict[str, Any]) -> str:
+    return str((pod.get("env") or {}).get(DIGEST, ""))
 
 
 def _change(folder: Path, change: Callable[[dict[str, Tokens]], dict[str, Tokens]]) -> None:

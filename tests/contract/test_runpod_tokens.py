@@ -80,10 +80,10 @@ def test_they_end_with_the_pod_and_the_next_has_others(
 
 
 def test_two_pods_have_tokens_of_their_own(tmp_path: Path):
-    pods = [{"id": f"pod{number}", "env": tokens.make(tmp_path)} for number in range(25)]
+    pods = [{"id": f"pod{number}", "env": tokens.make(tmp_path)} for number in range(105)]
     assert tokens.find(pods[4], tmp_path) is None, "those of pods that ended by themselves are forgotten at last"
     kept = [tokens.of(pod, tmp_path)["admin"] for pod in pods[5:]]
-    assert len(set(kept)) == 20
+    assert len(set(kept)) == 100
     tokens.forget(pods[7], tmp_path)
     assert tokens.find(pods[7], tmp_path) is None and tokens.find(pods[8], tmp_path)
 
@@ -108,4 +108,8 @@ def test_a_broken_file_is_said_in_one_line_and_kept(
     (tmp_path / "secrets" / tokens.FILE).write_text(text)
     said = runpod("url")
     assert said.code == 1 and "runpod_tokens.json cannot be read" in said.err and "Traceback" not in said.err
+    assert runpod("status").code == 0, "what a pod costs is shown in any case"
     assert (tmp_path / "secrets" / tokens.FILE).read_text() == text
+    assert runpod("terminate", "--yes", "--force").code == 0 and fake.live() == []
+    said = runpod("launch", "--yes", "--volume", "nodules", "--create-volume", "50")
+    assert said.code == 1 and "cannot be read" in said.err and fake.live() == [] and fake.volumes == {}

@@ -150,3 +150,12 @@ def test_half_a_host_key_is_made_again(pod, tmp_path: Path):
     ssh.mkdir()
     (ssh / "host_key").touch()
     assert "labelpod-host-key: ssh-ed25519 AAAA" in pod(hangs=r"pod\.watchdog").said()
+
+
+def test_a_pod_that_is_stopped_on_purpose_waits_for_its_server_and_for_nothing_else(pod):
+    rented = pod(hangs=r"pod\.|start_server")
+    eventually(lambda: rented.calls("start_server"), 20, "it runs")
+    os.killpg(rented.process.pid, signal.SIGTERM)  # as tini does
+    rented.process.wait(10)
+    said = rented.process.stdout.read()
+    assert "starts over" not in said and rented.process.returncode == 143

@@ -211,3 +211,27 @@ def test_it_runs_on_with_a_limit_that_is_none_and_forgets_the_pod_when_it_is_sto
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0 and not (folder / state.STARTED).exists()
     assert "IDLE_STOP_MINUTES=60m is not a number of minutes" in process.stderr.read()
+
+
+def test_a_log_that_nobody_takes_does_not_keep_it_from_stopping_the_pod(folder: Path, programs: Programs, web):
+    programs.add("nvidia-smi", "exit 1")
+    programs.add("runpodctl", "exit 1")
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    # The first process of this machine is older than a second.
+    environment = {"POD_FOLDER": str(folder), "RUNPOD_POD_ID": "pod1", "MAX_HOURS": "0.0003", "RUNPOD_API_KEY": "k"}
+    environment |= {"RUNPOD_REST_URL": f"{web.url}/v2", "RUNPOD_GRAPHQL_URL": f"{web.url}/graphql"}
+    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT / 'images' / 'label-server'}:{ROOT}"}
+    running = subprocess.Popen([sys.executable, "-m", "label_server.pod.watchdog"], env=environment, stderr=writer)
+    try:
+        eventually(lambda: "/graphql" in [path for path, _ in web.asked], 30, "it tries all ways")
+        assert web.asked[0][0] == "/v2/pods/pod1/action"
+    finally:
+        running.kill()
+        running.wait()
+        os.close(reader)
+        os.close(writer)

@@ -13,7 +13,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
+from queue import SimpleQueue
 
 from label_server.pod import state, stopping, work
 from label_server.pod.bounded import Answer, Question
@@ -166,7 +168,16 @@ def watch() -> None:
         time.sleep(pause)
 
 
+def _log_apart() -> None:
+    """Write the log in a thread of its own: a log that nobody takes holds up whoever writes it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("watchdog: %(levelname)s %(message)s"))
+    records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    QueueListener(records, handler).start()
+    logging.basicConfig(level=logging.INFO, handlers=[QueueHandler(records)], format="%(message)s")
+
+
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="watchdog: %(levelname)s %(message)s")
+    _log_apart()
     signal.signal(signal.SIGTERM, _ended)
     watch()
