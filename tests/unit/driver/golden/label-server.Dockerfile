@@ -55,8 +55,8 @@ RUN --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90labelpod \
     apt-get install -qy --no-install-recommends openssh-server; \
     rm -f /etc/ssh/ssh_host_*; \
     usermod -p '*' labelpod; \
-    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin watchdog; \
     install -d -o labelpod -g labelpod -m 0700 /home/labelpod/pod
+RUN useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin watchdog
 COPY --chmod=755 images/label-server/pod/start_pod images/label-server/pod/dicomweb_login \
   images/label-server/pod/tunnel_lease /usr/local/bin/
 COPY --chmod=644 images/label-server/pod/sshd_config /etc/labelpod/sshd_config
