@@ -29,8 +29,8 @@ _AGAIN_SECONDS = 60
 _WARN_SECONDS = 600
 _ASK_SECONDS = 30
 _BUSY_GPU_PERCENT = 5
-# A container that ends is started over at once, and may end again: that is one pod, which costs all the time.
-_SAME_POD_SECONDS = 120
+# A container that ends is started over, after longer and longer pauses: that is one pod, which costs all the time.
+_SAME_POD_SECONDS = 900
 _FIRST = Path("/proc/1/stat")
 
 
