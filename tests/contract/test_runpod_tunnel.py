@@ -14,6 +14,7 @@ import pytest
 from labelpod.errors import DeployError
 from labelpod.runpod import ssh, tunnel
 from labelpod.runpod.connection import Connection
+from labelpod.runpod.pods import NotRunningError
 from tests.support.paths import ROOT
 from tests.support.ports import held_port
 from tests.support.waiting import eventually
@@ -197,7 +198,9 @@ def test_a_label_server_that_never_answers_is_not_waited_for_for_ever(program: P
 # --- what it is asked and told ---
 
 
-def test_no_proxy_of_the_environment_sees_the_login_of_the_studies(monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A proxy that the environment names, and that answers whatever it is asked; what it was asked."""
     asked: list[str] = []
 
     class Proxy(BaseHTTPRequestHandler):
@@ -215,15 +218,36 @@ def test_no_proxy_of_the_environment_sees_the_login_of_the_studies(monkeypatch: 
         monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    try:
-        with pytest.raises(DeployError, match="does not answer"):
-            tunnel.check(tunnel.Studies("127.0.0.1", held_port(), "label-server", "its password"))
-        with pytest.raises(DeployError, match="does not answer"):
-            tunnel.check(tunnel.Studies("studies.invalid", 8042, "label-server", "its password"))
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert asked == []
+    yield asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "studies.invalid"])
+def test_no_proxy_of_the_environment_sees_the_login_of_the_studies(proxy: list[str], host: str):
+    with pytest.raises(DeployError, match="does not answer"):
+        tunnel.check(tunnel.Studies(host, held_port(), "label-server", "its password"))
+    assert proxy == []
+
+
+def test_no_proxy_is_asked_for_our_own_end_of_the_tunnel_and_one_may_be_for_runpods(program: Path, proxy: list[str]):
+    does(program, "sleep 1; echo 'Connection reset by peer' >&2; exit 255")
+    for host, asked in (("127.0.0.1", 0), ("pod.invalid", 1)):
+        with pytest.raises(DeployError):
+            tunnel.keep(once(program), HERE, None, f"http://{host}:9/", lambda: None)
+        assert len(proxy) == asked
+
+
+def once(program: Path) -> Callable[[], list[str]]:
+    """Finds the pod, and the next time that it is gone."""
+    found = iter([[str(program), "labelpod@pod"]])
+
+    def find() -> list[str]:
+        for command in found:
+            return command
+        raise NotRunningError("there is no pod any more", "launch")
+
+    return find
 
 
 @pytest.mark.parametrize("name", ["plain", "with blanks in it", 'a "quote"', "50% off", "back\\slash", "it's", "a\tb"])
