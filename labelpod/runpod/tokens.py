@@ -64,7 +64,8 @@ def of(pod: dict[str, Any], folder: Path) -> Tokens:
     found = _read(folder).get(_digest(pod))
     if found is None:
         raise DeployError(
-            f"{folder / FILE} does not know the tokens of pod {pod['id']}: another machine, or an older labelpod, has launched it",
+            f"{folder / FILE} does not know the tokens of pod {pod['id']}:"
+            " another machine, or an older labelpod, has launched it",
             "copy that file from there, or `runpod terminate` and `runpod launch` from here",
         )
     return found
