@@ -153,6 +153,12 @@ def test_a_limit_is_taken_as_it_is_and_without_one_the_default_holds(monkeypatch
     assert watchdog._limit("MAX_HOURS", 12.0, "hours") == limit
 
 
+def test_without_most_hours_there_are_none_and_with_wrong_ones_twelve(monkeypatch: pytest.MonkeyPatch):
+    for text, hours in ((None, 0), ("", 0), ("twelve", 12), ("3", 3)):
+        monkeypatch.setenv("MAX_HOURS", text) if text is not None else monkeypatch.delenv("MAX_HOURS", raising=False)
+        assert watchdog.Watchdog()._watch.most_seconds == hours * HOUR
+
+
 # --- since when ---
 
 

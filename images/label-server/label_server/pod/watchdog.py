@@ -78,7 +78,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         idle = _limit("IDLE_STOP_MINUTES", _IDLE_MINUTES, "minutes") * 60
-        most = _limit("MAX_HOURS", _MOST_HOURS, "hours") * 3600
+        most = _limit("MAX_HOURS", _MOST_HOURS, "hours", unset=0) * 3600
         logger.info(f"Minutes without use: {idle / 60:g}, hours at most: {most / 3600:g}; 0: no limit")
         self._watch = Watch(idle, most, started(state.now()))
         self._found, self._gpu = Question(work.found), Question(work.gpu_percent)
@@ -140,13 +140,22 @@ def _keep(started: float, now: float) -> None:
     state.note(state.SEEN, now)
 
 
-def _limit(name: str, default: float, unit: str) -> float:
-    """A limit of the environment; what is none is said, and is no reason to cost without an end."""
+def _limit(name: str, default: float, unit: str, unset: float | None = None) -> float:
+    """A limit of the environment; what is none is said, and is no reason to cost without an end.
+
+    Args:
+        name: of the variable.
+        default: what holds instead of what is no number.
+        unit: of the number.
+        unset: what holds where nothing is asked for; None: the default.
+
+    """
     text = os.environ.get(name, "").strip()
     if _NUMBER.fullmatch(text):
         return float(text)
-    if text:
-        logger.error(f"{name}={text[:60]} is not a number of {unit}: {default:g} it is")
+    if not text:
+        return default if unset is None else unset
+    logger.error(f"{name}={text[:60]} is not a number of {unit}: {default:g} it is")
     return default
 
 
