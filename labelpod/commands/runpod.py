@@ -18,11 +18,27 @@ from labelpod.docker.tags import LABEL_SERVER_TAG
 from labelpod.errors import DeployError
 from labelpod.images import build
 from labelpod.project import Project
-from labelpod.runpod import catalog, cost, launch, pods, push, reap, signing, ssh, status, template, tunnel, wait
+from labelpod.runpod import (
+    catalog,
+    cost,
+    launch,
+    pods,
+    push,
+    reap,
+    signing,
+    ssh,
+    status,
+    template,
+    tokens,
+    tunnel,
+    wait,
+)
 from labelpod.runpod.client import Client
+from labelpod_common.users_file import ADMIN
 
 app = group("Rent a GPU at RunPod, and run the label server on it.")
 _MINUTES = 20.0
+_LOG_SECONDS = 5.0
 Minutes = Annotated[
     float | None, typer.Option(metavar="N", help=f"How long to wait; default: {_MINUTES:g}.", show_default=False)
 ]
@@ -79,15 +95,16 @@ def launch_pod(
     wish = catalog.Wish(max_price, min_vram, gpu, community, centers)
     with _api(values) as client:
         pod = launch.launch(client, values, place, wish, volume, create_volume, another=force, yes=yes)
-        _await(client, values, pod, minutes)
+        _await(client, values, place, pod, minutes)
 
 
 @app.command("status", epilog="Example: deploy.py runpod status --json")
 def show_status(context: typer.Context, as_json: AsJson = False) -> None:
     """Show the template, the pod, and what it costs."""
-    values = _values(project(context))
+    place = project(context)
+    values = _values(place)
     with _api(values) as client:
-        state = status.collect(client, values)
+        state = status.collect(client, values, place)
     console.out.print(json.dumps(state, indent=2) if as_json else status.text(state))
 
 
@@ -118,9 +135,10 @@ def connect(
     tunnel.check(here)
     with _api(values) as client:
         pod = pods.running(client, values)
+        token = tokens.of(pod, place.secrets)[ADMIN]
         local = None if direct else tunnel.free_port(port or values.LABEL_SERVER_PORT)
         base = f"http://127.0.0.1:{local}/" if local else pods.url(pod, values)
-        url = addresses.with_token(base, values.LABEL_SERVER_TOKEN.get_secret_value())
+        url = addresses.with_token(base, token)
 
         def ready() -> None:
             console.out.print(f"{url}\nThis is the server for 3D Slicer, with your token.")
@@ -130,16 +148,29 @@ def connect(
                 "Ctrl-C ends the connection; the pod keeps running, and costs, until `runpod stop` or until it is idle."
             )
 
-        tunnel.keep(lambda: ssh.command(client, pods.running(client, values), place.secrets), here, local, url, ready)
+        with tunnel.ending_by_signal():
+            tunnel.keep(
+                lambda: ssh.command(client, pods.running(client, values), place.secrets), here, local, url, ready
+            )
 
 
 @app.command("url", epilog="Example: deploy.py runpod url")
-def url(context: typer.Context) -> None:
-    """Show the label server's URL through RunPod's proxy, with the token."""
-    values = _values(project(context))
+def url(
+    context: typer.Context,
+    user: Annotated[str, typer.Option(metavar="NAME", help="Whose token is in it.")] = ADMIN,
+) -> None:
+    """Show the label server's URL through RunPod's proxy, with the token that a user has at the pod."""
+    place = project(context)
+    values = _values(place)
     with _api(values) as client:
-        base = pods.url(pods.the_pod(client, values), values)
-    console.out.print(addresses.with_token(base, values.LABEL_SERVER_TOKEN.get_secret_value()))
+        pod = pods.the_pod(client, values)
+    known = tokens.of(pod, place.secrets)
+    if user not in known:
+        raise DeployError(
+            f"pod {pod['id']} has no user {user}: {', '.join(known)}",
+            "a pod has the users that `python3 deploy.py users list` shows when it is launched",
+        )
+    console.out.print(addresses.with_token(pods.url(pod, values), known[user]))
 
 
 @app.command("logs", epilog="Example: deploy.py runpod logs --system")
@@ -150,7 +181,7 @@ def logs(
 ) -> None:
     """Show the pod's logs."""
     values = _values(project(context))
-    source, patience = "system" if system else "container", None if follow else 5.0
+    source, patience = "system" if system else "container", None if follow else _LOG_SECONDS
     with _api(values) as client:
         pod = pods.the_pod(client, values)
         for line in client.get_pod_logs(pod["id"], source, 500, patience):
@@ -179,7 +210,7 @@ def resume(context: typer.Context, minutes: Minutes = None) -> None:
         return launch.launch(client, values, place, wish, volume, yes=True)
 
     with _api(values) as client:
-        _await(client, values, launch.resume(client, values, relaunch), minutes)
+        _await(client, values, place, launch.resume(client, values, relaunch), minutes)
 
 
 @app.command("terminate", epilog="Example: deploy.py runpod terminate")
@@ -190,7 +221,8 @@ def terminate(
     force: Annotated[bool, typer.Option("--force", help="Even if what was trained on it is lost with it.")] = False,
 ) -> None:
     """End the pod for good; a network volume stays."""
-    values = _values(project(context))
+    place = project(context)
+    values = _values(place)
     with _api(values) as client:
         pod = client.get_pod(pod_id) if pod_id else pods.the_pod(client, values)
         if not (pods.keeps_its_data(pod) or force):
@@ -201,6 +233,7 @@ def terminate(
         if not console.confirmed(f"End pod {pod['id']} ({pod['name']})? A volume stays.", yes):
             raise DeployError("nothing was ended", "--yes ends it without asking")
         pods.terminate(client, pod["id"])
+        tokens.forget(pod, place.secrets)
     console.out.print(f"Pod {pod['id']} is ended")
 
 
@@ -251,6 +284,7 @@ def _pushed(place: Project, values: Settings, dry_run: bool) -> str:
     return image
 
 
-def _await(client: Client, values: Settings, pod: pods.Pod, minutes: float | None) -> None:
-    wait.wait(client, values, pod["id"], _MINUTES if minutes is None else minutes, wait.lets_in(values))
+def _await(client: Client, values: Settings, place: Project, pod: pods.Pod, minutes: float | None) -> None:
+    token = tokens.of(pod, place.secrets)[ADMIN]
+    wait.wait(client, values, pod["id"], _MINUTES if minutes is None else minutes, wait.lets_in(token))
     console.out.print(f"Pod {pod['id']} is ready; next: python3 deploy.py runpod connect")

@@ -7,12 +7,14 @@ ignored. What is not safe to repeat is not repeated: a create whose answer is lo
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from labelpod.errors import DeployError
+from labelpod.runpod import bounded
 from labelpod_common import __version__
 
 Json = dict[str, Any]
@@ -20,6 +22,7 @@ Json = dict[str, Any]
 _ATTEMPTS = 4
 _LONGEST_WAIT = 60.0
 _LONGEST_BODY = 100_000
+_MOST_PAGES = 50
 _STATUS_PAGE = "https://uptime.runpod.io says whether RunPod has a problem; try the same command later"
 # HTTP status -> what was wrong, and what to do.
 _MEANING = {
@@ -79,6 +82,7 @@ class Client:
             # Without a name of its own a client is turned away by what stands before the API.
             headers={"Authorization": f"Bearer {key}", "User-Agent": f"labelpod/{__version__}"},
             timeout=httpx.Timeout(30, connect=10),
+            event_hooks=bounded.HOOKS,
         )
 
     def __enter__(self) -> "Client":
@@ -119,26 +123,30 @@ class Client:
         """End a pod; its network volume stays."""
         self._ask("DELETE", f"/pods/{_in_path(pod_id)}")
 
-    def get_pod_logs(self, pod_id: str, source: str, tail: int, seconds: float | None) -> Iterator[str]:
+    def get_pod_logs(
+        self, pod_id: str, source: str, tail: int, seconds: float | None, since: str | None = None
+    ) -> Iterator[str]:
         """Lines of a pod's log, `system` or `container`, as they come; RunPod holds the connection open.
 
         Args:
             pod_id: the pod.
             source: which log.
             tail: how many lines of the past.
-            seconds: how long to wait for the next line; None: for ever.
+            seconds: how long to read, whether lines come or not; None: for ever.
+            since: when the first line was written, as RunPod says it; None: `tail` lines ago.
 
         """
-        query = {"source": source, "tail": str(tail)}
+        query = {"source": source, **({"since": since} if since else {"tail": str(tail)})}
+        timeout = httpx.Timeout(seconds, connect=10)
+        path = f"/pods/{_in_path(pod_id)}/logs"
         try:
-            with self._http.stream(
-                "GET", f"/pods/{_in_path(pod_id)}/logs", params=query, timeout=httpx.Timeout(seconds, connect=10)
-            ) as answer:
+            with self._http.stream("GET", path, params=query, timeout=timeout, extensions=bounded.STREAM) as answer:
                 if answer.status_code != httpx.codes.OK:
+                    bounded.answer(answer)
                     answer.read()
                     raise _refusal(answer)
-                for line in answer.iter_lines():
-                    if text := _log_line(line):
+                for line in bounded.lines(answer.iter_bytes(), seconds):
+                    if text := _log_line(line, since):
                         yield text
         except httpx.HTTPError:  # silence, or the stream was cut
             return
@@ -167,13 +175,15 @@ class Client:
         """All pages of a list; the schema knows none, the service may have some."""
         found: list[Json] = []
         asked = dict(query or {})
-        while True:
+        for _ in range(_MOST_PAGES):
             page = self._ask("GET", path, query=asked)
             found += page.get(name) or []
             cursor = (page.get("pagination") or {}).get("nextCursor")
             if not cursor or cursor == asked.get("cursor"):
                 return found
             asked["cursor"] = str(cursor)
+        # What it holds is not known: a pod may be among what was not read.
+        raise DeployError(f"RunPod's list {path} has no end: {_MOST_PAGES} pages were read", _STATUS_PAGE)
 
     def _post(self, path: str, body: Json) -> Json:
         return self._ask("POST", path, body)
@@ -243,14 +253,20 @@ def _json(answer: httpx.Response) -> Json:
         raise DeployError("RunPod's answer cannot be read", _STATUS_PAGE) from None
 
 
-def _log_line(line: str) -> str:
-    """The text of a server-sent event; "" for its other lines."""
+def _log_line(line: str, since: str | None) -> str:
+    """The text of a server-sent event; "" for its other lines, and for what is older than was asked for."""
     if not line.startswith("data:"):
         return ""
     try:
-        return str(json.loads(line.removeprefix("data:"))["line"]).rstrip()
+        told = json.loads(line.removeprefix("data:"))
+        text = str(told["line"]).rstrip()
     except (ValueError, KeyError, TypeError):
         return ""
+    try:
+        old = since and datetime.fromisoformat(told["ts"]) < datetime.fromisoformat(since)
+    except (ValueError, KeyError, TypeError):  # it does not say when
+        old = False
+    return "" if old else text
 
 
 def _in_path(name: str) -> str:

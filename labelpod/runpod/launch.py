@@ -8,7 +8,7 @@ from labelpod.config.settings import Settings
 from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from labelpod.runpod import catalog, keys, ledger, pods, template, volumes
+from labelpod.runpod import catalog, keys, ledger, pods, template, tokens, volumes
 from labelpod.runpod.catalog import Candidate, Wish
 from labelpod.runpod.client import Client, RunPodError
 
@@ -59,11 +59,13 @@ def launch(
     if not confirmed(f"Rent a pod? {price}.", yes):
         raise DeployError("nothing was rented", "--yes rents without asking")
     say(f"{price}.")
+    # Before anything costs money: they may not be there to be read, or written.
+    access = {"PUBLIC_KEY": keys.public_key(project.secrets), **tokens.make(project.secrets)}
     if volume_name and volume is None:
         body = {"name": volume_name, "size": create_gigabytes, "dataCenter": wish.data_centers[0]}
         volume = client.create_network_volume(body)
         say(f"Network volume {volume_name} made in {body['dataCenter']}")
-    pod = pods.rent(client, values, found, wish, keys.public_key(project.secrets), volume, another)
+    pod = pods.rent(client, values, found, wish, access, volume, another)
     ledger.add(pod, project.pods_record)
     return pod
 

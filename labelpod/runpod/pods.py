@@ -1,9 +1,10 @@
 """The pods of this stack. The API is the truth: whose a pod is stands in its name and its environment.
 
-A pod carries the stack's name and the digest of its token, so that two laptops with one `.env` find the same pod, and
-a pod of somebody else's stack of the same name is never touched.
+A pod carries the stack's name and a sign of its owner, so that two laptops with one `.env` find the same pod, and a pod
+of somebody else's stack of the same name is never touched.
 """
 
+import hashlib
 import secrets
 import time
 from datetime import UTC, datetime
@@ -14,11 +15,10 @@ from labelpod.errors import DeployError
 from labelpod.runpod import template
 from labelpod.runpod.catalog import MIN_CUDA, Candidate, Wish
 from labelpod.runpod.client import Client, LostAnswerError, RunPodError
-from labelpod_common import users_file
 
 Pod = dict[str, Any]
 
-STACK, DIGEST = "LABELPOD_STACK", "LABEL_SERVER_TOKEN_SHA256"
+STACK, OWNER = "LABELPOD_STACK", "LABELPOD_OWNER"
 # A pod that RunPod still counts, and that may cost something.
 _GONE = "TERMINATED"
 # How long a pod whose creation was not answered may take to be listed.
@@ -43,7 +43,7 @@ def of_stack(client: Client, values: Settings) -> list[Pod]:
     """
     named = [pod for pod in client.list_pods() if _env(pod).get(STACK) == values.RUNPOD_STACK]
     named = [pod for pod in named if pod["status"] != _GONE]
-    if foreign := [pod["id"] for pod in named if _env(pod).get(DIGEST) != digest(values)]:
+    if foreign := [pod["id"] for pod in named if _env(pod).get(OWNER) != owner(values)]:
         raise DeployError(
             f"pod {foreign[0]} is of another stack {values.RUNPOD_STACK}, or of this one with another token",
             f"another LABELPOD_RUNPOD_STACK in .env, or `python3 deploy.py runpod terminate {foreign[0]}`",
@@ -87,7 +87,7 @@ def rent(
     values: Settings,
     found: list[Candidate],
     wish: Wish,
-    public_key: str,
+    access: dict[str, str],
     volume: dict[str, Any] | None,
     another: bool = False,
 ) -> Pod:
@@ -98,7 +98,7 @@ def rent(
         values: the settings.
         found: cheapest first.
         wish: what was asked for.
-        public_key: that may log in by SSH.
+        access: what the pod's environment says of who may log in.
         volume: network volume for /workspace, if any.
         another: whether there may be other pods of this stack beside it.
 
@@ -115,7 +115,7 @@ def rent(
     refusal: RunPodError | None = None
     for candidate in found:
         try:
-            pod = _create(client, _body(values, candidate, wish, name, base["id"], public_key, volume))
+            pod = _create(client, _body(values, candidate, wish, name, base["id"], access, volume))
         except RunPodError as error:
             if error.status not in (400, 403):
                 raise
@@ -128,9 +128,10 @@ def rent(
     )
 
 
-def digest(values: Settings) -> str:
-    """What a pod knows of the token: enough to check it, nothing to log in with."""
-    return users_file.digest(values.LABEL_SERVER_TOKEN.get_secret_value())
+def owner(values: Settings) -> str:
+    """The sign of who has this token: it says nothing of the token, and is no login."""
+    token = values.LABEL_SERVER_TOKEN.get_secret_value()
+    return hashlib.sha256(f"labelpod owner {token}".encode()).hexdigest()[:32]
 
 
 def act(client: Client, pod: Pod, action: str) -> Pod:
@@ -187,7 +188,7 @@ def _body(
     wish: Wish,
     name: str,
     template_id: str,
-    public_key: str,
+    access: dict[str, str],
     volume: dict[str, Any] | None,
 ) -> dict[str, Any]:
     body: dict[str, Any] = {
@@ -198,12 +199,12 @@ def _body(
         "gpu": {"id": candidate.gpu, "count": 1, "minCudaVersion": MIN_CUDA},
         "env": {
             STACK: values.RUNPOD_STACK,
-            DIGEST: digest(values),
+            OWNER: owner(values),
             # The template's placeholder must not be looked for.
             "LABEL_SERVER_TOKEN": "",
             # As root, it can give a new volume to the label server, which then runs without root's rights.
             "RUNPOD_POD_USER": "0",
-            "PUBLIC_KEY": public_key,
+            **access,
         },
     }
     centers = [volume["dataCenter"]] if volume else list(candidate.data_centers if wish.data_centers else ())

@@ -11,9 +11,10 @@ from labelpod.runpod.client import Client
 
 USER = "labelpod"
 _SSH_PORT = 22
-# A line of its own: others in the log hold what clients ask for.
+# A line of its own, and the first of this start: those after it may hold what clients ask for.
 _HOST_KEY = re.compile(r"labelpod-host-key: (ssh-ed25519 [A-Za-z0-9+/=]+)")
 _LOG_LINES, _LOG_SECONDS = 5000, 5.0
+_PLAIN = re.compile(r"[\w@+=:,./%-]+")
 
 
 def command(client: Client, pod: pods.Pod, folder: Path) -> list[str]:
@@ -49,7 +50,7 @@ def command(client: Client, pod: pods.Pod, folder: Path) -> list[str]:
     # Nothing of the user's own SSH configuration: what it forwards is not for a rented machine.
     words = ["ssh", "-F", "none", "-p", str(port)]
     for name, value in options.items():
-        words += ["-o", f"{name}={value}"]
+        words += ["-o", f"{name}={_quoted(value) if isinstance(value, Path) else value}"]
     return [*words, f"{USER}@{host}"]
 
 
@@ -60,23 +61,36 @@ def address(pod: pods.Pod) -> tuple[str, int]:
         DeployError: nowhere yet.
 
     """
-    for port in (pod.get("runtime") or {}).get("ports") or []:
-        if port["private"] == _SSH_PORT and port["type"] == "tcp" and port.get("ip") and port.get("public"):
-            return str(port["ip"]), int(port["public"])
+    if found := port(pod):
+        return found
     raise DeployError(
         f"pod {pod['id']} is {pod['status']} and has no SSH port yet", "wait a minute; python3 deploy.py runpod status"
     )
+
+
+def port(pod: pods.Pod) -> tuple[str, int] | None:
+    """Address and number of a pod's SSH port; None while there is none."""
+    for each in (pod.get("runtime") or {}).get("ports") or []:
+        if each.get("private") == _SSH_PORT and each.get("type") == "tcp" and each.get("ip") and each.get("public"):
+            return str(each["ip"]), int(each["public"])
+    return None
+
+
+def _quoted(path: Path) -> str:
+    """A path as a value of ssh's options, which are parted at blanks, and in which % begins a name."""
+    text = str(path).replace("%", "%%")
+    return text if _PLAIN.fullmatch(text) else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _host_check(client: Client, pod: pods.Pod, folder: Path) -> dict[str, object]:
     """The pod's log, which comes from RunPod over TLS, names its key; no other is accepted, on first sight neither."""
     file = folder / "runpod_known_hosts"
     names = {"UserKnownHostsFile": file, "HostKeyAlias": pod["id"], "HostKeyAlgorithms": "ssh-ed25519"}
-    lines = client.get_pod_logs(pod["id"], "container", _LOG_LINES, _LOG_SECONDS)
-    told = [found[1] for line in lines if (found := _HOST_KEY.fullmatch(line))]
+    lines = client.get_pod_logs(pod["id"], "container", _LOG_LINES, _LOG_SECONDS, since=pod.get("startedAt"))
+    # Whoever has got into the container later cannot take it back.
+    told = next((found[1] for line in lines if (found := _HOST_KEY.fullmatch(line))), None)
     if told:
-        # The pod makes a new one at every start; the last is the one that counts.
-        files.write(file, f"{pod['id']} {told[-1]}\n".encode(), 0o600)
+        files.write(file, f"{pod['id']} {told}\n".encode(), 0o600)
     elif not (file.exists() and file.read_text(encoding="utf-8").startswith(f"{pod['id']} ")):
         raise DeployError(
             f"pod {pod['id']} has not told its host key in its log",

@@ -3,21 +3,22 @@
 from typing import Any
 
 from labelpod.config.settings import Settings
-from labelpod.runpod import pods, template, wait
+from labelpod.project import Project
+from labelpod.runpod import pods, template, tokens, wait
 from labelpod.runpod.client import Client
 
 
-def collect(client: Client, values: Settings) -> dict[str, Any]:
+def collect(client: Client, values: Settings, project: Project) -> dict[str, Any]:
     """The template and the pods; the keys are stable."""
     published = template.find(client, values.RUNPOD_STACK)
     return {
         "stack": values.RUNPOD_STACK,
         "template": {"id": published["id"], "image": published["image"]} if published else None,
-        "pods": [_pod(pod, values) for pod in pods.of_stack(client, values)],
+        "pods": [_pod(pod, values, project) for pod in pods.of_stack(client, values)],
     }
 
 
-def _pod(pod: pods.Pod, values: Settings) -> dict[str, Any]:
+def _pod(pod: pods.Pod, values: Settings, project: Project) -> dict[str, Any]:
     hours = pods.hours(pod)
     running = pod["status"] == "RUNNING"
     network = (pod.get("mounts") or {}).get("network") or []
@@ -32,7 +33,7 @@ def _pod(pod: pods.Pod, values: Settings) -> dict[str, Any]:
         "usd_per_hour": float(pod["cost"]) if running else 0.0,
         "usd_so_far": round(hours * float(pod["cost"]), 2),
         "url": pods.url(pod, values) if running else None,
-        "stops_at": wait.stops_at(values, pod) if running else None,
+        "stops_at": wait.stops_at(pods.url(pod, values), tokens.find(pod, project.secrets)) if running else None,
     }
 
 

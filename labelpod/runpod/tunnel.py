@@ -4,10 +4,10 @@ Images stay where they are; no port of the pod is open but SSH. The login of the
 well, so that RunPod's API never has it.
 """
 
-import subprocess
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,13 +19,26 @@ from labelpod.config.settings import LABEL_SERVER_USER, Settings
 from labelpod.console import progress, say, say_command
 from labelpod.errors import DeployError
 from labelpod.host import ports
+from labelpod.runpod import bounded
+from labelpod.runpod.connection import Connection
 from labelpod.runpod.pods import NotRunningError
 from labelpod.security import secret_files
+from labelpod_common.text import counted
 
 _HERE = "127.0.0.1"
 _POD_LABEL_SERVER, _POD_STUDIES = f"{_HERE}:8000", f"{_HERE}:8042"
-_PAUSE_SECONDS = 5
+_PAUSE_SECONDS, _LONGEST_PAUSE = 5, 60
+_MOST_TRIES = 15
+# The pod waits for a minute.
+_BEAT_SECONDS, _LOOK_SECONDS = 10, 0.5
 _LOGIN_SECONDS = 30
+_CALL_SECONDS = 15
+_ANSWER_SECONDS = 900
+_LOGS = "python3 deploy.py runpod logs"
+
+
+class RefusedError(DeployError):
+    """The pod does not let us in, and will not."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,9 @@ def check(here: Studies) -> None:
     """
     url = f"http://{here.host}:{here.port}/dicom-web/studies"
     try:
-        answer = httpx.get(url, params={"limit": "1"}, auth=(here.username, here.password), timeout=10)
+        # As ssh will reach it: through no proxy of the environment, which would be shown the login.
+        with httpx.Client(timeout=10, trust_env=False, event_hooks=bounded.HOOKS) as client:
+            answer = client.get(url, params={"limit": "1"}, auth=(here.username, here.password))
     except httpx.HTTPError as error:
         raise DeployError(f"{url} does not answer ({type(error).__name__})", "python3 deploy.py up") from None
     if not answer.is_success:
@@ -98,7 +113,8 @@ def lend_login(ssh: list[str], here: Studies) -> None:
     """Give the pod the login of the studies; the pod keeps it on no volume.
 
     Raises:
-        DeployError: SSH does not let us in.
+        RefusedError: SSH does not let us in.
+        DeployError: there is no connection.
 
     """
     say_command(*ssh, "dicomweb_login")
@@ -106,30 +122,14 @@ def lend_login(ssh: list[str], here: Studies) -> None:
     login = "".join(f"{line}\n" for line in lines)
     result = process.run(*ssh, "dicomweb_login", input=login, seconds=_LOGIN_SECONDS)
     if result.returncode != 0:
-        raise DeployError(f"ssh: {process.last_line(result.stderr)}", "python3 deploy.py runpod logs")
+        refused = "Permission denied" in result.stderr
+        raise (RefusedError if refused else DeployError)(f"ssh: {process.last_line(result.stderr)}", _LOGS)
 
 
-@contextmanager
-def opened(ssh: list[str], here: Studies, port: int | None) -> Iterator[subprocess.Popen[str]]:
-    """Forwardings that are there while the context is.
-
-    Args:
-        ssh: the command that leads to the pod.
-        here: what the pod is to reach.
-        port: of this machine, that leads to the pod's label server; None for none.
-
-    """
-    pod = ssh[-1]
-    words = [*ssh[:-1], "-N", "-T", "-o", "ExitOnForwardFailure=yes"]
-    words += ["-R", f"{_POD_STUDIES}:{here.host}:{here.port}"]
-    words += ["-L", f"{_HERE}:{port}:{_POD_LABEL_SERVER}"] if port else []
-    say_command(*words, pod)
-    connection = subprocess.Popen([*words, pod], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        yield connection
-    finally:
-        connection.terminate()
-        connection.wait()
+def forwardings(here: Studies, port: int | None) -> list[str]:
+    """Options of ssh's: the pod's way to the studies, and a port of this machine that leads to the label server."""
+    to_the_pod = ["-L", f"{_HERE}:{port}:{_POD_LABEL_SERVER}"] if port else []
+    return ["-R", f"{_POD_STUDIES}:{here.host}:{here.port}", *to_the_pod]
 
 
 def keep(find: Callable[[], list[str]], here: Studies, port: int | None, url: str, ready: Callable[[], None]) -> None:
@@ -144,45 +144,68 @@ def keep(find: Callable[[], list[str]], here: Studies, port: int | None, url: st
 
     Raises:
         NotRunningError: there is no pod to connect to any more.
-        DeployError: the first connection failed.
+        DeployError: the first connection failed, or the pod lets us in no more.
 
     """
-    told = False
+    told, failed = False, 0
     while True:
         try:
             ssh = find()
             lend_login(ssh, here)
+            with Connection(ssh, forwardings(here, port)) as connection:
+                if _answers(url, connection, told):
+                    say("Connected again") if told else ready()
+                    told, failed = True, 0
+                while connection.runs(_BEAT_SECONDS):
+                    pass
+                problem = f"ssh: {connection.end()}"
         except DeployError as error:
-            if not told or isinstance(error, NotRunningError):
+            if not told or isinstance(error, NotRunningError | RefusedError):
                 raise
-            say(f"Not connected: {error.message}; trying again")
-            time.sleep(_PAUSE_SECONDS)
-            continue
-        with opened(ssh, here, port) as connection:
-            if _answers(url, connection):
-                say("Connected again") if told else ready()
-                told = True
-            problem = _end(connection)
+            problem = error.message
+        failed += 1
         # A connection that was cut, or one from elsewhere, holds the pod's side for up to a minute.
-        if not told and "forwarding failed" not in problem:
-            raise DeployError(f"ssh: {problem}", "python3 deploy.py runpod logs")
-        say(f"The connection ended ({problem}); connecting again")
-        time.sleep(_PAUSE_SECONDS)
+        if not told and ("forwarding failed" not in problem or failed == _MOST_TRIES):
+            remedy = "`runpod connect` runs elsewhere; or python3 deploy.py runpod logs" if failed > 1 else _LOGS
+            raise DeployError(f"{problem} (tried {counted(failed, 'time')})" if failed > 1 else problem, remedy)
+        say(f"Not connected ({problem}); connecting again")
+        time.sleep(min(_PAUSE_SECONDS * failed, _LONGEST_PAUSE) if told else _PAUSE_SECONDS)
 
 
-def _end(connection: subprocess.Popen[str]) -> str:
-    connection.wait()
-    return process.last_line(connection.stderr.read() if connection.stderr else "")
+@contextmanager
+def ending_by_signal() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end what is in the context as Ctrl-C does, so that nothing of it is left running."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # Under nohup the terminal may go.
+    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _answers(url: str, connection: subprocess.Popen[str]) -> bool:
-    """Wait for the label server, which loads its models once it sees the studies; False if the tunnel ends."""
-    with progress("The label server sees the studies and loads its models"):
-        while connection.poll() is None:
-            try:
-                if httpx.get(f"{url}info/", timeout=15).is_success:
+def _answers(url: str, connection: Connection, told: bool) -> bool:
+    """Wait for the label server, which loads its models once it sees the studies; False if the tunnel ends.
+
+    Raises:
+        DeployError: it takes too long, and is not only away for a while.
+
+    """
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    far = urlsplit(url).hostname != _HERE  # there may be a proxy on the way to RunPod's, but none on the way to us
+    with (
+        progress("The label server sees the studies and loads its models"),
+        httpx.Client(timeout=_CALL_SECONDS, trust_env=far, event_hooks=bounded.HOOKS) as client,
+    ):
+        while connection.runs(_LOOK_SECONDS):
+            with suppress(httpx.HTTPError):
+                if client.get(f"{url}info/").is_success:
                     return True
-            except httpx.HTTPError:
-                pass
-            time.sleep(1)
+            if time.monotonic() > deadline and not told:
+                raise DeployError(f"the label server does not answer within {_ANSWER_SECONDS / 60:g} minutes", _LOGS)
     return False

@@ -9,8 +9,10 @@ import httpx
 from labelpod.config.settings import Settings
 from labelpod.console import progress
 from labelpod.errors import DeployError
-from labelpod.runpod import pods
+from labelpod.runpod import bounded, pods, ssh
 from labelpod.runpod.client import Client
+from labelpod.runpod.tokens import Tokens
+from labelpod_common.users_file import ADMIN
 
 _POLL_SECONDS = 10
 _LOG_SECONDS = 5
@@ -34,6 +36,14 @@ _HOPELESS = {
 }
 _ENDED = {"EXITED", "ERROR", "TERMINATED"}
 _MOST_RESTARTS = 3
+# Ports may come after the rest. Without this one a pod is of no use: the studies come through it.
+_PORT_SECONDS = 60
+_NO_PORT = (
+    "its host gives it no SSH port (22/tcp), as those without a public address do",
+    "`python3 deploy.py runpod launch` again, on another host, without --community",
+)
+_STARTED = re.compile(r"start container")
+_LOG_LINES = 100
 
 
 class NotReadyError(DeployError):
@@ -58,32 +68,36 @@ def wait(client: Client, values: Settings, pod_id: str, minutes: float, answers:
 
     """
     deadline = time.monotonic() + minutes * 60
-    restarts, uptime = 0, 0.0
+    restarts, uptime, answered = 0, 0.0, 0.0
     with progress(f"Pod {pod_id} starts") as bar:
         while True:
             pod = client.get_pod(pod_id)
             if pod["status"] in _ENDED:
-                raise _not_ready(pod, f"it is {pod['status']}: {_said(client, pod_id) or 'it does not say why'}")
+                said = _said(client, pod_id)
+                raise _not_ready(pod, f"it is {pod['status']}: {said[-1] if said else 'it does not say why'}")
             runtime = pod.get("runtime") or {}
             if runtime and answers(pods.url(pod, values)):
-                return pod
+                if ssh.port(pod):
+                    return pod
+                answered = answered or time.monotonic()
+                if time.monotonic() - answered > _PORT_SECONDS:
+                    raise _not_ready(pod, *_NO_PORT)
             restarts += runtime.get("uptime", uptime) < uptime
             uptime = runtime.get("uptime", uptime)
             if restarts >= _MOST_RESTARTS:
                 raise _not_ready(pod, "it starts over and over; `python3 deploy.py runpod logs` says why")
             said = _said(client, pod_id)
-            for pattern, (meaning, remedy) in _HOPELESS.items():
-                if re.search(pattern, said):
-                    raise _not_ready(pod, meaning, remedy)
-            bar.update(bar.task_ids[0], description=f"Pod {pod_id} starts: {said or pod['status']}")
+            if hopeless := _hopeless(said):
+                raise _not_ready(pod, *hopeless)
+            bar.update(bar.task_ids[0], description=f"Pod {pod_id} starts: {said[-1] if said else pod['status']}")
             if time.monotonic() > deadline:
                 raise _not_ready(pod, f"no answer after {minutes:g} minutes")
             time.sleep(_POLL_SECONDS)
 
 
-def lets_in(values: Settings) -> Callable[[str], bool]:
-    """Asks a label server with the token; "I wait for the studies" is an answer, too."""
-    client = httpx.Client(headers=_login(values), timeout=15)
+def lets_in(token: str) -> Callable[[str], bool]:
+    """Asks a label server with the pod's token; "I wait for the studies" is an answer, too."""
+    client = httpx.Client(headers=_login(token), timeout=15, event_hooks=bounded.HOOKS)
 
     def answers(url: str) -> bool:
         try:
@@ -96,18 +110,26 @@ def lets_in(values: Settings) -> Callable[[str], bool]:
     return answers
 
 
-def stops_at(values: Settings, pod: pods.Pod) -> str | None:
-    """When the pod will stop itself, if nobody works with it until then; None if it does not say."""
+def stops_at(url: str, known: Tokens | None) -> str | None:
+    """When a pod will stop itself, if nobody works with it until then; None if it does not say.
+
+    Args:
+        url: of its label server.
+        known: its tokens; without them it is not asked.
+
+    """
+    if known is None:
+        return None
     try:
-        answer = httpx.get(f"{pods.url(pod, values).rstrip('/')}/info/", headers=_login(values), timeout=15)
-        told: str | None = answer.json().get("stops_at")
-        return told
+        with httpx.Client(headers=_login(known[ADMIN]), timeout=15, event_hooks=bounded.HOOKS) as client:
+            told: str | None = client.get(f"{url.rstrip('/')}/info/").json().get("stops_at")
+            return told
     except (httpx.HTTPError, ValueError, AttributeError):
         return None
 
 
-def _login(values: Settings) -> dict[str, str]:
-    return {"Authorization": f"Bearer {values.LABEL_SERVER_TOKEN.get_secret_value()}"}
+def _login(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _not_ready(pod: pods.Pod, problem: str, remedy: str = "") -> NotReadyError:
@@ -115,7 +137,16 @@ def _not_ready(pod: pods.Pod, problem: str, remedy: str = "") -> NotReadyError:
     return NotReadyError(f"pod {pod['id']} is not ready: {problem}", f"{remedy}; {end}" if remedy else end)
 
 
-def _said(client: Client, pod_id: str) -> str:
-    """What the host said last."""
-    lines = list(client.get_pod_logs(pod_id, "system", 20, _LOG_SECONDS))
-    return lines[-1] if lines else ""
+def _said(client: Client, pod_id: str) -> list[str]:
+    """What the host said lately."""
+    return list(client.get_pod_logs(pod_id, "system", _LOG_LINES, _LOG_SECONDS))
+
+
+def _hopeless(said: list[str]) -> tuple[str, str] | None:
+    """What is wrong and what to do, if a line says what waiting does not help with.
+
+    What was said before the container was started has passed; what is retried is said in a line before the last.
+    """
+    start = max((number for number, line in enumerate(said) if _STARTED.match(line)), default=0)
+    found = (why for line in reversed(said[start:]) for pattern, why in _HOPELESS.items() if re.search(pattern, line))
+    return next(found, None)

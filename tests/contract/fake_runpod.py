@@ -8,7 +8,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,6 +92,8 @@ class FakeRunPod:
         self.token_answers: Callable[[str], tuple[int, Any]] = lambda _: (200, {"name": "label server"})
         self.on_create: Callable[[dict], None] = lambda _: None
         self.page_size = 0
+        self.cursors: Iterator[int] | None = None  # where they change with every page
+        self.endless: Callable[[], Iterator[bytes]] | None = None  # what comes behind a log's lines
         self.balance = 10.0
         self._lock = threading.RLock()
         self._number = 0
@@ -306,9 +308,11 @@ class FakeRunPod:
 
     def _page(self, operation: str, answer: Any, target: str) -> Any:
         """Lists come in pages where the test asks for that, which the document does not know."""
-        if not self.page_size or not operation.startswith("list") or "records" in answer:
+        if not (self.page_size or self.cursors) or not operation.startswith("list") or "records" in answer:
             return answer
         (name, items), *_ = answer.items()
+        if self.cursors:
+            return {name: items, "pagination": {"nextCursor": str(next(self.cursors)), "hasNextPage": True}}
         start = int(dict(parse_qsl(urlsplit(target).query)).get("cursor", 0))
         end = start + self.page_size
         following = str(end) if end < len(items) else None
@@ -347,8 +351,12 @@ def _handler(fake: FakeRunPod) -> type[BaseHTTPRequestHandler]:
         def _send(self, status: int, answer: Any, headers: dict[str, str]) -> None:
             if isinstance(answer, list):  # a log
                 kind = "text/event-stream"
-                events = [f"id: {n}\ndata: {json.dumps({'line': line})}\n\n" for n, line in enumerate(answer)]
+                told = [line if isinstance(line, dict) else {"line": line} for line in answer]
+                events = [f"id: {n}\ndata: {json.dumps(line)}\n\n" for n, line in enumerate(told)]
                 payload = "".join(events).encode()
+                if fake.endless:
+                    self._stream(status, kind, payload)
+                    return
             else:
                 kind = "application/json" if status < 300 else "application/problem+json"
                 kind = "text/html" if isinstance(answer, str) else kind
@@ -358,6 +366,19 @@ def _handler(fake: FakeRunPod) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(payload)
+
+        def _stream(self, status: int, kind: str, payload: bytes) -> None:
+            """As RunPod sends a log: it is held open, and has no length."""
+            self.close_connection = True
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            try:
+                self.wfile.write(payload)
+                for piece in fake.endless():
+                    self.wfile.write(piece)
+            except OSError:  # whoever listened has gone
+                pass
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -63,7 +63,14 @@ def options(command: list[str]) -> dict[str, str]:
 
 
 def test_the_pods_own_log_says_which_key_it_must_show(fake: FakeRunPod, client: Client, pod: dict, folder: Path):
-    fake.system_log = ["labelpod-host-key: ssh-ed25519 AAAAold", "started", "labelpod-host-key: ssh-ed25519 AAAAnew"]
+    """The first that it tells after its start: the one before is of an earlier start, those after may be anybody's."""
+    fake.system_log = [
+        {"ts": "2020-01-01T00:00:00Z", "line": "labelpod-host-key: ssh-ed25519 AAAAold"},
+        "started",
+        "labelpod-host-key: ssh-ed25519 AAAAnew",
+        {"ts": "2099-01-01T00:00:00.123456789Z", "line": "labelpod-host-key: ssh-ed25519 AAAAforged"},
+        "labelpod-host-key: ssh-ed25519 AAAAforged",
+    ]
     command = ssh.command(client, pod, folder)
     given = options(command)
     assert given["StrictHostKeyChecking"] == "yes" and given["HostKeyAlias"] == pod["id"]

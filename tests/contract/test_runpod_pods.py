@@ -2,9 +2,11 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from labelpod.runpod import tokens
 from tests.contract.conftest import IMAGE, TOKEN, Runpod
 from tests.contract.fake_runpod import FakeRunPod
 
@@ -46,10 +48,11 @@ def test_without_anything_the_status_says_so(fake: FakeRunPod, runpod: Runpod):
     assert "has no pod" in runpod("stop").err and "has no pod" in runpod("url").err
 
 
-def test_the_url_is_ready_to_paste(fake: FakeRunPod, runpod: Runpod, pod: dict):
-    assert runpod("url").out.strip() == f"{fake.url}/proxy/{pod['id']}/{TOKEN}/"
+def test_the_url_is_ready_to_paste(fake: FakeRunPod, runpod: Runpod, pod: dict, tmp_path: Path):
+    token = tokens.of(pod, tmp_path / "secrets")["admin"]
+    assert runpod("url").out.strip() == f"{fake.url}/proxy/{pod['id']}/{token}/"
     real = runpod("url", RUNPOD_PROXY_URL="").out.strip()
-    assert real == f"https://{pod['id']}-8000.proxy.runpod.net/{TOKEN}/"
+    assert real == f"https://{pod['id']}-8000.proxy.runpod.net/{token}/"
 
 
 def test_the_logs_are_shown(fake: FakeRunPod, runpod: Runpod, pod: dict):

@@ -1,6 +1,7 @@
 """The image in a rented pod: who gets in, how far they get, and what happens without the tunnel."""
 
 import hashlib
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -166,13 +167,33 @@ def test_runpods_hooks_are_run(pod: Rented):
 
 def test_what_runs_has_no_rights_of_root_and_no_key_in_its_environment(pod: Rented):
     people = docker("exec", "--user", "root", pod.name, "ps", "-eo", "user:16,args").splitlines()
-    workers = [line for line in people if "label_server.pod" in line or "label_server.web" in line]
-    assert len(workers) == 2 and all(line.startswith("labelpod ") for line in workers)
+    workers = {line.split()[-1]: line.split()[0] for line in people if re.search(r"python -m label_server\.", line)}
+    apart = "watchdog" if pod.name.endswith("root") else "labelpod"
+    assert workers.pop("label_server.pod.watchdog") == apart
+    assert workers == {"label_server.pod.record": "labelpod", "label_server.pod.standby": "labelpod"}
     environments = docker(
         "exec", "--user", "labelpod", pod.name, "bash", "-c",
-        "for each in $(pgrep -f '[l]abel_server.(pod.standby|web)'); do tr '\\0' '\\n' </proc/$each/environ; done",
+        "for each in $(pgrep -f '[l]abel_server.(pod.[sr]|web)'); do tr '\\0' '\\n' </proc/$each/environ; done",
     )  # fmt: skip
     assert "STUDIES=" in environments and POD_KEY not in environments
+
+
+def test_the_label_servers_user_can_neither_end_the_watchdog_nor_read_its_keys(pod: Rented):
+    if not pod.name.endswith("root"):
+        assert "the label server's user could end the watchdog" in docker("logs", pod.name)
+        return
+    for attack in (
+        "pkill -KILL -f '[l]abel_server.pod.watchdog'",
+        "cat /proc/$(pgrep -f '[p]od.watchdog' | tail -1)/environ",
+    ):
+        said = docker("exec", "--user", "labelpod", pod.name, "bash", "-c", f"{attack} 2>&1 || true")
+        assert "not permitted" in said or "denied" in said, said
+    every = "for each in /proc/[0-9]*/environ; do cat $each 2>/dev/null || true; done"
+    assert POD_KEY not in docker("exec", "--user", "labelpod", pod.name, "bash", "-c", every)
+    docker("exec", "--user", "root", pod.name, "pkill", "-KILL", "-f", "[l]abel_server.pod.watchdog")
+    count = lambda: docker("exec", pod.name, "pgrep", "-u", "watchdog", "-c").strip()  # noqa: E731
+    eventually(lambda: count() == "1", 30, "it is started again")
+    assert "the watchdog has ended with 137, and is started again" in docker("logs", pod.name)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ def test_no_file_is_too_long_to_be_read_at_one_go():
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed: apt-get install shellcheck")
 @pytest.mark.skipif(not CI.exists(), reason="there is no .ci/run")
 @pytest.mark.parametrize(
-    "script", [CI, POD / "start_pod", POD / "dicomweb_login", HEALTHY, POSTGRES, GPU], ids=lambda script: script.name
+    "script",
+    [CI, POD / "start_pod", POD / "dicomweb_login", POD / "tunnel_lease", HEALTHY, POSTGRES, GPU],
+    ids=lambda script: script.name,
 )
 def test_scripts_are_clean_under_shellcheck(script: Path):
     check("shellcheck", str(script))

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,6 +17,7 @@ from labelpod_common import users_file
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
+_SHORTEST_OF_A_POD = 20
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -48,12 +49,13 @@ class Users:
     Args:
         file: JSON, `{"users": [{"name", "role", "sha256"}]}`; it need not exist.
         digest: of the token of the user `admin`; "" for none.
+        others: entries as in the file, which came with the environment as well.
 
     """
 
-    def __init__(self, file: Path, digest: str) -> None:
+    def __init__(self, file: Path, digest: str, others: Iterable[Mapping[str, str]] = ()) -> None:
         self._file = file
-        self._own = {digest: User(users_file.ADMIN, Role.ADMIN)} if digest else {}
+        self._own = _by_digest(others) | ({digest: User(users_file.ADMIN, Role.ADMIN)} if digest else {})
         self._users: dict[str, User] = {}
         self._version: tuple[int, int] | None = None
         self._looked_at = float("-inf")
@@ -82,7 +84,7 @@ class Users:
             if version == self._version:
                 return
             entries = users_file.parse(self._file.read_text(encoding="utf-8"))
-            self._users = {each["sha256"]: User(each["name"], Role[each["role"].upper()]) for each in entries}
+            self._users = _by_digest(entries)
             self._version = version
         except FileNotFoundError:
             self._users, self._version = {}, None
@@ -93,17 +95,35 @@ class Users:
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Users:
-    """The users that USERS_FILE, LABEL_SERVER_TOKEN, its _FILE and its _SHA256 name.
+    """The users that USERS_FILE, LABEL_SERVER_USERS, LABEL_SERVER_TOKEN, its _FILE and its _SHA256 name.
 
     Raises:
-        ValueError: the digest is none.
+        OSError: the token's file cannot be read.
+        ValueError: the digest is none, the token is a place where one was to be, or the users are none.
 
     """
+    # A rented machine need not know the token to tell it from others; a token beside the digest is its template's.
+    digest = environ.get("LABEL_SERVER_TOKEN_SHA256", "") or _digest_of_token(environ)
+    if digest and not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError("LABEL_SERVER_TOKEN_SHA256 is not a SHA-256 digest in hexadecimal")
+    others = []
+    if text := environ.get("LABEL_SERVER_USERS"):
+        try:
+            others = users_file.parse(text)
+        except ValueError as error:
+            raise ValueError(f"LABEL_SERVER_USERS cannot be read: {error}") from None
+    return Users(Path(environ.get("USERS_FILE", "/run/users/users.json")), digest, others)
+
+
+def _digest_of_token(environ: Mapping[str, str]) -> str:
     token = environ.get("LABEL_SERVER_TOKEN", "")
     if not token and (path := environ.get("LABEL_SERVER_TOKEN_FILE")):
         token = Path(path).read_text(encoding="utf-8").strip()
-    # A rented machine need not know the token to tell it from others.
-    digest = users_file.digest(token) if token else environ.get("LABEL_SERVER_TOKEN_SHA256", "")
-    if digest and not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ValueError("LABEL_SERVER_TOKEN_SHA256 is not a SHA-256 digest in hexadecimal")
-    return Users(Path(environ.get("USERS_FILE", "/run/users/users.json")), digest)
+    # Everybody who reads the template would know it, or guess what stands there for a secret that there is not.
+    if "{{" in token or (token and environ.get("RUNPOD_POD_ID") and len(token) < _SHORTEST_OF_A_POD):
+        raise ValueError("LABEL_SERVER_TOKEN is no token: RunPod has no secret of the name that its template says")
+    return users_file.digest(token) if token else ""
+
+
+def _by_digest(entries: Iterable[Mapping[str, str]]) -> dict[str, User]:
+    return {each["sha256"]: User(each["name"], Role[each["role"].upper()]) for each in entries}

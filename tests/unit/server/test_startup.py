@@ -70,6 +70,14 @@ def test_without_a_token_it_does_not_start_where_others_could_reach_it(server, m
     startup.main()
 
 
+@pytest.mark.parametrize("token", ["{{ RUNPOD_SECRET_labelpod_token }}", ""])
+def test_a_template_that_is_started_without_its_secret_is_closed(server, monkeypatch, token: str):
+    monkeypatch.setenv("LISTEN", "0.0.0.0")
+    monkeypatch.setenv("RUNPOD_POD_ID", "pod1")
+    monkeypatch.setenv("LABEL_SERVER_TOKEN", token)
+    assert "LABEL_SERVER_TOKEN" in refused(startup.main)
+
+
 def test_a_users_file_is_as_good_as_a_token(server, monkeypatch, tmp_path):
     monkeypatch.setenv("LISTEN", "0.0.0.0")
     entry = '{"users": [{"name": "anna", "role": "annotator", "sha256": "%s"}]}' % ("0" * 64)

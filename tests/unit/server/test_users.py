@@ -92,3 +92,39 @@ def test_a_machine_that_knows_the_digest_alone_lets_the_token_in():
 def test_what_is_no_digest_is_refused(text):
     with pytest.raises(ValueError, match="LABEL_SERVER_TOKEN_SHA256"):
         users.from_environment({"LABEL_SERVER_TOKEN_SHA256": text})
+
+
+def test_the_digest_wins_over_whatever_token_the_template_says():
+    for token in ("o" * 32, "{{ RUNPOD_SECRET_labelpod_token }}", ""):
+        environment = {"LABEL_SERVER_TOKEN": token, "LABEL_SERVER_TOKEN_SHA256": digest(TOKEN)}
+        known = users.from_environment(environment)
+        assert known.find(TOKEN) == User("admin", Role.ADMIN) and known.find(token) is None
+
+
+@pytest.mark.parametrize("token", ["{{ RUNPOD_SECRET_labelpod_token }}", "{{x}}", "t" * 32 + "{{"])
+def test_a_token_that_is_a_placeholder_is_refused(token: str, tmp_path: Path):
+    (tmp_path / "token").write_text(token)
+    for environment in ({"LABEL_SERVER_TOKEN": token}, {"LABEL_SERVER_TOKEN_FILE": str(tmp_path / "token")}):
+        with pytest.raises(ValueError, match="LABEL_SERVER_TOKEN is no token"):
+            users.from_environment(environment)
+
+
+@pytest.mark.parametrize("token", ["undefined", "null", "t" * 19])
+def test_in_a_pod_what_may_stand_for_a_missing_secret_is_no_token(token: str):
+    assert users.from_environment({"LABEL_SERVER_TOKEN": token}).find(token)
+    with pytest.raises(ValueError, match="LABEL_SERVER_TOKEN is no token"):
+        users.from_environment({"LABEL_SERVER_TOKEN": token, "RUNPOD_POD_ID": "pod1"})
+
+
+def test_a_pod_knows_its_users_from_its_environment():
+    others = json.dumps({"users": [entry("anna", "annotator", "n" * 32), entry("rita", "reviewer", "r" * 32)]})
+    known = users.from_environment({"LABEL_SERVER_TOKEN_SHA256": digest(TOKEN), "LABEL_SERVER_USERS": others})
+    assert known.find("n" * 32) == User("anna", Role.ANNOTATOR)
+    assert known.find("r" * 32) == User("rita", Role.REVIEWER)
+    assert known.find(TOKEN) == User("admin", Role.ADMIN) and len(known.all()) == 3
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"users": [{"name": "x"}]}', "null"])
+def test_users_of_the_environment_that_cannot_be_understood_are_refused(text: str):
+    with pytest.raises(ValueError, match="LABEL_SERVER_USERS cannot be read"):
+        users.from_environment({"LABEL_SERVER_TOKEN_SHA256": digest(TOKEN), "LABEL_SERVER_USERS": text})

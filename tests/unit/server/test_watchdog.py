@@ -1,21 +1,20 @@
-"""When a rented pod stops itself, and by which way."""
+"""When a rented pod stops itself, and what does not keep it from that."""
 
-import logging
 import os
-import sqlite3
+import signal
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from label_server.pod import state, watchdog
+from label_server.pod import state, watchdog, work
 from label_server.pod.watchdog import Watch
+from tests.support.paths import ROOT
+from tests.support.waiting import eventually
 from tests.unit.conftest import Programs
 
 HOUR, MINUTE = 3600.0, 60.0
-KEY = "the-key-of-the-pod"
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +47,11 @@ def test_a_request_is_use(folder: Path):
     assert Watch(60 * MINUTE, 0, started=0.0).look(7100.0, "")[0] == 7000.0 + HOUR
 
 
+def test_a_note_of_the_future_is_no_use(folder: Path):
+    state.note("used", 1_800_000_000.0)
+    assert Watch(60 * MINUTE, 0, started=1000.0).look(1010.0, "")[0] == 1000.0 + HOUR
+
+
 def test_after_the_most_hours_it_stops_whatever_goes_on():
     watched = Watch(60 * MINUTE, 2 * HOUR, started=0.0)
     assert watched.look(100.0, "a task in the background") == (2 * HOUR, "it has run for 2 hours")
@@ -57,11 +61,23 @@ def test_both_may_be_off():
     assert Watch(0, 0, started=0.0).look(1e9, "") == (None, "")
 
 
+def test_a_busy_gpu_is_work_only_as_long_as_a_pause_may_be():
+    watched = Watch(60 * MINUTE, 0, started=0.0)
+    assert watched.look(30 * MINUTE, "", gpu=True)[0] == 90 * MINUTE
+    assert watched.look(31 * MINUTE, "")[0] == 90 * MINUTE
+    for minute in range(32, 600):
+        assert watched.look(minute * MINUTE, "", gpu=True)[0] <= 2 * HOUR
+    assert watched.look(601 * MINUTE, "a session over SSH", gpu=True)[0] is None
+
+
 def test_it_is_said_when_it_will_stop():
     state.set_stop(86400.0)
     assert state.stops_at() == "1970-01-02T00:00:00+00:00"
     state.set_stop(None)
     assert state.stops_at() is None
+
+
+# --- notes ---
 
 
 def test_outside_of_a_pod_nothing_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -71,109 +87,157 @@ def test_outside_of_a_pod_nothing_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_
     assert not state.rented() and list(tmp_path.iterdir()) == []
 
 
+def test_a_note_is_of_the_clock_that_nobody_sets(folder: Path):
+    before = state.now()
+    state.note_use()
+    assert before - 1 <= state.noted(state.USED) <= state.now() + 1
+
+
+def test_a_request_is_answered_where_its_use_cannot_be_noted(monkeypatch: pytest.MonkeyPatch, folder: Path):
+    monkeypatch.setattr(state, "_FOLDER", str(folder / "gone"))
+    state.note_use()
+
+
 # --- what is going on ---
 
 
 def test_upstreams_task_in_the_background_is_work(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(watchdog, "_gpu_percent", lambda: 0)
-    task = f"{watchdog._TASK}.{os.getpid()}"  # another stack on this machine may have one, too
-    monkeypatch.setattr(watchdog, "_TASK", task)
+    task = f"{work._TASK}.{os.getpid()}"  # another stack on this machine may have one, too
+    monkeypatch.setattr(work, "_TASK", task)
     command = [sys.executable, "-c", "input(True)", "-m", task]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         # Its command line is there for certain only when it says something: the kernel fills that in late.
         assert process.stdout and process.stdout.read(4) == b"True"
-        assert watchdog.busy() == "a task in the background"
+        assert work.found() == "a task in the background"
         process.communicate(b"\n")
-    assert watchdog.busy() == ""
+    assert work.found() == ""
 
 
-@pytest.mark.parametrize(("said", "expected"), [("97\n3\n", "the GPU, 97 %"), ("5\n", ""), ("[N/A]\n", ""), ("", "")])
-def test_a_busy_gpu_is_work(said: str, expected: str, programs: Programs, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("said", "expected"), [("97\n3\n", 97), ("5\n", 5), ("[N/A]\n", 0), ("", 0)])
+def test_the_busiest_gpu_counts(said: str, expected: int, programs: Programs):
     programs.add("nvidia-smi", f"printf '{said}'")
-    monkeypatch.setattr(watchdog, "_processes", lambda: iter(()))
-    assert watchdog.busy() == expected
+    assert work.gpu_percent() == expected
 
 
-def test_a_login_is_work_and_a_knock_is_not(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(watchdog, "_gpu_percent", lambda: 0)
-    monkeypatch.setattr(watchdog, "_processes", lambda: iter(["sshd: [accepted]", "sshd: unknown [net]"]))
-    assert watchdog.busy() == ""
-    monkeypatch.setattr(watchdog, "_processes", lambda: iter(["sshd: labelpod"]))
-    assert watchdog.busy() == "a session over SSH"
+@pytest.mark.parametrize("name", ["labelpod", "labelpod@notty", "labelpod@pts/0", "labelpod@pts/0,pts/1"])
+@pytest.mark.parametrize("program", ["sshd", "sshd-session"])
+def test_a_login_is_work(monkeypatch: pytest.MonkeyPatch, name: str, program: str):
+    monkeypatch.setattr(work, "_processes", lambda: iter([f"{program}: {name}    "]))
+    assert work.found() == "a session over SSH"
 
 
-# --- how ---
+@pytest.mark.parametrize(
+    "name",
+    ["[accepted]", "unknown [net]", "labelpod [net]", "labelpod [priv]", "[listener] 1 of 10-100 startups", "[priv]"],
+)
+def test_whoever_knocks_is_no_session(monkeypatch: pytest.MonkeyPatch, name: str):
+    """sshd names its processes so before anybody has shown a key."""
+    monkeypatch.setattr(work, "_processes", lambda: iter([f"sshd: {name} ", "/usr/sbin/sshd -f config labelpod"]))
+    assert work.found() == ""
+
+
+# --- limits ---
+
+
+@pytest.mark.parametrize("text", ["60m", "-1", "nan", "inf", "1e3", "sixty", "٦٠", "60 0"])
+def test_a_limit_that_is_no_number_is_said_and_the_default_holds(monkeypatch, caplog, text: str):
+    monkeypatch.setenv("IDLE_STOP_MINUTES", text)
+    assert watchdog._limit("IDLE_STOP_MINUTES", 60.0, "minutes") == 60.0
+    (said,) = caplog.messages
+    assert said.startswith("IDLE_STOP_MINUTES=") and said.endswith("is not a number of minutes: 60 it is")
+
+
+@pytest.mark.parametrize(("text", "limit"), [("0", 0.0), ("1.5", 1.5), (" 90 ", 90.0), ("", 12.0)])
+def test_a_limit_is_taken_as_it_is_and_without_one_the_default_holds(monkeypatch, text: str, limit: float):
+    monkeypatch.setenv("MAX_HOURS", text)
+    assert watchdog._limit("MAX_HOURS", 12.0, "hours") == limit
+
+
+def test_without_most_hours_there_are_none_and_with_wrong_ones_twelve(monkeypatch: pytest.MonkeyPatch):
+    for text, hours in ((None, 0), ("", 0), ("twelve", 12), ("3", 3)):
+        monkeypatch.setenv("MAX_HOURS", text) if text is not None else monkeypatch.delenv("MAX_HOURS", raising=False)
+        assert watchdog.Watchdog()._watch.most_seconds == hours * HOUR
+
+
+# --- since when ---
 
 
 @pytest.fixture
-def api(web, monkeypatch: pytest.MonkeyPatch):
-    """RunPod's two APIs, both of which refuse."""
-    web.pages["/graphql"] = web.answer(200, b'{"errors": [{"message": "Not allowed"}]}')
-    web.pages["/v2/pods/pod1/action"] = web.answer(403, b"<html>")
-    monkeypatch.setenv("RUNPOD_GRAPHQL_URL", f"{web.url}/graphql")
-    monkeypatch.setenv("RUNPOD_REST_URL", f"{web.url}/v2")
-    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    return web
+def first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """What the kernel says of the container's first process: started 500 s after the machine."""
+    file = tmp_path / "stat"
+    ticks = 500 * os.sysconf("SC_CLK_TCK")
+    file.write_text(f"1 (a name) 9 9) S {' '.join('0' for _ in range(18))} {ticks} 0 0\n")
+    monkeypatch.setattr(watchdog, "_FIRST", file)
+    return file
 
 
-def ways(api, programs: Programs) -> list[str]:
-    return [path for path, _ in api.asked] + programs.calls("runpodctl")
+def test_a_pod_counts_from_its_first_process_and_a_new_watchdog_does_not_start_over(first: Path):
+    assert watchdog.started(9000.0) == 500.0
 
 
-def test_the_first_way_that_works_is_the_last_one_tried(api, programs: Programs, monkeypatch: pytest.MonkeyPatch):
-    programs.add("runpodctl", "exit 0")
-    api.pages["/graphql"] = api.answer(200, b'{"data": {"podStop": {"id": "pod1"}}}')
-    assert watchdog.stop("pod1")
-    assert ways(api, programs) == ["/graphql"]
-    headers = api.asked[0][1]
-    assert headers["Authorization"] == f"Bearer {KEY}" and headers["User-Agent"] == "labelpod-watchdog"
+def test_a_container_that_is_started_over_is_the_same_pod(first: Path):
+    watchdog._keep(100.0, 450.0)
+    assert watchdog.started(505.0) == 100.0
 
 
-def test_an_answer_with_errors_is_no_success(api, programs: Programs):
-    programs.add("runpodctl", '[ "$1" = pod ]')
-    assert watchdog.stop("pod1")
-    assert ways(api, programs) == ["/graphql", "stop pod pod1", "pod stop pod1"]
+@pytest.mark.parametrize(("since", "seen"), [(100.0, 350.0), (100.0, 9000.0), (450.0, 100.0), (0.0, 450.0)])
+def test_what_ran_before_a_stop_is_another_pod(first: Path, since: float, seen: float):
+    watchdog._keep(since, seen)
+    assert watchdog.started(1400.0) == 500.0
 
 
-def test_the_owners_key_is_for_rest(api, programs: Programs, monkeypatch: pytest.MonkeyPatch):
-    programs.add("runpodctl", 'echo "unknown command" >&2; exit 1')
-    api.pages["/v2/pods/pod1/action"] = api.answer(200, b"{}")
-    monkeypatch.setenv("RUNPOD_STOP_API_KEY", "the-owners")
-    assert watchdog.stop("pod1")
-    assert api.asked[-1][1]["Authorization"] == "Bearer the-owners"
+@pytest.mark.parametrize("text", ["", "1 (init) S 0", "1 (init) S " + "x " * 30])
+def test_where_the_kernel_does_not_say_it_counts_from_now(first: Path, text: str):
+    first.write_text(text)
+    assert watchdog.started(9000.0) == 9000.0
+    first.unlink()
+    assert watchdog.started(9000.0) == 9000.0
 
 
-def test_it_is_loud_when_no_way_works_and_says_no_key(api, programs: Programs, caplog: pytest.LogCaptureFixture):
-    programs.add("runpodctl", 'echo "unknown command" >&2; exit 1')
-    with caplog.at_level(logging.INFO):
-        assert not watchdog.stop("pod1")
-    said = [record.getMessage() for record in caplog.records]
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 4 + ["ERROR"]
-    assert "Not allowed" in said[0] and "unknown command" in said[1] and "403" in said[3] and "COSTING" in said[4]
-    assert KEY not in caplog.text + str(ways(api, programs))
+# --- as a process ---
 
 
-def test_a_service_that_cannot_be_reached_is_no_end(monkeypatch: pytest.MonkeyPatch, programs: Programs):
-    programs.add("runpodctl", "exit 0")
-    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    monkeypatch.setenv("RUNPOD_GRAPHQL_URL", "http://127.0.0.1:9/graphql")
-    assert watchdog.stop("pod1")
+@pytest.fixture
+def process(folder: Path, programs: Programs):
+    """The watchdog as start_pod runs it."""
+    programs.add("nvidia-smi", "exit 1")
+    environment = {"POD_FOLDER": str(folder), "RUNPOD_POD_ID": "pod1", "IDLE_STOP_MINUTES": "60m", "MAX_HOURS": "0"}
+    path = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT / 'images' / 'label-server'}:{ROOT}"}
+    command = [sys.executable, "-m", "label_server.pod.watchdog"]
+    running = subprocess.Popen(command, env=environment | path, stderr=subprocess.PIPE, text=True)
+    yield running
+    running.kill()
+    running.communicate()
 
 
-# --- the record of trainings ---
+def test_it_runs_on_with_a_limit_that_is_none_and_forgets_the_pod_when_it_is_stopped_on_purpose(process, folder: Path):
+    eventually(lambda: (folder / state.SEEN).exists(), 20, "it has looked once")
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0 and not (folder / state.STARTED).exists()
+    assert "IDLE_STOP_MINUTES=60m is not a number of minutes" in process.stderr.read()
 
 
-def test_the_record_is_copied_whole_and_only_when_it_has_changed(tmp_path: Path):
-    here, there = tmp_path / "here.db", tmp_path / "there.db"
-    watchdog.save_record(here, there)
-    assert not there.exists()
-    with closing(sqlite3.connect(here)) as database:
-        database.execute("create table runs (name)")
-        database.execute("insert into runs values ('first')")
-        database.commit()
-        watchdog.save_record(here, there)
-    with closing(sqlite3.connect(there)) as database:
-        assert database.execute("select name from runs").fetchall() == [("first",)]
-    before = there.stat().st_ino
-    watchdog.save_record(here, there)
-    assert there.stat().st_ino == before
+def test_a_log_that_nobody_takes_does_not_keep_it_from_stopping_the_pod(folder: Path, programs: Programs, web):
+    programs.add("nvidia-smi", "exit 1")
+    programs.add("runpodctl", "exit 1")
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    # The first process of this machine is older than a second.
+    environment = {"POD_FOLDER": str(folder), "RUNPOD_POD_ID": "pod1", "MAX_HOURS": "0.0003", "RUNPOD_API_KEY": "k"}
+    environment |= {"RUNPOD_REST_URL": f"{web.url}/v2", "RUNPOD_GRAPHQL_URL": f"{web.url}/graphql"}
+    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT / 'images' / 'label-server'}:{ROOT}"}
+    running = subprocess.Popen([sys.executable, "-m", "label_server.pod.watchdog"], env=environment, stderr=writer)
+    try:
+        eventually(lambda: "/graphql" in [path for path, _ in web.asked], 30, "it tries all ways")
+        assert web.asked[0][0] == "/v2/pods/pod1/action"
+    finally:
+        running.kill()
+        running.wait()
+        os.close(reader)
+        os.close(writer)

@@ -1,44 +1,47 @@
 """Stops a rented pod that nobody uses, or that runs too long: it costs by the second.
 
 What counts as use: requests that passed the gateway, work in the background (a training, a batch of inferences, a
-scoring), a busy GPU, and a session over SSH. Run by start_pod, beside the label server.
+scoring), a session over SSH; and a busy GPU, for a while. Run by start_pod beside the label server, as a user of its
+own if root may do so. Nothing that goes wrong ends it, and the most hours hold whatever goes wrong.
 """
 
 import logging
 import os
-import sqlite3
-import subprocess
+import re
+import signal
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
+from queue import SimpleQueue
 
-import requests
-
-from label_server.pod import state
+from label_server.pod import state, stopping, work
+from label_server.pod.bounded import Answer, Question
 
 logger = logging.getLogger("watchdog")
 
+_IDLE_MINUTES, _MOST_HOURS = 60.0, 12.0  # the settings' own defaults
+_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _PERIOD_SECONDS = 15
 _AGAIN_SECONDS = 60
 _WARN_SECONDS = 600
+_ASK_SECONDS = 30
 _BUSY_GPU_PERCENT = 5
-_CALL_SECONDS = 30
-_TASK = "monailabel.interfaces.utils.app"  # upstream's background tasks are processes of this module
-_GRAPHQL = "https://api.runpod.io/graphql"
-_REST = "https://api.runpod.io/v2"
-_MUTATION = "mutation($id: String!) { podStop(input: {podId: $id}) { id } }"
+# A container that ends is started over, after longer and longer pauses: that is one pod, which costs all the time.
+_SAME_POD_SECONDS = 900
+_FIRST = Path("/proc/1/stat")
 
 
 @dataclass
 class Watch:
-    """When the pod is to be stopped.
+    """When the pod is to be stopped; moments as in state.py.
 
     Args:
         idle_seconds: without use; 0: never for that.
         most_seconds: since the start, whatever runs; 0: never for that.
-        started: in seconds as of time.time().
+        started: when.
 
     """
 
@@ -46,156 +49,144 @@ class Watch:
     most_seconds: float
     started: float
     used: float = 0.0
+    computed: float = 0.0
 
-    def look(self, now: float, busy: str) -> tuple[float | None, str]:
+    def look(self, now: float, busy: str, gpu: bool = False) -> tuple[float | None, str]:
         """When to stop, None for not yet known, and why.
 
         Args:
-            now: in seconds as of time.time().
+            now: this moment.
             busy: what runs; "" if nothing does.
+            gpu: whether the GPU is busy.
 
         """
-        self.used = max(self.used, self.started, state.last_use(), now if busy else 0.0)
+        noted = state.noted(state.USED)
+        self.used = max(self.used, self.started, noted if noted <= now else 0.0, now if busy else 0.0)
+        if gpu:  # which nobody has asked for since may be stuck: for no longer than somebody may pause, it is work
+            self.computed = min(now, self.used + self.idle_seconds)
         times = []
         if self.idle_seconds and not busy:
-            times.append((self.used + self.idle_seconds, f"nobody has used it for {self.idle_seconds / 60:g} minutes"))
+            end = max(self.used, self.computed) + self.idle_seconds
+            times.append((end, f"nobody has used it for {self.idle_seconds / 60:g} minutes"))
         if self.most_seconds:
             times.append((self.started + self.most_seconds, f"it has run for {self.most_seconds / 3600:g} hours"))
         return min(times, default=(None, ""))
 
 
-def busy() -> str:
-    """What runs in the pod beside requests; "" if nothing does."""
-    for words in _processes():
-        if _TASK in words:
-            return "a task in the background"
-        # Until somebody is logged in, it is sshd's own name that stands there.
-        if words.startswith("sshd: labelpod"):
-            return "a session over SSH"
-    return f"the GPU, {percent} %" if (percent := _gpu_percent()) > _BUSY_GPU_PERCENT else ""
+class Watchdog:
+    """Looks once in a round; each part of a round may fail, and the others go on."""
 
+    def __init__(self) -> None:
+        idle = _limit("IDLE_STOP_MINUTES", _IDLE_MINUTES, "minutes") * 60
+        most = _limit("MAX_HOURS", _MOST_HOURS, "hours", unset=0) * 3600
+        logger.info(f"Minutes without use: {idle / 60:g}, hours at most: {most / 3600:g}; 0: no limit")
+        self._watch = Watch(idle, most, started(state.now()))
+        self._found, self._gpu = Question(work.found), Question(work.gpu_percent)
+        self._problems: dict[str, str] = {}
+        self._warned = False
 
-def _processes() -> Iterator[str]:
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    def look(self) -> float:
+        """Look, and stop the pod if it is time.
+
+        Returns:
+            Seconds until the next round.
+
+        """
+        busy = self._tried("What runs", lambda: self._found.answer(_ASK_SECONDS), "")
+        percent = self._tried("The GPU", lambda: self._gpu.answer(_ASK_SECONDS), 0)
+        now = state.now()
+        at, why = self._watch.look(now, busy, percent > _BUSY_GPU_PERCENT)
+        self._tried("The start", lambda: _keep(self._watch.started, now), None)
+        self._tried("The end", lambda: state.set_stop(None if at is None else time.time() + at - now), None)
+        if at is not None and now >= at:
+            logger.info(f"Stopping the pod: {why}")
+            stopping.stop(os.environ.get("RUNPOD_POD_ID", ""))
+            return _AGAIN_SECONDS
+        near = at is not None and at - now < _WARN_SECONDS
+        if at is not None and near and not self._warned:
+            logger.warning(f"The pod will stop in {(at - now) / 60:.0f} minutes, when {why}")
+        self._warned = near
+        return _PERIOD_SECONDS
+
+    def _tried(self, name: str, ask: Callable[[], Answer], otherwise: Answer) -> Answer:
+        """The answer, or what is to be thought without; a problem is said once, until it is another one."""
+        problem = ""
         try:
-            yield entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it has ended
-            continue
+            return ask()
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            return otherwise
+        finally:
+            if problem and problem != self._problems.get(name):
+                logger.warning(f"{name} is not known or cannot be noted: {problem}")
+            self._problems[name] = problem
 
 
-def _gpu_percent() -> int:
-    """The busiest GPU's; 0 if none can be asked."""
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+def started(now: float) -> float:
+    """When the pod was started: before this container, if that has taken the place of one that ended just now."""
+    since, seen = state.noted(state.STARTED), state.noted(state.SEEN)
+    if 0 < since <= seen <= now < seen + _SAME_POD_SECONDS:
+        return since
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=_CALL_SECONDS, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return max((int(word) for word in said.split() if word.isdigit()), default=0)
+        # Behind the name, which is in brackets and may hold anything: in ticks since the machine was started.
+        ticks = _FIRST.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        return min(now, int(ticks) / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
+        return now
 
 
-# --- stopping ---
+def _keep(started: float, now: float) -> None:
+    state.note(state.STARTED, started)
+    state.note(state.SEEN, now)
 
 
-class NotStopped(Exception):
-    """Why a call did not stop the pod."""
+def _limit(name: str, default: float, unit: str, unset: float | None = None) -> float:
+    """A limit of the environment; what is none is said, and is no reason to cost without an end.
 
+    Args:
+        name: of the variable.
+        default: what holds instead of what is no number.
+        unit: of the number.
+        unset: what holds where nothing is asked for; None: the default.
 
-def stop(pod_id: str) -> bool:
-    """Stop this pod by whatever way works; each is tried in turn, and each failure is said.
-
-    The key that a pod gets is good for GraphQL's podStop; the command in the pod is of several versions, whose words
-    are in different order; REST takes a key of the owner's, if there is one.
     """
-    ways: list[tuple[str, Callable[[], None]]] = [
-        ("GraphQL podStop", lambda: _graphql(pod_id)),
-        ("runpodctl stop pod", lambda: _runpodctl("stop", "pod", pod_id)),
-        ("runpodctl pod stop", lambda: _runpodctl("pod", "stop", pod_id)),
-        ("REST stop", lambda: _rest(pod_id)),
-    ]
-    for name, way in ways:
-        try:
-            way()
-        except (NotStopped, OSError, ValueError, subprocess.TimeoutExpired) as problem:
-            # A request's own words would hold its address, and nothing secret: the keys are in headers.
-            logger.warning(f"{name} does not stop the pod: {problem}")
-        else:
-            logger.info(f"{name} has been accepted")
-            return True
-    logger.error("THE POD CANNOT STOP ITSELF AND GOES ON COSTING: stop it with `python3 deploy.py runpod stop`")
-    return False
+    text = os.environ.get(name, "").strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if not text:
+        return default if unset is None else unset
+    logger.error(f"{name}={text[:60]} is not a number of {unit}: {default:g} it is")
+    return default
 
 
-def _graphql(pod_id: str) -> None:
-    body = {"query": _MUTATION, "variables": {"id": pod_id}}
-    answer = _post(os.environ.get("RUNPOD_GRAPHQL_URL") or _GRAPHQL, os.environ.get("RUNPOD_API_KEY", ""), body)
-    if errors := answer.json().get("errors"):
-        raise NotStopped(errors[0].get("message", "it is refused"))
-
-
-def _rest(pod_id: str) -> None:
-    key = os.environ.get("RUNPOD_STOP_API_KEY") or os.environ.get("RUNPOD_API_KEY", "")
-    base = os.environ.get("RUNPOD_REST_URL") or _REST
-    _post(f"{base}/pods/{pod_id}/action", key, {"action": "stop"})
-
-
-def _post(url: str, key: str, body: Mapping[str, object]) -> requests.Response:
-    if not key:
-        raise NotStopped("there is no key")
-    headers = {"Authorization": f"Bearer {key}", "User-Agent": "labelpod-watchdog"}
-    answer = requests.post(url, json=body, headers=headers, timeout=_CALL_SECONDS)
-    if not answer.ok:
-        raise NotStopped(f"it answers {answer.status_code}")
-    return answer
-
-
-def _runpodctl(*words: str) -> None:
-    result = subprocess.run(["runpodctl", *words], capture_output=True, text=True, timeout=_CALL_SECONDS, check=False)
-    if result.returncode != 0:
-        said = (result.stderr or result.stdout).strip().splitlines()
-        raise NotStopped(said[-1] if said else f"exit code {result.returncode}")
-
-
-# --- the record of trainings, see start_server ---
-
-
-def save_record(here: Path, there: Path) -> None:
-    """Copy an SQLite database, whole, if it is newer than the copy."""
-    if not here.exists() or (there.exists() and there.stat().st_mtime >= here.stat().st_mtime):
-        return
-    copy, draft = here.with_name(f"{here.name}.copy"), there.with_name(f"{there.name}.draft")
-    with closing(sqlite3.connect(here)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    draft.write_bytes(copy.read_bytes())
-    draft.replace(there)
+def _ended(*_: object) -> None:
+    """The container is stopped on purpose: what is started after that is another pod."""
+    state.forget()
+    sys.exit(0)
 
 
 def watch() -> None:
     """Look every few seconds, until the pod is stopped."""
-    minutes, hours = float(os.environ.get("IDLE_STOP_MINUTES") or 60), float(os.environ.get("MAX_HOURS") or 0)
-    watched = Watch(minutes * 60, hours * 3600, time.time())
-    warned = False
+    watchdog = Watchdog()
     while True:
-        at, why = watched.look(time.time(), busy())
-        state.set_stop(at)
-        _save_record()
-        if at is not None and time.time() >= at:
-            logger.info(f"Stopping the pod: {why}")
-            stop(os.environ["RUNPOD_POD_ID"])
-            time.sleep(_AGAIN_SECONDS)
-            continue
-        if at is not None and not warned and at - time.time() < _WARN_SECONDS:
-            logger.warning(f"The pod will stop at {state.stops_at()}, when {why}")
-        warned = at is not None and at - time.time() < _WARN_SECONDS
-        time.sleep(_PERIOD_SECONDS)
+        try:
+            pause = watchdog.look()
+        except Exception as error:
+            logger.error(f"A look has failed, and is repeated: {type(error).__name__}: {error}")
+            pause = _PERIOD_SECONDS
+        time.sleep(pause)
 
 
-def _save_record() -> None:
-    try:
-        save_record(Path(os.environ["POD_FOLDER"], "mlflow.db"), Path("/workspace/mlflow.db"))
-    except (OSError, sqlite3.Error) as problem:
-        logger.warning(f"The record of trainings could not be saved: {problem}")
+def _log_apart() -> None:
+    """Write the log in a thread of its own: a log that nobody takes holds up whoever writes it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("watchdog: %(levelname)s %(message)s"))
+    records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    QueueListener(records, handler).start()
+    logging.basicConfig(level=logging.INFO, handlers=[QueueHandler(records)], format="%(message)s")
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="watchdog: %(levelname)s %(message)s")
+    _log_apart()
+    signal.signal(signal.SIGTERM, _ended)
     watch()

@@ -56,7 +56,9 @@ RUN --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/90labelpod \
     rm -f /etc/ssh/ssh_host_*; \
     usermod -p '*' labelpod; \
     install -d -o labelpod -g labelpod -m 0700 /home/labelpod/pod
-COPY --chmod=755 images/label-server/pod/start_pod images/label-server/pod/dicomweb_login /usr/local/bin/
+RUN useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin watchdog
+COPY --chmod=755 images/label-server/pod/start_pod images/label-server/pod/dicomweb_login \
+  images/label-server/pod/tunnel_lease /usr/local/bin/
 COPY --chmod=644 images/label-server/pod/sshd_config /etc/labelpod/sshd_config
 COPY --chmod=644 images/label-server/pod/bashrc /home/labelpod/.bashrc
 ENV PYTHONPATH=/opt/labelpod PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
