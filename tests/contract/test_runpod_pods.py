@@ -84,7 +84,7 @@ def test_resume_starts_the_same_pod(fake: FakeRunPod, runpod: Runpod, pod: dict)
 def test_where_the_host_is_full_another_pod_takes_the_volume(fake: FakeRunPod, runpod: Runpod, on_volume: dict):
     runpod("stop")
     fake.full = {on_volume["gpu"]["id"]}
-    said = runpod("resume")
+    said = runpod("resume", "--yes")
     assert said.code == 0 and "another pod takes its volume" in said.err, said.err
     (other,) = fake.live()
     assert other["id"] != on_volume["id"] and other["mounts"] == on_volume["mounts"]
