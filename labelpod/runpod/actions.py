@@ -92,6 +92,20 @@ def terminate(client: Client, pod: Pod, record: Path, fresh: bool = False) -> No
     raise StillBilledError(pod, "terminate", trouble)
 
 
+def tidied(client: Client, found: list[Pod], record: Path) -> list[Pod]:
+    """End those whose place another has taken, and that were left by a `resume` that did not come to its end.
+
+    Returns:
+        The others.
+
+    """
+    current = pods.current(found)
+    for pod in found:
+        if pod not in current and pods.keeps_its_data(pod):
+            terminate(client, pod, record)
+    return current
+
+
 def _deleted(client: Client, pod: Pod) -> bool:
     """Whether RunPod took the order to end it; it does not know one that is gone, nor one that is too new."""
     try:

@@ -7,7 +7,7 @@ from labelpod.config.settings import Settings
 from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from labelpod.runpod import choice, ledger, pods, rent, template, volumes, whose
+from labelpod.runpod import actions, choice, ledger, pods, rent, template, volumes, whose
 from labelpod.runpod.catalog import Wish
 from labelpod.runpod.client import Client, UnansweredError
 from labelpod.runpod.rent import Order
@@ -39,7 +39,7 @@ def launch(
         DeployError: the pod is stopped, nothing fits, nothing can be had, or the answer was no.
 
     """
-    existing = pods.current(pods.of_stack(client, values, project))
+    existing = actions.tidied(client, pods.of_stack(client, values, project), project.pods_record)
     if existing and not another:
         return _existing(client, values, project, existing[0], wish.max_price)
     if template.find(client, values.RUNPOD_STACK) is None:

@@ -37,6 +37,11 @@ def orders(file: Path) -> set[str]:
     return set(_read(file)["orders"])
 
 
+def volume_orders(file: Path) -> set[str]:
+    """The names under which a volume was ordered of which it is not known whether it was made."""
+    return set(_read(file)["volume_orders"])
+
+
 def awaited(file: Path) -> set[str]:
     """The names of pods that were ordered so recently that RunPod may not list them yet."""
     known = _read(file)

@@ -102,7 +102,7 @@ def look(client: Client, pod: Pod) -> Pod:
 
 def current(found: list[Pod]) -> list[Pod]:
     """Without those that are stopped and whose place another has taken already."""
-    replaced = {instead_of(pod) for pod in found if pod["status"] not in STARTABLE}
+    replaced = {instead_of(pod) for pod in found if pod["status"] != "ERROR"}
     return [pod for pod in found if pod["status"] not in STARTABLE or pod["id"] not in replaced]
 
 

@@ -55,8 +55,12 @@ def rent(client: Client, values: Settings, project: Project, order: Order) -> Po
         ledger.order(body["name"], project.pods_record)
         try:
             pod = _created(client, body)
-        except LostAnswerError:
-            raise
+        except LostAnswerError as lost:
+            raise DeployError(
+                lost.message,
+                "`python3 deploy.py runpod status` in a minute shows whether it was;"
+                f" a pod would cost ${candidate.price:.2f} an hour",
+            ) from None
         except DeployError as error:
             ledger.forget(body["name"], project.pods_record)
             if not isinstance(error, RunPodError) or error.status not in (400, 403, 500):

@@ -29,7 +29,7 @@ def resume(
         DeployError: it cannot be started, and what is on it would be lost with it; or its price has risen.
 
     """
-    tidy(client, values, project)
+    actions.tidied(client, pods.of_stack(client, values, project), project.pods_record)
     pod = pods.the_pod(client, values, project, pod_id)
     see_that_it_fits(values, pod)
     if pod["status"] not in pods.STARTABLE:
@@ -53,15 +53,6 @@ def resume(
             f"`runpod terminate {pod['id']}`, then `runpod launch --max-price {cost:.2f}` with its volume",
         )
     return pod
-
-
-def tidy(client: Client, values: Settings, project: Project) -> None:
-    """End those whose place another has taken, and that were left by a `resume` that did not come to its end."""
-    found = pods.of_stack(client, values, project)
-    current = {pod["id"] for pod in pods.current(found)}
-    for pod in found:
-        if pod["id"] not in current and pods.keeps_its_data(pod):
-            actions.terminate(client, pod, project.pods_record)
 
 
 def _elsewhere(client: Client, values: Settings, project: Project, old: pods.Pod, yes: bool) -> pods.Pod:

@@ -5,13 +5,13 @@ from typing import Any
 
 from labelpod.config.settings import Settings
 from labelpod.project import Project
-from labelpod.runpod import pods, template, volumes, wait
+from labelpod.runpod import pods, volumes, wait
 from labelpod.runpod.client import Client
 
 
 def collect(client: Client, values: Settings, project: Project) -> dict[str, Any]:
     """The template, the pods and the volumes; the keys are stable."""
-    published = template.find(client, values.RUNPOD_STACK)
+    published = next((each for each in client.list_templates() if each["name"] == values.RUNPOD_STACK), None)
     found = pods.of_stack(client, values, project)
     kept = [asdict(volume) for volume in volumes.all_of(client, values, project, found) if volume.ours]
     return {

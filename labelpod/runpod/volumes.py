@@ -134,9 +134,12 @@ def all_of(client: Client, values: Settings, project: Project, mine: list[pods.P
     record = project.pods_record
     ours = {*ledger.volumes(record), *(pods.volume_of(pod) for pod in mine)}
     ours |= {entry.get("volume") for entry in ledger.read(record).values()}
-    everybody = client.list_pods()
+    everybody, ordered = client.list_pods(), ledger.volume_orders(record)
     found = []
     for each in client.list_network_volumes():
+        if each["name"] in ordered:  # by a launch that did not come to its end
+            ledger.add_volume(each, record)
+            ours.add(each["id"])
         users = sorted({*_users(each["id"], everybody), *_users(each["id"], mine)})
         own = each["id"] in ours or each["name"] == values.RUNPOD_STACK
         center = str(each["dataCenter"])

@@ -92,7 +92,7 @@ def test_anothers_pod_in_the_same_account_is_not_ours(fake: UnkindRunPod, runpod
 def test_two_templates_of_one_name_keep_nobody_from_stopping(fake: UnkindRunPod, runpod: Runpod, pod: dict):
     (template,) = fake.templates.values()
     fake.templates["tpl9999"] = template | {"id": "tpl9999"}
-    assert runpod("stop").code == 0
+    assert runpod("status").code == runpod("stop").code == 0
 
 
 def test_one_that_is_not_listed_yet_is_found_by_the_record(fake: UnkindRunPod, published: str, runpod: Runpod):

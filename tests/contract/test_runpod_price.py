@@ -217,6 +217,7 @@ def test_a_resume_that_was_killed_between_the_two_pods_is_made_good_by_the_next(
         patch.setattr("labelpod.runpod.actions.terminate", kill)
         assert runpod("resume", "--yes").code == 130
     assert len(fake.live()) == 2 and len(fake.billed()) == 1
-    assert runpod("url").code == 0
-    said = runpod("resume")
+    fake.full = set()
+    assert runpod("url").code == runpod("stop").code == 0
+    said = runpod("resume", "--yes")
     assert said.code == 0 and len(fake.live()) == len(fake.billed()) == 1, said

@@ -87,6 +87,20 @@ def test_a_volume_made_for_a_launch_that_failed_is_told(fake: UnkindRunPod, publ
     assert runpod(*LAUNCH).code == 0 and len(fake.volumes) == 1
 
 
+def test_a_volume_of_a_launch_that_was_killed_is_told(
+    fake: UnkindRunPod, published: str, runpod: Runpod, monkeypatch: pytest.MonkeyPatch
+):
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("labelpod.runpod.ledger.add_volume", kill)
+        assert runpod(*LAUNCH).code == 130
+    (volume,) = fake.volumes
+    assert f"runpod volumes delete {volume}" in runpod("status").out
+    assert f"runpod volumes delete {volume}" in runpod("cost").out
+
+
 def test_a_volume_without_a_name_has_the_stacks(fake: UnkindRunPod, published: str, runpod: Runpod):
     assert runpod("launch", "--yes", "--create-volume", "10").code == 0
     (volume,), (pod,) = fake.volumes.values(), fake.live()
