@@ -211,6 +211,7 @@ def resume_pod(context: typer.Context, pod_id: PodId = None, yes: Yes = False, m
     with account.api(values) as client:
         pod = resume.resume(client, values, place, pod_id, yes)
         _ready(client, values, pod, minutes)
+        resume.see_price(client, pods.look(client, pod))
     _say_ready(pod)
 
 
@@ -233,6 +234,7 @@ def terminate(
             )
         if not console.confirmed(f"End pod {pod['id']} ({pod['name']})? A volume stays.", yes):
             raise DeployError("nothing was ended", "--yes ends it without asking")
+        actions.tidied(client, pods.of_stack(client, values, place), place.pods_record)
         actions.terminate(client, pod, place.pods_record)
     console.out.print(f"Pod {pod['id']} is ended")
 

@@ -76,7 +76,7 @@ def add(pod: Json, file: Path) -> None:
         "name": pod["name"],
         "gpu": (pod.get("gpu") or {}).get("id"),
         "created": pod.get("createdAt"),
-        "cost": pod.get("cost"),
+        "cost": pod.get("cost") or None,  # a stopped pod may show 0
         "volume": network[0]["volumeId"] if network else None,
         "wish": (pod.get("env") or {}).get(WISH),
     }

@@ -44,6 +44,17 @@ def resume(
                 "try again later; or `runpod terminate` and `runpod launch`, which loses what is on the pod",
             ) from None
         return _elsewhere(client, values, project, pod, yes)
+    see_price(client, pod)
+    return pod
+
+
+def see_price(client: Client, pod: pods.Pod) -> None:
+    """Stop a pod again whose price has risen above what was agreed to; it may be told only when the pod runs.
+
+    Raises:
+        DeployError: it has.
+
+    """
     kept = pods.wish(pod)
     if kept and rent.too_dear(pod, kept.max_price):
         cost = pods.cost(pod)
@@ -52,7 +63,6 @@ def resume(
             f"pod {pod['id']} costs ${cost:.2f} an hour now, above ${kept.max_price:.2f} at its launch; it is stopped",
             f"`runpod terminate {pod['id']}`, then `runpod launch --max-price {cost:.2f}` with its volume",
         )
-    return pod
 
 
 def _elsewhere(client: Client, values: Settings, project: Project, old: pods.Pod, yes: bool) -> pods.Pod:
@@ -61,9 +71,10 @@ def _elsewhere(client: Client, values: Settings, project: Project, old: pods.Pod
     volume = volumes.find(client, pods.volume_of(old) or "", project.pods_record)
     if volume is None:
         raise DeployError(f"{full}, and its volume is gone", "`runpod terminate`, then `runpod launch`")
-    recorded = ledger.read(project.pods_record).get(old["id"], {}).get("wish") or ""
+    recorded = ledger.read(project.pods_record).get(old["id"], {})
     # One of which nobody says what it was rented for was not rented for more than it costs.
-    wish = pods.wish(old) or Wish.parse(recorded) or Wish(max_price=pods.cost(old))
+    cost = pods.cost(old) or recorded.get("cost")
+    wish = pods.wish(old) or Wish.parse(recorded.get("wish") or "") or Wish(max_price=cost)
     wish = choice.there(replace(wish, community=False, data_centers=()), volume)
     try:
         found = choice.candidates(client, wish)

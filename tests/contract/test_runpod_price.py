@@ -207,8 +207,30 @@ def test_a_pod_whose_price_has_risen_is_stopped_again(fake: UnkindRunPod, runpod
     assert said.code == 1 and "costs $1.90 an hour now" in said.err and stopped["status"] == "EXITED"
 
 
+def test_a_price_that_a_resumed_pod_tells_only_when_it_runs_is_looked_at_then(
+    fake: UnkindRunPod, runpod: Runpod, stopped: dict
+):
+    fake.full = set()
+    fake.token_answers = lambda _: (200, {"name": stopped.update(cost=1.90)})
+    said = runpod("resume")
+    assert said.code == 1 and "costs $1.90 an hour now" in said.err and stopped["status"] == "EXITED"
+
+
+def test_a_stopped_pod_that_shows_no_price_is_replaced_at_the_one_that_was_recorded(
+    fake: UnkindRunPod, runpod: Runpod, stopped: dict, tmp_path: Path
+):
+    del stopped["env"]["LABELPOD_WISH"]
+    stopped["cost"] = 0.0
+    record = tmp_path / ".runpod.json"
+    record.write_text(record.read_text().replace('"wish"', '"other"'))
+    assert runpod("status").code == 0
+    said = runpod("resume", "--yes")
+    assert said.code == 1 and "none of 1 GPUs can be rented now" in said.err and fake.live() == [stopped]
+
+
+@pytest.mark.parametrize("verb", ["resume", "terminate"])
 def test_a_resume_that_was_killed_between_the_two_pods_is_made_good_by_the_next(
-    fake: UnkindRunPod, runpod: Runpod, stopped: dict, monkeypatch: pytest.MonkeyPatch
+    fake: UnkindRunPod, runpod: Runpod, stopped: dict, monkeypatch: pytest.MonkeyPatch, verb: str
 ):
     def kill(*_: object) -> None:
         raise KeyboardInterrupt
@@ -219,5 +241,5 @@ def test_a_resume_that_was_killed_between_the_two_pods_is_made_good_by_the_next(
     assert len(fake.live()) == 2 and len(fake.billed()) == 1
     fake.full = set()
     assert runpod("url").code == runpod("stop").code == 0
-    said = runpod("resume", "--yes")
-    assert said.code == 0 and len(fake.live()) == len(fake.billed()) == 1, said
+    said = runpod(verb, "--yes")
+    assert said.code == 0 and len(fake.live()) == len(fake.billed()) == (verb == "resume"), said
