@@ -1,15 +1,13 @@
 """`runpod`: the same label server on a rented GPU."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from labelpod import console
+from labelpod.commands import runpod_volumes
 from labelpod.commands.options import AsJson, Follow, Yes, group, project
 from labelpod.config import addresses, settings
 from labelpod.config.settings import Settings
@@ -19,26 +17,33 @@ from labelpod.errors import DeployError
 from labelpod.images import build
 from labelpod.project import Project
 from labelpod.runpod import (
+    account,
+    actions,
     catalog,
     cost,
     launch,
     pods,
     push,
     reap,
+    resume,
     signing,
     ssh,
     status,
     template,
     tokens,
     tunnel,
+    volumes,
     wait,
 )
 from labelpod.runpod.client import Client
+from labelpod_common.text import counted
 from labelpod_common.users_file import ADMIN
 
 app = group("Rent a GPU at RunPod, and run the label server on it.")
+app.add_typer(runpod_volumes.app, name="volumes")
 _MINUTES = 20.0
 _LOG_SECONDS = 5.0
+PodId = Annotated[str | None, typer.Argument(metavar="POD", help="Default: the stack's one pod.", show_default=False)]
 Minutes = Annotated[
     float | None, typer.Option(metavar="N", help=f"How long to wait; default: {_MINUTES:g}.", show_default=False)
 ]
@@ -47,8 +52,8 @@ Minutes = Annotated[
 def exec_prefix(place: Project) -> list[str]:
     """Command prefix that runs a program in the stack's pod."""
     values = _values(place)
-    with _api(values) as client:
-        return ssh.command(client, pods.running(client, values), place.secrets)
+    with account.api(values) as client:
+        return ssh.command(client, pods.running(client, values, place), place.secrets)
 
 
 @app.command("publish", epilog="Example: deploy.py runpod publish")
@@ -63,7 +68,7 @@ def publish(
     """Push the image and create or change the template."""
     place = project(context)
     values = _values(place)
-    with _api(values, dry_run) as client:
+    with account.api(values, console.out.print if dry_run else None) as client:
         template.find(client, values.RUNPOD_STACK)  # before the long push: is the key good?
         image = image or _pushed(place, values, dry_run)
         said = template.publish(client, template.wanted(values, image, public))
@@ -83,7 +88,16 @@ def launch_pod(
         bool, typer.Option("--community", help="Cheaper hosts of others; not for patients' images.")
     ] = False,
     volume: Annotated[str, typer.Option(metavar="NAME", help="Network volume that keeps models and labels.")] = "",
-    create_volume: Annotated[int, typer.Option(metavar="GB", help="Create the volume; it is billed.")] = 0,
+    create_volume: Annotated[
+        int | None,
+        typer.Option(
+            metavar="GB",
+            min=volumes.SMALLEST,
+            max=volumes.LARGEST,
+            help="Create the volume; it is billed. Without --volume it has the stack's name.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Rent another pod even if one exists.")] = False,
     yes: Yes = False,
     minutes: Minutes = None,
@@ -93,9 +107,13 @@ def launch_pod(
     values = _values(place)
     centers = tuple(center.upper() for center in data_center or ())
     wish = catalog.Wish(max_price, min_vram, gpu, community, centers)
-    with _api(values) as client:
-        pod = launch.launch(client, values, place, wish, volume, create_volume, another=force, yes=yes)
-        _await(client, values, place, pod, minutes)
+    with account.api(values) as client:
+        pod = launch.launch(client, values, place, wish, volume, create_volume or 0, another=force, yes=yes)
+        _ready(client, values, pod, minutes)
+        stays = launch.confirm(client, values, place, pod, another=force)
+        if stays["id"] != pod["id"]:
+            _ready(client, values, stays, minutes)
+    _say_ready(stays)
 
 
 @app.command("status", epilog="Example: deploy.py runpod status --json")
@@ -103,7 +121,7 @@ def show_status(context: typer.Context, as_json: AsJson = False) -> None:
     """Show the template, the pod, and what it costs."""
     place = project(context)
     values = _values(place)
-    with _api(values) as client:
+    with account.api(values) as client:
         state = status.collect(client, values, place)
     console.out.print(json.dumps(state, indent=2) if as_json else status.text(state))
 
@@ -113,7 +131,7 @@ def show_cost(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what was billed, by day."""
     place = project(context)
     values = _values(place)
-    with _api(values) as client:
+    with account.api(values) as client:
         found = cost.bill(client, values, place)
     console.out.print(json.dumps(asdict(found), indent=2) if as_json else cost.table(found))
 
@@ -133,9 +151,9 @@ def connect(
     values = _values(place)
     here = tunnel.studies(values, place.secrets)
     tunnel.check(here)
-    with _api(values) as client:
-        pod = pods.running(client, values)
-        token = tokens.of(pod, place.secrets)[ADMIN]
+    with account.api(values) as client:
+        pod = pods.running(client, values, place)
+        token = tokens.of(pod, values)[ADMIN]
         local = None if direct else tunnel.free_port(port or values.LABEL_SERVER_PORT)
         base = f"http://127.0.0.1:{local}/" if local else pods.url(pod, values)
         url = addresses.with_token(base, token)
@@ -150,7 +168,7 @@ def connect(
 
         with tunnel.ending_by_signal():
             tunnel.keep(
-                lambda: ssh.command(client, pods.running(client, values), place.secrets), here, local, url, ready
+                lambda: ssh.command(client, pods.running(client, values, place), place.secrets), here, local, url, ready
             )
 
 
@@ -162,9 +180,9 @@ def url(
     """Show the label server's URL through RunPod's proxy, with the token that a user has at the pod."""
     place = project(context)
     values = _values(place)
-    with _api(values) as client:
-        pod = pods.the_pod(client, values)
-    known = tokens.of(pod, place.secrets)
+    with account.api(values) as client:
+        pod = pods.the_pod(client, values, place)
+    known = tokens.of(pod, values)
     if user not in known:
         raise DeployError(
             f"pod {pod['id']} has no user {user}: {', '.join(known)}",
@@ -180,51 +198,50 @@ def logs(
     follow: Follow = False,
 ) -> None:
     """Show the pod's logs."""
-    values = _values(project(context))
+    place = project(context)
+    values = _values(place)
     source, patience = "system" if system else "container", None if follow else _LOG_SECONDS
-    with _api(values) as client:
-        pod = pods.the_pod(client, values)
+    with account.api(values) as client:
+        pod = pods.the_pod(client, values, place)
         for line in client.get_pod_logs(pod["id"], source, 500, patience):
             console.out.print(line)
 
 
 @app.command("stop", epilog="Example: deploy.py runpod stop")
-def stop(context: typer.Context) -> None:
+def stop(context: typer.Context, pod_id: PodId = None) -> None:
     """Stop the pod: its GPU is given back, its address is kept."""
-    values = _values(project(context))
-    with _api(values) as client:
-        pod = pods.act(client, pods.the_pod(client, values), "stop")
+    place = project(context)
+    values = _values(place)
+    with account.api(values) as client:
+        pod = actions.stop(client, pods.the_pod(client, values, place, pod_id))
     kept = "its volume keeps models and labels" if pods.keeps_its_data(pod) else "what was trained on it is gone"
     console.out.print(f"Pod {pod['id']} is {pod['status']}; {kept}")
 
 
 @app.command("resume", epilog="Example: deploy.py runpod resume")
-def resume(context: typer.Context, minutes: Minutes = None) -> None:
-    """Start the stopped pod; on another host if its own is full."""
+def resume_pod(context: typer.Context, pod_id: PodId = None, yes: Yes = False, minutes: Minutes = None) -> None:
+    """Start the stopped pod; if its own host is full, ask for another that costs no more."""
     place = project(context)
     values = _values(place)
-
-    def relaunch(pod: pods.Pod) -> pods.Pod:
-        wish = catalog.Wish(community=False)
-        volume: str = pod["mounts"]["network"][0]["volumeId"]
-        return launch.launch(client, values, place, wish, volume, yes=True)
-
-    with _api(values) as client:
-        _await(client, values, place, launch.resume(client, values, relaunch), minutes)
+    with account.api(values) as client:
+        pod = resume.resume(client, values, place, pod_id, yes)
+        _ready(client, values, pod, minutes)
+        resume.see_price(client, pods.look(client, pod))
+    _say_ready(pod)
 
 
 @app.command("terminate", epilog="Example: deploy.py runpod terminate")
 def terminate(
     context: typer.Context,
-    pod_id: Annotated[str | None, typer.Argument(metavar="POD", help="Default: the stack's one pod.")] = None,
+    pod_id: PodId = None,
     yes: Yes = False,
     force: Annotated[bool, typer.Option("--force", help="Even if what was trained on it is lost with it.")] = False,
 ) -> None:
     """End the pod for good; a network volume stays."""
     place = project(context)
     values = _values(place)
-    with _api(values) as client:
-        pod = client.get_pod(pod_id) if pod_id else pods.the_pod(client, values)
+    with account.api(values) as client:
+        pod = pods.the_pod(client, values, place, pod_id)
         if not (pods.keeps_its_data(pod) or force):
             raise DeployError(
                 f"pod {pod['id']} has no volume: the models that were trained on it would be lost",
@@ -232,34 +249,26 @@ def terminate(
             )
         if not console.confirmed(f"End pod {pod['id']} ({pod['name']})? A volume stays.", yes):
             raise DeployError("nothing was ended", "--yes ends it without asking")
-        pods.terminate(client, pod["id"])
-        tokens.forget(pod, place.secrets)
+        actions.tidied(client, pods.of_stack(client, values, place), place.pods_record)
+        actions.terminate(client, pod, place.pods_record)
     console.out.print(f"Pod {pod['id']} is ended")
 
 
 @app.command("reap", epilog="Example: deploy.py runpod reap")
 def reap_pods(context: typer.Context) -> None:
     """Stop pods of this stack that run longer than LABELPOD_MAX_HOURS; for cron."""
-    values = _values(project(context))
-    with _api(values) as client:
-        for line in reap.reap(client, values):
+    place = project(context)
+    values = _values(place)
+    left = 0
+    with account.api(values) as client:
+        for line, done in reap.reap(client, values, place):
             console.out.print(line)
-
-
-@contextmanager
-def _api(values: Settings, dry_run: bool = False) -> Iterator[Client]:
-    key = values.RUNPOD_API_KEY.get_secret_value()
-    if not key and values.RUNPOD_API_KEY_FILE:
-        try:
-            key = Path(values.RUNPOD_API_KEY_FILE).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DeployError(f"LABELPOD_RUNPOD_API_KEY_FILE cannot be read: {error}", "name a file of yours") from None
-    if not key:
+            left += not done
+    if left:
         raise DeployError(
-            "there is no API key of RunPod's", "set LABELPOD_RUNPOD_API_KEY in .env, or LABELPOD_RUNPOD_API_KEY_FILE"
+            f"{counted(left, 'pod')} of {values.RUNPOD_STACK} STILL COST MONEY, for longer than LABELPOD_MAX_HOURS",
+            "`python3 deploy.py runpod status` shows them; stop or terminate them, here or in RunPod's console",
         )
-    with Client(key, values.RUNPOD_API_URL, console.out.print if dry_run else None) as client:
-        yield client
 
 
 def _values(place: Project) -> Settings:
@@ -284,7 +293,10 @@ def _pushed(place: Project, values: Settings, dry_run: bool) -> str:
     return image
 
 
-def _await(client: Client, values: Settings, place: Project, pod: pods.Pod, minutes: float | None) -> None:
-    token = tokens.of(pod, place.secrets)[ADMIN]
+def _ready(client: Client, values: Settings, pod: pods.Pod, minutes: float | None) -> None:
+    token = tokens.of(pod, values)[ADMIN]
     wait.wait(client, values, pod["id"], _MINUTES if minutes is None else minutes, wait.lets_in(token))
+
+
+def _say_ready(pod: pods.Pod) -> None:
     console.out.print(f"Pod {pod['id']} is ready; next: python3 deploy.py runpod connect")

@@ -327,7 +327,7 @@ class Settings(BaseModel):
     RUNPOD_API_KEY: Secret = Field(
         _NONE, description="API key, from RunPod's console; or LABELPOD_RUNPOD_API_KEY_FILE."
     )
-    RUNPOD_API_KEY_FILE: Plain = Field("", description="File that holds the API key.")
+    RUNPOD_API_KEY_FILE: Plain = Field("", description="File that holds the API key; only you may read it.")
     RUNPOD_IMAGE: Annotated[str, AfterValidator(_repository)] = Field(
         "",
         description="Where `runpod publish` pushes the image: REGISTRY/YOU/labelpod[:TAG].",

@@ -1,7 +1,8 @@
 """Which GPUs a pod may be rented on, cheapest first; pure."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 # What the 2D and 3D models take with room for a training.
@@ -37,6 +38,26 @@ class Wish:
         """The cloud, as the API calls it."""
         return "COMMUNITY" if self.community else "SECURE"
 
+    def text(self) -> str:
+        """The wish as a pod keeps it in its environment: JSON in one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str) -> "Wish | None":
+        """The wish that a pod keeps; None if it keeps none that can be read."""
+        try:
+            kept = json.loads(text)
+            price = kept["max_price"]
+            return cls(
+                None if price is None else float(price),
+                int(kept["min_vram"]),
+                str(kept["pattern"]),
+                bool(kept["community"]),
+                tuple(map(str, kept["data_centers"])),
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -61,9 +82,19 @@ def query(wish: Wish) -> dict[str, str]:
 
 
 def candidates(gpus: Iterable[dict[str, Any]], wish: Wish) -> list[Candidate]:
-    """The GPUs that fit, cheapest first, and of equal price first what there is more of."""
-    found = [candidate for gpu in gpus if (candidate := _candidate(gpu, wish))]
+    """The GPUs that fit, cheapest first, and of equal price first what there is more of.
+
+    An entry that cannot be read is passed over.
+    """
+    found = [candidate for gpu in gpus if (candidate := _readable(gpu, wish))]
     return sorted(found, key=lambda each: (each.price, _STOCK.get(each.stock, 3), each.gpu))
+
+
+def _readable(gpu: dict[str, Any], wish: Wish) -> Candidate | None:
+    try:
+        return _candidate(gpu, wish)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _candidate(gpu: dict[str, Any], wish: Wish) -> Candidate | None:

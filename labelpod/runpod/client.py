@@ -23,6 +23,8 @@ _ATTEMPTS = 4
 _LONGEST_WAIT = 60.0
 _LONGEST_BODY = 100_000
 _MOST_PAGES = 50
+# What RunPod says, with 400 or 500, if no GPU is free; whatever else it says with them means something else.
+_NO_GPU = ("not enough free gpus", "no longer any instances")
 _STATUS_PAGE = "https://uptime.runpod.io says whether RunPod has a problem; try the same command later"
 # HTTP status -> what was wrong, and what to do.
 _MEANING = {
@@ -58,11 +60,26 @@ class RunPodError(DeployError):
         self.detail = detail
 
 
-class LostAnswerError(DeployError):
+class NoGpuError(RunPodError):
+    """No GPU is free: of the kind that was asked for, or on the host of a stopped pod. Nothing was done."""
+
+
+class UnansweredError(DeployError):
+    """RunPod did not answer."""
+
+
+class LostAnswerError(UnansweredError):
     """The request was sent, and whether it was carried out is not known."""
 
     def __init__(self, method: str, path: str) -> None:
         super().__init__(f"RunPod did not answer to {method} {path}; it may have been done", _STATUS_PAGE)
+
+
+def may_pass(error: DeployError) -> bool:
+    """Whether the same request may be answered otherwise in a while."""
+    if isinstance(error, RunPodError):
+        return not isinstance(error, NoGpuError) and (error.status in (409, 429) or error.status >= 500)
+    return isinstance(error, UnansweredError)
 
 
 class Client:
@@ -163,6 +180,10 @@ class Client:
         """Rent a network volume."""
         return self._post("/network-volumes", body)
 
+    def delete_network_volume(self, volume_id: str) -> None:
+        """Delete a network volume and all that is on it."""
+        self._ask("DELETE", f"/network-volumes/{_in_path(volume_id)}")
+
     def list_pod_billing(self, **query: str) -> Json:
         """What pods have cost, in buckets of time."""
         return self._ask("GET", "/billing/pods", query=query)
@@ -202,11 +223,16 @@ class Client:
                 break
             time.sleep(_pause(answer, attempt))
         assert answer is not None  # the last attempt raises instead  # noqa: S101
-        if method == "POST" and answer.is_server_error:
-            raise LostAnswerError(method, path)
         if not answer.is_success:
-            raise _refusal(answer)
-        return _json(answer)
+            refusal = _refusal(answer)
+            lost = method == "POST" and answer.is_server_error and not isinstance(refusal, NoGpuError)
+            raise LostAnswerError(method, path) if lost else refusal
+        try:
+            return _json(answer)
+        except (ValueError, TypeError):
+            if method == "POST":
+                raise LostAnswerError(method, path) from None
+            raise DeployError("RunPod's answer cannot be read", _STATUS_PAGE) from None
 
     def _send(
         self, method: str, path: str, body: Json | None, query: dict[str, str] | None, last: bool
@@ -216,12 +242,12 @@ class Client:
             return self._http.request(method, path, json=body, params=query)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:  # nothing was sent
             if last:
-                raise DeployError(f"RunPod cannot be reached: {error}", "check the network connection") from None
+                raise UnansweredError(f"RunPod cannot be reached: {error}", "check the network connection") from None
         except httpx.HTTPError:
             if method == "POST":
                 raise LostAnswerError(method, path) from None
             if last:
-                raise DeployError(f"RunPod does not answer to {method} {path}", _STATUS_PAGE) from None
+                raise UnansweredError(f"RunPod does not answer to {method} {path}", _STATUS_PAGE) from None
         return None
 
 
@@ -232,25 +258,22 @@ def _again(method: str, status: int) -> bool:
 def _pause(answer: httpx.Response | None, attempt: int) -> float:
     """Seconds until the next attempt: as RunPod asks, else longer each time."""
     asked = answer.headers.get("Retry-After", "") if answer is not None else ""
-    return min(float(asked), _LONGEST_WAIT) if asked.isdigit() else float(2**attempt)
+    return min(float(asked), _LONGEST_WAIT) if asked.isdecimal() else float(2**attempt)
 
 
 def _refusal(answer: httpx.Response) -> RunPodError:
     try:
         problem = answer.json()
         parts = [str(problem.get("detail") or problem.get("title") or ""), *map(str, problem.get("errors") or [])]
-        return RunPodError(answer.status_code, "; ".join(filter(None, parts)))
+        said = "; ".join(filter(None, parts))
+        no_gpu = answer.status_code in (400, 500) and any(words in said.lower() for words in _NO_GPU)
+        return (NoGpuError if no_gpu else RunPodError)(answer.status_code, said)
     except (ValueError, AttributeError):  # a page for people, from what stands before the API
         return RunPodError(answer.status_code, f"HTTP {answer.status_code} without a reason")
 
 
 def _json(answer: httpx.Response) -> Json:
-    if not answer.content:
-        return {}
-    try:
-        return dict(answer.json())
-    except (ValueError, TypeError):
-        raise DeployError("RunPod's answer cannot be read", _STATUS_PAGE) from None
+    return dict(answer.json()) if answer.content else {}
 
 
 def _log_line(line: str, since: str | None) -> str:

@@ -26,6 +26,14 @@ def public_key(folder: Path) -> str:
     return public.read_text(encoding="utf-8").strip()
 
 
+def known(folder: Path) -> str | None:
+    """The public half if it was made already; None otherwise, or if it cannot be read."""
+    try:
+        return (folder / f"{PRIVATE}.pub").read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def _make(private: Path) -> None:
     if not shutil.which("ssh-keygen"):
         raise DeployError("ssh-keygen is not installed", "sudo apt-get install openssh-client")

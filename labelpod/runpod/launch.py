@@ -1,6 +1,5 @@
-"""From a wish to a pod that answers: candidates, volume, price, yes, pod."""
+"""From a wish to a pod: what there is already, candidates, volume, price, yes, pod."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +7,10 @@ from labelpod.config.settings import Settings
 from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from labelpod.runpod import catalog, keys, ledger, pods, template, tokens, volumes
-from labelpod.runpod.catalog import Candidate, Wish
-from labelpod.runpod.client import Client, RunPodError
+from labelpod.runpod import actions, choice, ledger, pods, rent, template, tokens, volumes, whose
+from labelpod.runpod.catalog import Wish
+from labelpod.runpod.client import Client, UnansweredError
+from labelpod.runpod.rent import Access, Order
 
 
 def launch(
@@ -30,7 +30,7 @@ def launch(
         values: the settings.
         project: the stack's folder.
         wish: what GPU, where, for how much.
-        volume_name: network volume for /workspace; "" for none.
+        volume_name: network volume for /workspace; "" for none, or for one of the stack's name if it is to be made.
         create_gigabytes: make the volume if it is not there, this large.
         another: whether a second pod may be rented.
         yes: whether to do so without asking.
@@ -39,117 +39,116 @@ def launch(
         DeployError: the pod is stopped, nothing fits, nothing can be had, or the answer was no.
 
     """
-    running = pods.of_stack(client, values)
-    if running and not another:
-        return _resumed(project, running[0])
+    existing = actions.tidied(client, pods.of_stack(client, values, project), project.pods_record)
+    if existing and not another:
+        return _existing(client, values, project, existing[0], wish.max_price)
     if template.find(client, values.RUNPOD_STACK) is None:
         raise DeployError(f"there is no template {values.RUNPOD_STACK}", "python3 deploy.py runpod publish")
-    volume = volumes.find(client, volume_name) if volume_name else None
+    volume_name = volume_name or (values.RUNPOD_STACK if create_gigabytes else "")
+    volume = volumes.find(client, volume_name, project.pods_record) if volume_name else None
     if volume:
-        wish = _there(wish, volume)
-    found = _candidates(client, wish)
-    price = _price(found)
+        wish = choice.there(wish, volume)
+    found, asked = choice.candidates(client, wish), wish
+    price = choice.price(found)
     if volume_name and volume is None:
         if not create_gigabytes:
             raise DeployError(
                 f"there is no network volume {volume_name}", "--create-volume GB makes one; it costs while it is there"
             )
-        wish, found = _pinned(wish, found)
-        price += f", and the volume ${volumes.monthly(create_gigabytes):.2f} a month"
+        wish, found = choice.pinned(wish, found)
+        price = f"{choice.price(found)}, and the volume ${volumes.monthly(create_gigabytes):.2f} a month"
     if not confirmed(f"Rent a pod? {price}.", yes):
         raise DeployError("nothing was rented", "--yes rents without asking")
     say(f"{price}.")
-    # Before anything costs money: they may not be there to be read, or written.
-    access = {"PUBLIC_KEY": keys.public_key(project.secrets), **tokens.make(project.secrets)}
+    wish, made, access = choice.agreed(wish, found), None, Access.of(project)
     if volume_name and volume is None:
-        body = {"name": volume_name, "size": create_gigabytes, "dataCenter": wish.data_centers[0]}
-        volume = client.create_network_volume(body)
-        say(f"Network volume {volume_name} made in {body['dataCenter']}")
-    pod = pods.rent(client, values, found, wish, access, volume, another)
-    ledger.add(pod, project.pods_record)
+        center = wish.data_centers[0]
+        volume, here = volumes.make(client, volume_name, create_gigabytes, center, project.pods_record)
+        if here:
+            made = volume
+            say(f"Network volume {volume_name} made in {center}")
+        else:
+            wish = choice.there(replace(asked, max_price=wish.max_price), volume)
+            found = choice.candidates(client, wish)
+    return _rented(client, values, project, Order(wish, found, access, volume), made, another)
+
+
+def _rented(
+    client: Client, values: Settings, project: Project, order: Order, made: dict[str, Any] | None, another: bool
+) -> pods.Pod:
+    """The pod; a volume that was made for it and that it does not use is told, or deleted if there are two."""
+    pod = None
+    try:
+        pod = rent.settled(client, values, project, rent.rent(client, values, project, order), another)
+        _see_limit(pod, order.wish.max_price)
+    finally:
+        if made and (pod is None or pods.volume_of(pod) != made["id"]):
+            _left(client, project, made)
     return pod
 
 
-def _resumed(project: Project, pod: pods.Pod) -> pods.Pod:
-    """The pod that exists already: the same command resumes where it was interrupted."""
-    if pod["status"] == "EXITED":
-        raise DeployError(f"pod {pod['id']} is stopped", "`python3 deploy.py runpod resume` starts it")
-    say(f"Pod {pod['id']} already exists, at ${pod['cost']:.2f} an hour; --force rents another")
-    ledger.add(pod, project.pods_record)
-    return pod
-
-
-def _there(wish: Wish, volume: dict[str, Any]) -> Wish:
-    """A volume is in one data center, and so is a pod with it; only the secure cloud has them."""
-    if wish.community:
-        raise DeployError("the community cloud has no network volumes", "leave out --community or --volume")
-    center = str(volume["dataCenter"]).upper()
-    if wish.data_centers and center not in wish.data_centers:
+def _see_limit(pod: pods.Pod, max_price: float | None) -> None:
+    """See that a pod that somebody else has rented is not dearer than was asked for here."""
+    cost = pods.cost(pod)
+    if rent.too_dear(pod, max_price):
         raise DeployError(
-            f"the volume {volume['name']} is in {center}, not in {', '.join(wish.data_centers)}",
-            f"--data-center {center}, or another volume",
+            f"pod {pod['id']} already exists, at ${cost:.2f} an hour",
+            f"`python3 deploy.py runpod terminate {pod['id']}` ends it; or --max-price {cost:.2f}",
         )
-    return replace(wish, data_centers=(center,))
 
 
-def _pinned(wish: Wish, found: list[Candidate]) -> tuple[Wish, list[Candidate]]:
-    """Where the new volume goes: a data center that has the cheapest GPU."""
-    center = next((each for candidate in found for each in candidate.data_centers), None)
-    if wish.community or center is None:
-        raise DeployError(
-            "no data center is named for the new volume, and no GPU in stock suggests one", "name a --data-center"
-        )
-    wish = replace(wish, data_centers=(center,))
-    return wish, [replace(each, data_centers=(center,)) for each in found if center in each.data_centers]
-
-
-def _candidates(client: Client, wish: Wish) -> list[Candidate]:
-    gpus = client.list_gpu_types(**catalog.query(wish))
-    found = catalog.candidates(gpus, wish)
-    if found:
-        return found
-    dearer = catalog.candidates(gpus, replace(wish, max_price=None))
-    if dearer:
-        raise DeployError(
-            f"nothing in stock for ${wish.max_price:.2f} an hour; the cheapest is {dearer[0].gpu}"
-            f" at ${dearer[0].price:.2f}",
-            f"--max-price {dearer[0].price:.2f}",
-        )
-    raise DeployError(
-        f"no NVIDIA GPU of {max(wish.min_vram, catalog.MIN_VRAM)} GB or more is in stock that fits",
-        "try again later, or without --gpu or --data-center, or with --community",
+def _left(client: Client, project: Project, made: dict[str, Any]) -> None:
+    try:
+        if volumes.drop_double(client, made, project.pods_record):
+            return
+    except DeployError:  # what went wrong before is what is told
+        pass
+    say(
+        f"Network volume {made['name']} ({made['id']}) stays and costs ${volumes.monthly(made['size']):.2f} a month;"
+        f" `python3 deploy.py runpod volumes delete {made['id']}` deletes it"
     )
 
 
-def _price(found: list[Candidate]) -> str:
-    first, last = found[0], max(found, key=lambda each: each.price)
-    upto = "" if len(found) == 1 else f", up to ${last.price:.2f} if that is gone"
-    return f"{first.gpu} ({first.memory} GB) at ${first.price:.2f} an hour{upto}"
+def _existing(client: Client, values: Settings, project: Project, pod: pods.Pod, max_price: float | None) -> pods.Pod:
+    """The pod that exists already: the same command resumes where it was interrupted."""
+    if pod["status"] == "EXITED":
+        raise DeployError(f"pod {pod['id']} is stopped", "`python3 deploy.py runpod resume` starts it")
+    see_that_it_fits(values, pod)
+    ledger.add(pod, project.pods_record)
+    rent.see_price(client, project, pod)
+    _see_limit(pod, max_price)
+    say(f"Pod {pod['id']} already exists, at ${pods.cost(pod):.2f} an hour; --force rents another")
+    return pod
 
 
-def resume(client: Client, values: Settings, relaunch: Callable[[pods.Pod], pods.Pod]) -> pods.Pod:
-    """Start the stopped pod; if its host has no GPU left, rent another one with the same volume.
-
-    Args:
-        client: the API.
-        values: the settings.
-        relaunch: rents a pod in the place of this one.
+def see_that_it_fits(values: Settings, pod: pods.Pod) -> None:
+    """See that a pod that exists knows this stack's token.
 
     Raises:
-        DeployError: it cannot be started, and what is on it would be lost with it.
+        DeployError: it was rented before `.env` was changed, or RunPod does not say.
 
     """
-    pod = pods.the_pod(client, values)
-    try:
-        return pods.act(client, pod, "start")
-    except RunPodError as error:
-        if error.status not in (400, 500):
-            raise
-        if not pods.keeps_its_data(pod):
-            raise DeployError(
-                f"the host of pod {pod['id']} has no GPU left: {error.detail}",
-                "try again later; or `runpod terminate` and `runpod launch`, which loses what is on the pod",
-            ) from None
-    say(f"The host of pod {pod['id']} has no GPU left; another pod takes its volume")
-    pods.terminate(client, pod["id"])
-    return relaunch(pod)
+    env = pod.get("env") or {}
+    if pod["status"] == "UNKNOWN":
+        raise UnansweredError(f"RunPod does not say what pod {pod['id']} does", "try the same command later")
+    if env.get(whose.STACK, values.RUNPOD_STACK) != values.RUNPOD_STACK:
+        raise DeployError(
+            f"pod {pod['id']}, rented from here as {env[whose.STACK]}, still costs ${pods.cost(pod):.2f} an hour",
+            f"`python3 deploy.py runpod terminate {pod['id']}`, or --force rents another beside it",
+        )
+    tokens.of(pod, values)
+
+
+def confirm(client: Client, values: Settings, project: Project, pod: pods.Pod, another: bool) -> pods.Pod:
+    """Look once more at a pod that was waited for: at its price, and whether another laptop has rented, too.
+
+    Returns:
+        The pod that stays.
+
+    Raises:
+        DeployError: it is dearer than was agreed to, and was ended.
+
+    """
+    pod = pods.look(client, pod)
+    rent.see_price(client, project, pod)
+    return rent.settled(client, values, project, pod, another)

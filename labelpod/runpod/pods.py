@@ -1,180 +1,201 @@
-"""The pods of this stack. The API is the truth: whose a pod is stands in its name and its environment.
+"""The pods of this stack: which there are, since when, and at what price. The API is the truth; whose.py tells ours."""
 
-A pod carries the stack's name and a sign of its owner, so that two laptops with one `.env` find the same pod, and a pod
-of somebody else's stack of the same name is never touched.
-"""
-
-import hashlib
-import secrets
-import time
+import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from labelpod.config.settings import Settings
+from labelpod.console import say
 from labelpod.errors import DeployError
-from labelpod.runpod import template
-from labelpod.runpod.catalog import MIN_CUDA, Candidate, Wish
-from labelpod.runpod.client import Client, LostAnswerError, RunPodError
+from labelpod.project import Project
+from labelpod.runpod import ledger, polling
+from labelpod.runpod.catalog import Wish
+from labelpod.runpod.client import Client, RunPodError, UnansweredError, may_pass
+from labelpod.runpod.whose import Ours
 
 Pod = dict[str, Any]
 
-STACK, OWNER = "LABELPOD_STACK", "LABELPOD_OWNER"
-# A pod that RunPod still counts, and that may cost something.
+# A pod's environment: the pod whose place it takes.
+INSTEAD_OF = "LABELPOD_INSTEAD_OF"
+# A pod that is not billed by the hour; in any other state it may be.
+_AT_REST = {"EXITED", "TERMINATED"}
+STARTABLE = {"EXITED", "ERROR"}
 _GONE = "TERMINATED"
-# How long a pod whose creation was not answered may take to be listed.
-_LISTED_SECONDS = 30
-_POLL_SECONDS = 5
+_NEW_SECONDS = 1800
 
 
 class NotRunningError(DeployError):
     """There is no pod that could be worked with now."""
 
 
-class NoCapacityError(DeployError):
-    """Nothing of what was asked for can be rented now."""
+def of_stack(client: Client, values: Settings, project: Project) -> list[Pod]:
+    """The pods of this stack: oldest first, but those that are stopped after the others.
+
+    What was ordered a moment ago is waited for: RunPod's list may be older.
+    """
+    ours, record = Ours(client, values, project), project.pods_record
+    for passed in polling.rounds(polling.LAG_SECONDS):
+        found = listed(client, project, ours)
+        found += _recorded(client, project, {pod["id"] for pod in found})
+        names = {pod["name"] for pod in found}
+        for pod in found:
+            if pod["name"] in ledger.orders(record):
+                ledger.add(pod, record)
+        if not ledger.awaited(record) - names:
+            break
+        if not passed:
+            say("RunPod does not list yet what was ordered a moment ago; looking again")
+    return sorted(found, key=_order)
 
 
-def of_stack(client: Client, values: Settings) -> list[Pod]:
-    """The pods of this stack, oldest first.
+def listed(client: Client, project: Project, ours: Ours) -> list[Pod]:
+    """Those of them that RunPod lists; such as have ended may be listed for a while."""
+    ended = {pod_id for pod_id, entry in ledger.read(project.pods_record).items() if entry.get("ended")}
+    found = []
+    for pod in client.list_pods():
+        if pod["id"] in ended or not pod.get("env"):
+            # A list may be old, or leave the environment out.
+            with suppress(UnansweredError, RunPodError):
+                pod = look(client, pod)
+        if pod["status"] != _GONE and ours.has(pod):
+            found.append(pod)
+    return found
+
+
+def _recorded(client: Client, project: Project, known: set[str]) -> list[Pod]:
+    """Those that this machine has rented and that are not listed; UNKNOWN if RunPod does not say."""
+    found = []
+    for pod_id, entry in ledger.read(project.pods_record).items():
+        if pod_id in known or entry.get("ended"):
+            continue
+        try:
+            pod = look(client, _remembered(pod_id, entry))
+        except RunPodError as error:
+            if not may_pass(error):  # another account's, for instance
+                continue
+            pod = _remembered(pod_id, entry)
+        if pod["status"] != _GONE:
+            found.append(pod)
+        elif not ledger.recent(entry):
+            ledger.end(pod_id, project.pods_record)
+    return found
+
+
+def _remembered(pod_id: str, entry: dict[str, Any]) -> Pod:
+    volume = entry.get("volume")
+    mounts = {"network": [{"volumeId": volume, "path": "/workspace"}]} if volume else {}
+    there = {"id": pod_id, "name": entry["name"], "status": "UNKNOWN", "actions": [], "env": {}, "mounts": mounts}
+    return there | {"gpu": {"id": entry.get("gpu")}, "cost": entry.get("cost"), "createdAt": entry.get("created")}
+
+
+def look(client: Client, pod: Pod) -> Pod:
+    """The pod as it is now; TERMINATED if RunPod does not know it."""
+    try:
+        return client.get_pod(pod["id"])
+    except RunPodError as error:
+        if error.status != 404:
+            raise
+        return pod | {"status": _GONE, "actions": []}
+
+
+def current(found: list[Pod]) -> list[Pod]:
+    """Without those that are stopped and whose place another has taken already."""
+    replaced = {instead_of(pod) for pod in found if pod["status"] != "ERROR"}
+    return [pod for pod in found if pod["status"] not in STARTABLE or pod["id"] not in replaced]
+
+
+def the_pod(client: Client, values: Settings, project: Project, pod_id: str | None = None) -> Pod:
+    """The stack's pod, or the one of these that is meant.
 
     Raises:
-        DeployError: a pod of this name is of another stack, or of this one before its token was changed.
+        DeployError: there is none, there are several, or the one that is meant is not of this stack.
 
     """
-    named = [pod for pod in client.list_pods() if _env(pod).get(STACK) == values.RUNPOD_STACK]
-    named = [pod for pod in named if pod["status"] != _GONE]
-    if foreign := [pod["id"] for pod in named if _env(pod).get(OWNER) != owner(values)]:
-        raise DeployError(
-            f"pod {foreign[0]} is of another stack {values.RUNPOD_STACK}, or of this one with another token",
-            f"another LABELPOD_RUNPOD_STACK in .env, or `python3 deploy.py runpod terminate {foreign[0]}`",
-        )
-    return sorted(named, key=lambda pod: (pod["createdAt"], pod["id"]))
-
-
-def the_pod(client: Client, values: Settings) -> Pod:
-    """The stack's pod.
-
-    Raises:
-        DeployError: there is none, or there are several.
-
-    """
-    found = of_stack(client, values)
+    found = of_stack(client, values, project)
+    found = found if pod_id else current(found)
+    if pod_id:
+        found = [pod for pod in found if pod["id"] == pod_id]
+        if not found:
+            raise DeployError(
+                f"pod {pod_id} is not of this stack", "`python3 deploy.py runpod status` shows those that are"
+            )
     if not found:
         raise NotRunningError(f"{values.RUNPOD_STACK} has no pod", "python3 deploy.py runpod launch")
     if len(found) > 1:
+        shown = ", ".join(f"{pod['id']} ({pod['status']})" for pod in found)
         raise DeployError(
-            f"{values.RUNPOD_STACK} has {len(found)} pods: {', '.join(pod['id'] for pod in found)}",
-            "`python3 deploy.py runpod terminate POD` ends one of them",
+            f"{values.RUNPOD_STACK} has {len(found)} pods: {shown}",
+            "`python3 deploy.py runpod stop POD` stops one of them, `runpod terminate POD` ends it",
         )
     return found[0]
 
 
-def running(client: Client, values: Settings) -> Pod:
+def running(client: Client, values: Settings, project: Project) -> Pod:
     """The stack's pod, which runs.
 
     Raises:
         NotRunningError: it does not.
 
     """
-    pod = the_pod(client, values)
+    pod = the_pod(client, values, project)
     if pod["status"] == "EXITED":
         raise NotRunningError(f"pod {pod['id']} is stopped", "python3 deploy.py runpod resume")
     return pod
 
 
-def rent(
-    client: Client,
-    values: Settings,
-    found: list[Candidate],
-    wish: Wish,
-    access: dict[str, str],
-    volume: dict[str, Any] | None,
-    another: bool = False,
-) -> Pod:
-    """Rent the first of the candidates that can be had.
-
-    Args:
-        client: the API.
-        values: the settings.
-        found: cheapest first.
-        wish: what was asked for.
-        access: what the pod's environment says of who may log in.
-        volume: network volume for /workspace, if any.
-        another: whether there may be other pods of this stack beside it.
-
-    Raises:
-        NoCapacityError: all candidates were refused.
-        DeployError: no template, no balance, or no answer.
-
-    """
-    base = template.find(client, values.RUNPOD_STACK)
-    if base is None:
-        raise DeployError(f"there is no template {values.RUNPOD_STACK}", "python3 deploy.py runpod publish")
-    # One name for all attempts: whichever was carried out is found by it.
-    name = f"{values.RUNPOD_STACK}-{int(time.time())}-{secrets.token_hex(3)}"
-    refusal: RunPodError | None = None
-    for candidate in found:
-        try:
-            pod = _create(client, _body(values, candidate, wish, name, base["id"], access, volume))
-        except RunPodError as error:
-            if error.status not in (400, 403):
-                raise
-            refusal = error
-            continue
-        return pod if another else _only_one(client, values, pod)
-    raise NoCapacityError(
-        f"none of {len(found)} GPUs can be rented now: {refusal.detail if refusal else 'none fits'}",
-        "try again later, or with a higher --max-price, --community, or without --data-center",
-    )
-
-
-def owner(values: Settings) -> str:
-    """The sign of who has this token: it says nothing of the token, and is no login."""
-    token = values.LABEL_SERVER_TOKEN.get_secret_value()
-    return hashlib.sha256(f"labelpod owner {token}".encode()).hexdigest()[:32]
-
-
-def act(client: Client, pod: Pod, action: str) -> Pod:
-    """Start or stop a pod; one that is so already stays so.
-
-    Raises:
-        DeployError: its state does not allow it.
-
-    """
-    done = {"stop": "EXITED", "start": "RUNNING"}[action]
-    if pod["status"] == done:
-        return pod
-    if pod.get("locked"):
-        raise DeployError(f"pod {pod['id']} is locked", "unlock it in RunPod's console")
-    if action not in pod.get("actions", []):
-        raise DeployError(f"pod {pod['id']} is {pod['status']} and cannot {action} now", "wait a minute and try again")
-    try:
-        client.pod_action(pod["id"], action)
-    except (LostAnswerError, RunPodError) as error:
-        if isinstance(error, RunPodError) and error.status != 409:
-            raise
-    return client.get_pod(pod["id"])
+def volume_of(pod: Pod) -> str | None:
+    """The id of the network volume that keeps what is on the pod; None if nothing does."""
+    network = (pod.get("mounts") or {}).get("network") or []
+    return network[0]["volumeId"] if network else None
 
 
 def keeps_its_data(pod: Pod) -> bool:
     """Whether models and labels outlive the pod."""
-    return bool((pod.get("mounts") or {}).get("network"))
+    return volume_of(pod) is not None
 
 
-def terminate(client: Client, pod_id: str) -> None:
-    """End a pod for good; one that is gone already is."""
-    try:
-        client.delete_pod(pod_id)
-    except RunPodError as error:
-        if error.status != 404:
-            raise
+def billed(pod: Pod) -> bool:
+    """Whether a pod is, or may be, billed by the hour."""
+    return pod["status"] not in _AT_REST
 
 
-def hours(pod: Pod, now: datetime | None = None) -> float:
-    """How many hours it has been running; 0 if it is not."""
-    if pod["status"] != "RUNNING" or not pod.get("startedAt"):
+def cost(pod: Pod) -> float:
+    """US dollars an hour while it is billed; what a stopped pod shows is what it was. 0 if RunPod does not say."""
+    shown = pod.get("cost")
+    return float(shown) if isinstance(shown, int | float) else 0.0
+
+
+def wish(pod: Pod) -> Wish | None:
+    """What it was rented for; None if it does not say, as one that was started in RunPod's console."""
+    return Wish.parse((pod.get("env") or {}).get(ledger.WISH) or "")
+
+
+def instead_of(pod: Pod) -> str | None:
+    """The id of the pod whose place it takes, if any."""
+    found: str | None = (pod.get("env") or {}).get(INSTEAD_OF)
+    return found
+
+
+def since(pod: Pod) -> datetime | None:
+    """When it was started, else made; None if no date of it can be read."""
+    named = re.search(r"-(\d{9,11})-[0-9a-f]+$", pod.get("name") or "")
+    dates = [_date(pod.get(key)) for key in ("startedAt", "createdAt")]
+    return next(filter(None, [*dates, datetime.fromtimestamp(int(named[1]), UTC) if named else None]), None)
+
+
+def is_new(pod: Pod) -> bool:
+    """Whether it was made half an hour ago at most: by a launch that may not have come to its end."""
+    made = _date(pod.get("createdAt"))
+    return made is not None and (datetime.now(UTC) - made).total_seconds() < _NEW_SECONDS
+
+
+def hours(pod: Pod) -> float | None:
+    """How many hours it has been billed since its start; 0 if it is stopped, None if it does not say."""
+    if not billed(pod):
         return 0.0
-    return ((now or datetime.now(UTC)) - datetime.fromisoformat(pod["startedAt"])).total_seconds() / 3600
+    start = since(pod)
+    return max(0.0, (datetime.now(UTC) - start).total_seconds() / 3600) if start else None
 
 
 def url(pod: Pod, values: Settings) -> str:
@@ -182,61 +203,18 @@ def url(pod: Pod, values: Settings) -> str:
     return values.RUNPOD_PROXY_URL.format(pod=pod["id"])
 
 
-def _body(
-    values: Settings,
-    candidate: Candidate,
-    wish: Wish,
-    name: str,
-    template_id: str,
-    access: dict[str, str],
-    volume: dict[str, Any] | None,
-) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "name": name,
-        "templateId": template_id,
-        "cloud": wish.cloud,
-        # Without a count RunPod finds no machine.
-        "gpu": {"id": candidate.gpu, "count": 1, "minCudaVersion": MIN_CUDA},
-        "env": {
-            STACK: values.RUNPOD_STACK,
-            OWNER: owner(values),
-            # The template's placeholder must not be looked for.
-            "LABEL_SERVER_TOKEN": "",
-            # As root, it can give a new volume to the label server, which then runs without root's rights.
-            "RUNPOD_POD_USER": "0",
-            **access,
-        },
-    }
-    centers = [volume["dataCenter"]] if volume else list(candidate.data_centers if wish.data_centers else ())
-    if centers:
-        body["dataCenterIds"] = centers
-    if volume:
-        body["mounts"] = {"network": [{"volumeId": volume["id"], "path": "/workspace"}]}
-    return body
+def _order(pod: Pod) -> tuple[bool, datetime, str]:
+    return pod["status"] == "EXITED", *age_key(pod)
 
 
-def _create(client: Client, body: dict[str, Any]) -> Pod:
+def age_key(pod: Pod) -> tuple[datetime, str]:
+    """Oldest first, the same on every machine that looks."""
+    return _date(pod.get("createdAt")) or datetime.max.replace(tzinfo=UTC), pod["id"]
+
+
+def _date(text: object) -> datetime | None:
     try:
-        return client.create_pod(body)
-    except LostAnswerError:
-        # It may exist: asked for again, there might be two.
-        deadline = time.monotonic() + _LISTED_SECONDS
-        while True:
-            if found := [pod for pod in client.list_pods() if pod["name"] == body["name"]]:
-                return found[0]
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_SECONDS)
-
-
-def _only_one(client: Client, values: Settings, pod: Pod) -> Pod:
-    """Where two laptops rented at once, all keep the oldest pod, and each ends its own if it is not that."""
-    running = of_stack(client, values)
-    if running and running[0]["id"] != pod["id"] and pod["id"] in {each["id"] for each in running}:
-        terminate(client, pod["id"])
-        return running[0]
-    return pod
-
-
-def _env(pod: Pod) -> dict[str, str]:
-    return pod.get("env") or {}
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

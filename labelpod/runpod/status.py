@@ -1,39 +1,42 @@
 """What there is at RunPod of this stack: for people, and as JSON for programs."""
 
+from dataclasses import asdict
 from typing import Any
 
 from labelpod.config.settings import Settings
 from labelpod.project import Project
-from labelpod.runpod import pods, template, tokens, wait
+from labelpod.runpod import pods, tokens, volumes, wait
 from labelpod.runpod.client import Client
 
 
 def collect(client: Client, values: Settings, project: Project) -> dict[str, Any]:
-    """The template and the pods; the keys are stable."""
-    published = template.find(client, values.RUNPOD_STACK)
+    """The template, the pods and the volumes; the keys are stable."""
+    published = next((each for each in client.list_templates() if each["name"] == values.RUNPOD_STACK), None)
+    found = pods.of_stack(client, values, project)
+    kept = [asdict(volume) for volume in volumes.all_of(client, values, project, found) if volume.ours]
     return {
         "stack": values.RUNPOD_STACK,
         "template": {"id": published["id"], "image": published["image"]} if published else None,
-        "pods": [_pod(pod, values, project) for pod in pods.of_stack(client, values)],
+        "pods": [_pod(pod, values) for pod in found],
+        "volumes": kept,
     }
 
 
-def _pod(pod: pods.Pod, values: Settings, project: Project) -> dict[str, Any]:
-    hours = pods.hours(pod)
+def _pod(pod: pods.Pod, values: Settings) -> dict[str, Any]:
+    hours = pods.hours(pod) or 0.0
     running = pod["status"] == "RUNNING"
-    network = (pod.get("mounts") or {}).get("network") or []
     return {
         "id": pod["id"],
         "status": pod["status"],
         "gpu": (pod.get("gpu") or {}).get("id"),
         "data_center": pod.get("dataCenterId"),
-        "volume": network[0]["volumeId"] if network else None,
+        "volume": pods.volume_of(pod),
         "hours": round(hours, 2),
         # A stopped pod still shows what it cost while it ran.
-        "usd_per_hour": float(pod["cost"]) if running else 0.0,
-        "usd_so_far": round(hours * float(pod["cost"]), 2),
+        "usd_per_hour": pods.cost(pod) if pods.billed(pod) else 0.0,
+        "usd_so_far": round(hours * pods.cost(pod), 2),
         "url": pods.url(pod, values) if running else None,
-        "stops_at": wait.stops_at(pods.url(pod, values), tokens.find(pod, project.secrets)) if running else None,
+        "stops_at": wait.stops_at(pods.url(pod, values), tokens.find(pod, values)) if running else None,
     }
 
 
@@ -45,12 +48,14 @@ def text(state: dict[str, Any]) -> str:
     ]
     for pod in state["pods"]:
         lines.append(f"{'Pod':<10}{pod['id']}  {pod['status']}  {pod['gpu']}  {pod['data_center'] or ''}".rstrip())
-        if pod["url"]:
+        if pod["usd_per_hour"]:
             since = f"{pod['hours']:.1f} h, ${pod['usd_so_far']:.2f} since its start"
             lines.append(f"{'':<10}${pod['usd_per_hour']:.2f} an hour; {since}")
         if pod["stops_at"]:
             lines.append(f"{'':<10}will stop at {pod['stops_at']} if nobody uses it")
         lines.append(f"{'':<10}" + (f"volume {pod['volume']}" if pod["volume"] else "no volume: its models go with it"))
+    unused = [volumes.Volume(**each).unused for each in state["volumes"] if not each["used_by"]]
+    lines += [f"{'Volume':<10}{words}" for words in unused]
     if not state["pods"]:
         lines.append("No pod: nothing is billed but volumes")
     return "\n".join(lines)

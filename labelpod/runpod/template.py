@@ -7,6 +7,7 @@ from typing import Any
 from labelpod.config import settings
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
+from labelpod.runpod import whose
 from labelpod.runpod.client import Client, RunPodError
 
 # In the pod the studies come through the tunnel of `runpod connect`.
@@ -31,18 +32,7 @@ def wanted(values: Settings, image: str, public: bool = False) -> dict[str, Any]
     """
     if not _BY_DIGEST.fullmatch(image):
         raise DeployError(f"{image} is not an image by its digest", "`python3 deploy.py runpod publish` pushes one")
-    env = {
-        "APP": values.APP,
-        "LABELS": values.LABELS,
-        "FOREIGN_LABELS": values.FOREIGN_LABELS,
-        "MODELS": values.MODELS,
-        "BUNDLES": values.BUNDLES,
-        "STUDIES": STUDIES,
-        "STUDIES_MODALITY": values.STUDIES_MODALITY,
-        "LABEL_SERVER_TOKEN": TOKEN,
-        "IDLE_STOP_MINUTES": str(values.IDLE_STOP_MINUTES),
-        "MAX_HOURS": str(values.MAX_HOURS),
-    }
+    env = environment(values) | {"LABEL_SERVER_TOKEN": TOKEN}
     if public and values.RUNPOD_REGISTRY:
         raise DeployError(
             "a public template cannot have a login at a registry",
@@ -62,13 +52,39 @@ def wanted(values: Settings, image: str, public: bool = False) -> dict[str, Any]
         "startJupyter": False,
         "allowedCudaVersions": [],
     }
+    refuse_secrets(values, body)
+    return body
+
+
+def environment(values: Settings) -> dict[str, str]:
+    """The settings that a pod reads, and whose it is; some may be empty."""
+    return {
+        whose.STACK: values.RUNPOD_STACK,
+        "APP": values.APP,
+        "LABELS": values.LABELS,
+        "FOREIGN_LABELS": values.FOREIGN_LABELS,
+        "MODELS": values.MODELS,
+        "BUNDLES": values.BUNDLES,
+        "STUDIES": STUDIES,
+        "STUDIES_MODALITY": values.STUDIES_MODALITY,
+        "IDLE_STOP_MINUTES": str(values.IDLE_STOP_MINUTES),
+        "MAX_HOURS": str(values.MAX_HOURS),
+    }
+
+
+def refuse_secrets(values: Settings, body: dict[str, Any]) -> None:
+    """See that no secret of the settings stands in what is sent.
+
+    Raises:
+        DeployError: one does.
+
+    """
     text = json.dumps(body)
     secrets = {name: getattr(values, name).get_secret_value() for name in settings.secret_names()}
     if exposed := [name for name, value in secrets.items() if value and value in text]:
         raise DeployError(
             f"the value of LABELPOD_{exposed[0]} would stand in the template", "take it out of the other settings"
         )
-    return body
 
 
 def publish(client: Client, body: dict[str, Any]) -> str:

@@ -1,102 +1,80 @@
-"""The tokens of a pod: made for it, and good nowhere else, because what uses them goes through RunPod's hands.
+"""The tokens of a pod: good for it and nowhere else, because what uses them goes through RunPod's hands.
 
-Each user of the home server has one under the same name and role. The pod's environment holds their digests, and a file
-of this machine's the tokens. They end with the pod: the next one has others.
+They follow from the home server's token and the pod's name: each machine with this `.env` knows them, none keeps them,
+and they say nothing of the token that they follow from. Each user of the home server has one under the same name and
+role. The pod's environment holds their digests. They end with the pod: the next one has another name.
 """
 
+import base64
+import hmac
 import json
-import secrets
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from labelpod import files
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.security import users
 from labelpod_common import users_file
 from labelpod_common.users_file import ADMIN
 
-FILE = "runpod_tokens.json"
-# A pod's environment: the digest of admin's token, by which its tokens are found, and the file of the other users.
+# A pod's environment: the digest of admin's token, and the file of the other users.
 DIGEST, USERS = "LABEL_SERVER_TOKEN_SHA256", "LABEL_SERVER_USERS"
-# Pods that ended by themselves leave theirs behind, which are of no use to anybody.
-_MOST_PODS = 100
 
 Tokens = dict[str, str]
 
 
-def make(folder: Path) -> dict[str, str]:
-    """Make a new pod's tokens, by name, and keep them.
-
-    Args:
-        folder: of the secrets.
-
-    Returns:
-        What the pod's environment says of them.
+def roles(folder: Path) -> dict[str, str]:
+    """Role of each user of the home server, by name.
 
     Raises:
-        DeployError: they cannot be kept, or the home server's users cannot be read.
+        DeployError: they cannot be read.
 
     """
-    roles = {each["name"]: each["role"] for each in users.known(folder)} | {ADMIN: ADMIN}
-    tokens = {name: secrets.token_urlsafe(24) for name in roles}
-    others = [users_file.entry(name, roles[name], token) for name, token in tokens.items() if name != ADMIN]
-    digest = users_file.digest(tokens[ADMIN])
-    _change(folder, lambda known: dict([*known.items(), (digest, tokens)][-_MOST_PODS:]))
-    return {DIGEST: digest, USERS: json.dumps({"users": others})}
+    return {each["name"]: each["role"] for each in users.known(folder)} | {ADMIN: ADMIN}
 
 
-def find(pod: dict[str, Any], folder: Path) -> Tokens | None:
-    """A pod's tokens by the name of the user; None if they are not here."""
-    try:
-        return _read(folder).get(_digest(pod))
-    except DeployError:
-        return None
+def environment(values: Settings, pod_name: str, roles: dict[str, str]) -> dict[str, str]:
+    """What a pod's environment says of its tokens: enough to check them, nothing to log in with."""
+    others = [
+        users_file.entry(name, role, _token(values, pod_name, name)) for name, role in roles.items() if name != ADMIN
+    ]
+    admin = users_file.digest(_token(values, pod_name, ADMIN))
+    return {DIGEST: admin, USERS: json.dumps({"users": others})}
 
 
-def of(pod: dict[str, Any], folder: Path) -> Tokens:
+def find(pod: dict[str, Any], values: Settings) -> Tokens | None:
+    """A pod's tokens by the name of the user; None if they do not follow from this `.env`."""
+    tokens = {name: _token(values, str(pod.get("name")), name) for name in (ADMIN, *_others(pod))}
+    known = (pod.get("env") or {}).get(DIGEST)
+    return tokens if known == users_file.digest(tokens[ADMIN]) else None
+
+
+def of(pod: dict[str, Any], values: Settings) -> Tokens:
     """A pod's tokens by the name of the user.
 
     Raises:
-        DeployError: they are not here.
+        DeployError: they do not follow from this `.env`.
 
     """
-    found = _read(folder).get(_digest(pod))
+    found = find(pod, values)
     if found is None:
         raise DeployError(
-            f"{folder / FILE} does not know the tokens of pod {pod['id']}:"
-            " another machine, or an older labelpod, has launched it",
-            "copy that file from there, or `runpod terminate` and `runpod launch` from here",
+            f"pod {pod['id']} was launched with another LABELPOD_LABEL_SERVER_TOKEN, or by an older labelpod",
+            f"`python3 deploy.py runpod terminate {pod['id']}`, then `runpod launch`; or bring back the `.env` of then",
         )
     return found
 
 
-def forget(pod: dict[str, Any], folder: Path) -> None:
-    """Forget the tokens of a pod that has ended, which open nothing any more."""
-    if find(pod, folder):
-        _change(folder, lambda known: {each: tokens for each, tokens in known.items() if each != _digest(pod)})
+def _token(values: Settings, pod_name: str, user: str) -> str:
+    """192 bits, as the home server's."""
+    key = values.LABEL_SERVER_TOKEN.get_secret_value().encode()
+    mac = hmac.digest(key, json.dumps(["pod", pod_name, user]).encode(), "sha256")
+    return base64.urlsafe_b64encode(mac[:24]).decode()
 
 
-def _digest(pod: dict[str, Any]) -> str:
-    return str((pod.get("env") or {}).get(DIGEST, ""))
-
-
-def _change(folder: Path, change: Callable[[dict[str, Tokens]], dict[str, Tokens]]) -> None:
-    files.folder(folder, 0o700)
-    with files.locked((folder / FILE).with_suffix(".lock")):
-        files.write(folder / FILE, json.dumps({"pods": change(_read(folder))}, indent=2).encode(), 0o600)
-
-
-def _read(folder: Path) -> dict[str, Tokens]:
-    """The tokens by the digest of admin's; oldest first."""
-    file = folder / FILE
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))["pods"])
-    except FileNotFoundError:
-        return {}
-    except PermissionError:
-        raise DeployError(f"{file} is not for this user", "run this as the user who ran `runpod launch`") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DeployError(
-            f"{file} cannot be read: {error}", "bring it back from a backup; or delete it, and launch another pod"
-        ) from None
+def _others(pod: dict[str, Any]) -> Iterator[str]:
+    with suppress(ValueError, TypeError, KeyError):
+        for each in json.loads((pod.get("env") or {})[USERS])["users"]:
+            yield str(each["name"])

@@ -1,21 +1,30 @@
 """A RunPod account of our own, and `deploy.py runpod` at work in it."""
 
+import functools
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from labelpod import cli, console
 from labelpod.commands import runpod as verbs
 from labelpod.config.settings import PREFIX, Settings
 from labelpod.project import Project
-from labelpod.runpod import keys, pods, wait
-from tests.contract.fake_runpod import KEY, FakeRunPod
+from labelpod.runpod import keys, ledger, polling, wait
+from tests.contract.fake_runpod import KEY
 from tests.contract.runpod_document import FILE, Document
+from tests.contract.unkind_runpod import UnkindRunPod
 
 TOKEN = "a-token-of-thirty-two-letters-00"
 IMAGE = f"registry.example/labelpod@sha256:{'a' * 64}"
+
+
+# What every call of a verb would make anew, and what takes longer than the verb.
+_COMMAND = functools.cache(typer.main.get_command)
+_CERTIFICATES = functools.cache(ssl.create_default_context)
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +33,9 @@ def document() -> Document | None:
 
 
 @pytest.fixture
-def fake(document: Document | None) -> Iterator[FakeRunPod]:
+def fake(document: Document | None) -> Iterator[UnkindRunPod]:
     """The service; whatever broke its contract fails the test."""
-    service = FakeRunPod(document)
+    service = UnkindRunPod(document)
     yield service
     service.close()
     assert service.violations == []
@@ -46,15 +55,17 @@ Runpod = Callable[..., Said]
 
 @pytest.fixture
 def runpod(
-    fake: FakeRunPod, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    fake: UnkindRunPod, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> Runpod:
-    """Call `deploy.py runpod ...`."""
+    """Call `deploy.py runpod ...`, in a folder of its own, or in another machine's `at`."""
     for name in Settings.model_fields:
         monkeypatch.delenv(PREFIX + name, raising=False)
+    monkeypatch.setattr("typer.main.get_command", _COMMAND)
+    monkeypatch.setattr("httpx._transports.default.create_ssl_context", lambda **_: _CERTIFICATES())
     monkeypatch.setattr(keys, "public_key", lambda _: "ssh-ed25519 AAAA labelpod")
-    for module, name in ((wait, "_POLL_SECONDS"), (pods, "_POLL_SECONDS")):
-        monkeypatch.setattr(module, name, 0.01)
-    monkeypatch.setattr(pods, "_LISTED_SECONDS", 0.1)
+    monkeypatch.setattr(wait, "_POLL_SECONDS", 0.01)
+    for module in (polling, ledger):
+        monkeypatch.setattr(module, "time", fake.clock)
     monkeypatch.setattr(verbs, "_MINUTES", 0.1)
     monkeypatch.setattr("labelpod.runpod.client._pause", lambda *_: 0.01)
     for stream in ("out", "err"):
@@ -66,12 +77,12 @@ def runpod(
         "LABEL_SERVER_TOKEN": TOKEN,
     }
 
-    def call(*arguments: str, **environment: str) -> Said:
+    def call(*arguments: str, at: Path = tmp_path, **environment: str) -> Said:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in (given | environment).items():
                 patch.setenv(PREFIX + name, value)
             capfd.readouterr()
-            code = cli.main(["runpod", *arguments], Project(tmp_path))
+            code = cli.main(["runpod", *arguments], Project(at))
             said = capfd.readouterr()
         assert KEY not in said.out + said.err
         return Said(code, said.out, said.err)

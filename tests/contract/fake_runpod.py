@@ -42,6 +42,8 @@ class Fault:
     done: bool = False  # whether the operation was carried out all the same
     page: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+    late: float = 0.0  # seconds after which it is carried out
+    detail: str = "as asked"
 
 
 def gpu(name: str, memory: int, secure: float, community: float = 0, availability: str = "HIGH", **more: Any) -> dict:
@@ -272,15 +274,19 @@ class FakeRunPod:
             fault = next((fault for fault in self.faults if fault.operation == operation and fault.times > 0), None)
             if fault:
                 fault.times -= 1
-                if fault.done:
-                    self._carry_out(operation, body, parts)
+                self._effect(fault, operation, body, parts)
                 if not fault.status:
                     raise ConnectionAbortedError
-                return fault.status, PAGE if fault.page else _problem(fault.status, "as asked"), fault.headers
+                return fault.status, PAGE if fault.page else _problem(fault.status, fault.detail), fault.headers
             if key != f"Bearer {KEY}":
                 return 401, _problem(401, "invalid api key"), {}
             status, answer = self._carry_out(operation, body, parts)
             return status, self._page(operation, answer, target), {}
+
+    def _effect(self, fault: Fault, operation: str, body: Any, parts: dict[str, str]) -> None:
+        """What a request does whose answer is a fault."""
+        if fault.done:
+            self._carry_out(operation, body, parts)
 
     def _carry_out(self, operation: str, body: Any, parts: dict[str, str]) -> tuple[int, Any]:
         try:

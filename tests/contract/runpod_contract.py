@@ -57,6 +57,7 @@ OPERATIONS = {
         _fields("name", "size", "dataCenter"),
         _fields("id", "name", "size", "dataCenter"),
     ),
+    "deleteNetworkVolume": Operation("DELETE", "/v2/network-volumes/{id}"),
     "listPodBilling": Operation("GET", "/v2/billing/pods", answer=_fields("records")),
     "listNetworkVolumeBilling": Operation("GET", "/v2/billing/network-volumes", answer=_fields("records")),
 }

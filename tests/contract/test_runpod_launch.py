@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelpod.runpod import ledger, pods, wait
+from labelpod.config.settings import Settings
+from labelpod.runpod import ledger, rent, tokens, wait
 from labelpod.runpod.catalog import Wish, candidates
 from tests.contract.conftest import TOKEN, Runpod
 from tests.contract.fake_runpod import FakeRunPod, gpu
@@ -142,7 +143,7 @@ def test_an_interrupted_launch_is_gone_on_with(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pods, "_only_one", interrupt) if moment == "before the answer" else patch.setattr(
+        patch.setattr(rent, "settled", interrupt) if moment == "before the answer" else patch.setattr(
             wait, "wait", interrupt
         )
         assert runpod("launch", "--yes").code == 130
@@ -155,7 +156,9 @@ def test_of_two_laptops_at_once_both_keep_the_same_pod(fake: FakeRunPod, publish
 
     def other(pod: dict) -> None:
         fake.on_create = lambda _: None
-        first = pod | {"id": "pod0000", "name": "labelpod-1-abcdef", "createdAt": "2020-01-01T00:00:00Z"}
+        name = "labelpod-1-abcdef"
+        env = pod["env"] | tokens.environment(Settings(LABEL_SERVER_TOKEN=TOKEN), name, {"admin": "admin"})
+        first = pod | {"id": "pod0000", "name": name, "env": env, "createdAt": "2020-01-01T00:00:00Z"}
         fake.pods["pod0000"] = first
 
     fake.on_create = other
@@ -164,15 +167,20 @@ def test_of_two_laptops_at_once_both_keep_the_same_pod(fake: FakeRunPod, publish
     assert [pod["id"] for pod in fake.live()] == ["pod0000"]
 
 
-def test_a_pod_of_another_stack_of_this_name_is_not_touched(fake: FakeRunPod, published: str, runpod: Runpod):
+def test_a_pod_of_another_stack_of_this_name_is_not_touched_and_blocks_nothing(
+    fake: FakeRunPod, published: str, runpod: Runpod, tmp_path: Path
+):
     runpod("launch", "--yes")
-    other = {"LABEL_SERVER_TOKEN": "another-token-of-32-letters-0000"}
-    for verb in (["launch", "--yes"], ["stop"], ["reap"], ["status"]):
+    (tmp_path / "other").mkdir()
+    other = {"LABEL_SERVER_TOKEN": "another-token-of-32-letters-0000", "at": tmp_path / "other"}
+    theirs = the_pod(fake) | {"startedAt": "2020-01-01T00:00:00Z"}
+    fake.pods[theirs["id"]] = theirs
+    for verb, code in ((["stop"], 1), (["reap"], 0), (["status"], 0), (["cost"], 0), (["launch", "--yes"], 0)):
         said = runpod(*verb, **other)
-        assert said.code == 1 and "is of another stack labelpod" in said.err, verb
-    assert the_pod(fake)["status"] == "RUNNING"
-    assert runpod("launch", "--yes", RUNPOD_STACK="other").code == 1  # no template of that name
-    assert len(fake.live()) == 1
+        assert said.code == code and f"terminate {theirs['id']}" not in said.err + said.out, (verb, said)
+    assert theirs["status"] == "RUNNING" and len(fake.live()) == 2
+    assert runpod("launch", "--yes", RUNPOD_STACK="other").code == 1  # the pod of before still runs
+    assert len(fake.live()) == 2
 
 
 # --- volumes ---
@@ -293,13 +301,13 @@ def test_two_launches_side_by_side_leave_one_pod(
 
     values = Settings(LABEL_SERVER_TOKEN=TOKEN, RUNPOD_API_KEY=KEY)
     together, got = threading.Barrier(2), []
-    real = pods.rent
+    real = rent.rent
 
-    def rent(*arguments, **more):
+    def at_once(*arguments, **more):
         together.wait(10)
         return real(*arguments, **more)
 
-    monkeypatch.setattr(pods, "rent", rent)
+    monkeypatch.setattr(rent, "rent", at_once)
 
     def one() -> None:
         with Client(KEY, fake.url) as client:

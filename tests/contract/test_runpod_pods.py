@@ -2,10 +2,10 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
+from labelpod.config.settings import Settings
 from labelpod.runpod import tokens
 from tests.contract.conftest import IMAGE, TOKEN, Runpod
 from tests.contract.fake_runpod import FakeRunPod
@@ -48,8 +48,8 @@ def test_without_anything_the_status_says_so(fake: FakeRunPod, runpod: Runpod):
     assert "has no pod" in runpod("stop").err and "has no pod" in runpod("url").err
 
 
-def test_the_url_is_ready_to_paste(fake: FakeRunPod, runpod: Runpod, pod: dict, tmp_path: Path):
-    token = tokens.of(pod, tmp_path / "secrets")["admin"]
+def test_the_url_is_ready_to_paste(fake: FakeRunPod, runpod: Runpod, pod: dict):
+    token = tokens.of(pod, Settings(LABEL_SERVER_TOKEN=TOKEN))["admin"]
     assert runpod("url").out.strip() == f"{fake.url}/proxy/{pod['id']}/{token}/"
     real = runpod("url", RUNPOD_PROXY_URL="").out.strip()
     assert real == f"https://{pod['id']}-8000.proxy.runpod.net/{token}/"
@@ -87,7 +87,7 @@ def test_resume_starts_the_same_pod(fake: FakeRunPod, runpod: Runpod, pod: dict)
 def test_where_the_host_is_full_another_pod_takes_the_volume(fake: FakeRunPod, runpod: Runpod, on_volume: dict):
     runpod("stop")
     fake.full = {on_volume["gpu"]["id"]}
-    said = runpod("resume")
+    said = runpod("resume", "--yes")
     assert said.code == 0 and "another pod takes its volume" in said.err, said.err
     (other,) = fake.live()
     assert other["id"] != on_volume["id"] and other["mounts"] == on_volume["mounts"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from label_server import users as server_users
 from label_server.users import Role
+from labelpod.config.settings import Settings
 from labelpod.runpod import tokens
 from labelpod.security import users
 from tests.contract.conftest import TOKEN, Runpod
@@ -56,8 +58,6 @@ def test_each_user_of_the_home_server_has_a_token_at_the_pod(
     users.add("anna", "annotator", secrets)
     users.add("rita", "reviewer", secrets)
     assert runpod("launch", "--yes").code == 0
-    file = secrets / tokens.FILE
-    assert file.stat().st_mode & 0o777 == 0o600
     pod = the_pod(fake)
     known = server_users.from_environment(pod["env"])
     for name, role in (("admin", Role.ADMIN), ("anna", Role.ANNOTATOR), ("rita", Role.REVIEWER)):
@@ -68,52 +68,47 @@ def test_each_user_of_the_home_server_has_a_token_at_the_pod(
     assert said.code == 1 and "has no user eve: " in said.err and "anna" in said.err
 
 
-def test_they_end_with_the_pod_and_the_next_has_others(
-    fake: FakeRunPod, published: str, runpod: Runpod, tmp_path: Path
-):
+def test_they_end_with_the_pod_and_the_next_has_others(fake: FakeRunPod, published: str, runpod: Runpod):
     assert runpod("launch", "--yes").code == 0
     first = runpod("url").out.strip().rstrip("/").rpartition("/")[2]
     assert runpod("terminate", "--yes", "--force").code == 0
-    assert first not in (tmp_path / "secrets" / tokens.FILE).read_text()
     assert runpod("launch", "--yes").code == 0
     assert server_users.from_environment(the_pod(fake)["env"]).find(first) is None
 
 
-def test_two_pods_have_tokens_of_their_own(tmp_path: Path):
-    pods = [{"id": f"pod{number}", "env": tokens.make(tmp_path)} for number in range(105)]
-    assert tokens.find(pods[4], tmp_path) is None, "those of pods that ended by themselves are forgotten at last"
-    kept = [tokens.of(pod, tmp_path)["admin"] for pod in pods[5:]]
-    assert len(set(kept)) == 100
-    tokens.forget(pods[7], tmp_path)
-    assert tokens.find(pods[7], tmp_path) is None and tokens.find(pods[8], tmp_path)
+def test_each_pod_and_each_user_has_a_token_of_their_own():
+    values = Settings(LABEL_SERVER_TOKEN=TOKEN)
+    people = {"admin": "admin", "anna": "annotator"}
+    pods = [{"name": name, "env": tokens.environment(values, name, people)} for name in ("a-1", "a-2", "a-1a")]
+    known = [token for pod in pods for token in tokens.of(pod, values).values()]
+    assert len(set(known)) == 6 and min(map(len, known)) >= 32
+    assert not [token for token in known if token in str(pods)]
 
 
-def test_a_pod_that_another_machine_has_launched_is_said(
+def test_another_laptop_with_the_same_settings_knows_them(
     fake: FakeRunPod, published: str, runpod: Runpod, tmp_path: Path
 ):
     assert runpod("launch", "--yes").code == 0
-    (tmp_path / "secrets" / tokens.FILE).unlink()
+    here = runpod("url").out
+    for kept in tmp_path.iterdir():
+        shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
+    assert runpod("url").out == here
+
+
+def test_a_pod_of_another_token_is_said_to_be_one(fake: FakeRunPod, published: str, runpod: Runpod):
+    assert runpod("launch", "--yes").code == 0
     for verb in (["url"], ["launch", "--yes"]):
-        said = runpod(*verb)
-        assert (
-            said.code == 1
-            and "another machine, or an older labelpod, has launched it" in said.err
-            and "copy that file" in said.err
-        )
-    assert runpod("status").code == 0
+        said = runpod(*verb, LABEL_SERVER_TOKEN="t" * 32)
+        assert said.code == 1 and "another LABELPOD_LABEL_SERVER_TOKEN" in said.err and "terminate" in said.err
+    assert runpod("status", LABEL_SERVER_TOKEN="t" * 32).code == 0, "what a pod costs is shown in any case"
     assert len(fake.live()) == 1
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"pods": 3}', '{"pods": [1]}'])
-def test_a_broken_file_is_said_in_one_line_and_kept(
-    fake: FakeRunPod, published: str, runpod: Runpod, tmp_path: Path, text: str
+def test_users_that_cannot_be_read_are_said_before_anything_costs(
+    fake: FakeRunPod, published: str, runpod: Runpod, tmp_path: Path
 ):
-    assert runpod("launch", "--yes").code == 0
-    (tmp_path / "secrets" / tokens.FILE).write_text(text)
-    said = runpod("url")
-    assert said.code == 1 and "runpod_tokens.json cannot be read" in said.err and "Traceback" not in said.err
-    assert runpod("status").code == 0, "what a pod costs is shown in any case"
-    assert (tmp_path / "secrets" / tokens.FILE).read_text() == text
-    assert runpod("terminate", "--yes", "--force").code == 0 and fake.live() == []
+    (tmp_path / "secrets" / "users").mkdir(parents=True)
+    (tmp_path / "secrets" / "users" / "users.json").write_text("{")
     said = runpod("launch", "--yes", "--volume", "nodules", "--create-volume", "50")
-    assert said.code == 1 and "cannot be read" in said.err and fake.live() == [] and fake.volumes == {}
+    assert said.code == 1 and "cannot be read" in said.err and "Traceback" not in said.err
+    assert fake.live() == [] and fake.volumes == {}

@@ -81,7 +81,8 @@ def driver(program: Path) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
 def test_whatever_ends_us_ends_ssh(driver, program: Path, number: signal.Signals):
-    does(program, "sleep 60 & echo $! >child; exec sleep 60")
+    # Once it is told that we are here, it is ours to end.
+    does(program, "read -r; sleep 60 & echo $! >child; exec sleep 60")
     process = driver()
     eventually(
         lambda: (program.parent / "child").exists() and (program.parent / "child").read_text(), 20, "it has a child"

@@ -1,0 +1,94 @@
+"""What is asked for is what is sent, and what cannot be read is a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from labelpod.runpod.catalog import Wish, candidates
+from tests.contract.conftest import Runpod
+from tests.contract.fake_runpod import KEY, FakeRunPod, gpu
+
+
+def test_a_launch_sends_the_settings_of_now(fake: FakeRunPod, published: str, runpod: Runpod):
+    changed = {"MAX_HOURS": "3", "IDLE_STOP_MINUTES": "15", "LABELS": "lesion", "BUNDLES": ""}
+    (template,) = fake.templates.values()
+    template["env"]["BUNDLES"] = "lung_nodule_ct_detection"
+    assert runpod("launch", "--yes", **changed).code == 0
+    (pod,) = fake.live()
+    assert {name: pod["env"][name] for name in changed} == changed
+
+
+def test_no_secret_is_sent_with_the_settings(fake: FakeRunPod, published: str, runpod: Runpod):
+    said = runpod("launch", "--yes", BUNDLES="a-token-of-thirty-two-letters-00")
+    assert said.code == 1 and "LABEL_SERVER_TOKEN would stand in" in said.err and fake.live() == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"price": None},
+        {"price": {"secure": "cheap"}},
+        {"price": 0.1},
+        {"memory": "16 GB"},
+        {"dataCenters": [{}]},
+        {"dataCenters": ["EU-RO-1"]},
+        {"availability": {}},
+        {"id": None},
+        {"manufacturer": None},
+    ],
+    ids=str,
+)
+def test_an_entry_of_the_catalogue_that_cannot_be_read_is_passed_over(entry: dict):
+    good = gpu("NVIDIA L4", 24, 0.40)
+    found = candidates([gpu("NVIDIA RTX A4000", 16, 0.25) | entry, None, [], good], Wish(0.45))  # type: ignore[list-item]
+    assert found[-1].gpu == "NVIDIA L4" and all(isinstance(each.price, float) for each in found)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two words", "a\nb", "“quoted”"])
+def test_a_key_that_cannot_be_one_is_said(fake: FakeRunPod, runpod: Runpod, tmp_path: Path, key: str):
+    file = tmp_path / "key"
+    file.write_text(key)
+    file.chmod(0o600)
+    said = runpod("status", RUNPOD_API_KEY="", RUNPOD_API_KEY_FILE=str(file))
+    assert said.code == 1 and "letters that no key has" in said.err and not fake.calls
+    said = runpod("status", RUNPOD_API_KEY=key)
+    assert said.code == 1 and len(said.err.splitlines()) == 2 and not fake.calls
+
+
+@pytest.mark.parametrize(("mode", "taken"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False)])
+def test_a_key_file_that_others_can_read_is_refused(
+    fake: FakeRunPod, runpod: Runpod, tmp_path: Path, mode: int, taken: bool
+):
+    file = tmp_path / "my key"
+    file.write_text(f"{KEY}\n")
+    file.chmod(mode)
+    said = runpod("status", RUNPOD_API_KEY="", RUNPOD_API_KEY_FILE=str(file))
+    assert (said.code == 0) is taken
+    if not taken:
+        assert "other users can read" in said.err and f"chmod 600 '{file}'" in said.err and not fake.calls
+
+
+@pytest.mark.parametrize(("mode", "taken"), [(0o440, True), (0o444, False)])
+def test_a_key_that_root_lends_to_a_group_is_taken(
+    fake: FakeRunPod, runpod: Runpod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, taken: bool
+):
+    file = tmp_path / "key"
+    file.write_text(KEY)
+    file.chmod(mode)
+    real = Path.stat
+
+    def of_root(path: Path, **more: bool):
+        found = real(path, **more)
+        if path != file:
+            return found
+        return type(found)([*found[:4], 0, *found[5:10]])
+
+    monkeypatch.setattr(Path, "stat", of_root)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    said = runpod("status", RUNPOD_API_KEY="", RUNPOD_API_KEY_FILE=str(file))
+    assert (said.code == 0) is taken, said
+
+
+def test_a_create_whose_answer_cannot_be_read_is_looked_for(fake: FakeRunPod, published: str, runpod: Runpod):
+    fake.fail("createPod", status=201, page=True, done=True)
+    assert runpod("launch", "--yes").code == 0 and len(fake.live()) == 1 and fake.calls["createPod"] == 1
