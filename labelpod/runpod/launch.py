@@ -9,7 +9,7 @@ from labelpod.errors import DeployError
 from labelpod.project import Project
 from labelpod.runpod import actions, choice, ledger, pods, rent, template, tokens, volumes, whose
 from labelpod.runpod.catalog import Wish
-from labelpod.runpod.client import Client, UnansweredError
+from labelpod.runpod.client import Client
 from labelpod.runpod.rent import Access, Order
 
 
@@ -113,6 +113,7 @@ def _existing(client: Client, values: Settings, project: Project, pod: pods.Pod,
     """The pod that exists already: the same command resumes where it was interrupted."""
     if pod["status"] == "EXITED":
         raise DeployError(f"pod {pod['id']} is stopped", "`python3 deploy.py runpod resume` starts it")
+    pod = pods.look(client, pod)
     see_that_it_fits(values, pod)
     ledger.add(pod, project.pods_record)
     rent.see_price(client, project, pod)
@@ -125,12 +126,10 @@ def see_that_it_fits(values: Settings, pod: pods.Pod) -> None:
     """See that a pod that exists knows this stack's token.
 
     Raises:
-        DeployError: it was rented before `.env` was changed, or RunPod does not say.
+        DeployError: it was rented before `.env` was changed.
 
     """
     env = pod.get("env") or {}
-    if pod["status"] == "UNKNOWN":
-        raise UnansweredError(f"RunPod does not say what pod {pod['id']} does", "try the same command later")
     if env.get(whose.STACK, values.RUNPOD_STACK) != values.RUNPOD_STACK:
         raise DeployError(
             f"pod {pod['id']}, rented from here as {env[whose.STACK]}, still costs ${pods.cost(pod):.2f} an hour",

@@ -30,7 +30,8 @@ def resume(
 
     """
     actions.tidied(client, pods.of_stack(client, values, project), project.pods_record)
-    pod = pods.the_pod(client, values, project, pod_id)
+    # As it is itself: a list may leave out what it was rented for.
+    pod = pods.look(client, pods.the_pod(client, values, project, pod_id))
     see_that_it_fits(values, pod)
     if pod["status"] not in pods.STARTABLE:
         rent.see_price(client, project, pod)

@@ -228,6 +228,19 @@ def test_a_stopped_pod_that_shows_no_price_is_replaced_at_the_one_that_was_recor
     assert said.code == 1 and "none of 1 GPUs can be rented now" in said.err and fake.live() == [stopped]
 
 
+def test_what_a_pod_was_rented_for_is_asked_again_if_the_list_leaves_it_out(
+    fake: UnkindRunPod, runpod: Runpod, stopped: dict, tmp_path: Path
+):
+    """The other laptop has no record, and the pod shows a price that it was not rented for."""
+    (tmp_path / ".runpod.json").unlink()
+    fake.env_listed, stopped["cost"] = False, 1.90
+    fake.catalogue = [each for each in fake.catalogue if each["id"] == RTX_4090]
+    fake.fail("getPod", status=409, times=2)
+    assert runpod("resume", "--yes").code == 1 and fake.live() == [stopped]
+    fake.fail("getPod", status=409, times=1)
+    assert runpod("resume", "--yes").code == 1 and fake.live() == [stopped]
+
+
 @pytest.mark.parametrize("verb", ["resume", "terminate"])
 def test_a_resume_that_was_killed_between_the_two_pods_is_made_good_by_the_next(
     fake: UnkindRunPod, runpod: Runpod, stopped: dict, monkeypatch: pytest.MonkeyPatch, verb: str

@@ -213,7 +213,7 @@ class Sequence(RuleBasedStateMachine):
         assert len([pod for pod in self.fake.live() if pod["id"] not in replaced]) <= 1, said
         assert len(self.fake.volumes) <= 1, said
         dear = [pod for pod in billed if pod["cost"] > float(PRICE)]
-        told = code is None or "COSTS $1.90 AN HOUR" in said
+        told = code is None or "COSTS $1.90 AN HOUR" in said or "it may have been done" in said
         assert not dear or self.excused or told, said
         # What a killed launch has ordered may come a while later.
         self.excused = told or (bool(dear) and self.excused)
