@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -182,14 +183,12 @@ def test_the_label_servers_user_can_neither_end_the_watchdog_nor_read_its_keys(p
     if not pod.name.endswith("root"):
         assert "the label server's user could end the watchdog" in docker("logs", pod.name)
         return
-    for attack in (
-        "pkill -KILL -f '[l]abel_server.pod.watchdog'",
-        "cat /proc/$(pgrep -f '[p]od.watchdog' | tail -1)/environ",
-    ):
-        said = docker("exec", "--user", "labelpod", pod.name, "bash", "-c", f"{attack} 2>&1 || true")
+    # Over SSH: what docker starts in a container is told the container's whole environment.
+    for attack in ("pkill -KILL -f '[l]abel_server.pod.watchdog'", "cat /proc/$(pgrep -f '[p]od.watchdog')/environ"):
+        said = pod.over_ssh(attack).stderr
         assert "not permitted" in said or "denied" in said, said
-    every = "for each in /proc/[0-9]*/environ; do cat $each 2>/dev/null || true; done"
-    assert POD_KEY not in docker("exec", "--user", "labelpod", pod.name, "bash", "-c", every)
+    read = pod.over_ssh("for each in /proc/[0-9]*/environ; do cat $each 2>/dev/null || true; done").stdout
+    assert "STUDIES=" in read and POD_KEY not in read
     docker("exec", "--user", "root", pod.name, "pkill", "-KILL", "-f", "[l]abel_server.pod.watchdog")
     count = lambda: docker("exec", pod.name, "pgrep", "-u", "watchdog", "-c").strip()  # noqa: E731
     eventually(lambda: count() == "1", 30, "it is started again")
@@ -211,6 +210,29 @@ def test_nothing_else_is_reached_through_the_pod(pod: Rented, running: Clone):
         time.sleep(2)
         with pytest.raises(requests.ConnectionError):
             requests.get(f"http://127.0.0.1:{port}/", timeout=5)
+
+
+def test_a_tunnel_ends_when_nobody_is_at_its_other_end(pod: Rented):
+    port = held_port()
+    command = pod.command()
+    words = [*command[:-1], "-T", "-L", f"127.0.0.1:{port}:127.0.0.1:8000", command[-1], "exec tunnel_lease"]
+    sessions = "pgrep -cf '^sshd: labelpod(@.*)?$' || true"
+    before = docker("exec", "--user", "root", pod.name, "sh", "-c", sessions)
+    process = subprocess.Popen(words, stdin=subprocess.PIPE)
+    try:
+        eventually(lambda: alive(f"http://127.0.0.1:{port}"), 20, "it leads to the pod")
+        # Held open: ssh waits for it if it is not told to end.
+        with socket.create_connection(("127.0.0.1", port)):
+            process.stdin.close()
+            assert process.wait(timeout=20) != 0
+        eventually(
+            lambda: docker("exec", "--user", "root", pod.name, "sh", "-c", sessions) == before,
+            20,
+            "the session is over",
+        )
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_user_ids_fit_into_the_hosts_range(pod: Rented):

@@ -105,6 +105,7 @@ def test_the_watchdog_has_a_user_of_its_own_and_only_it_has_the_keys(pod, tmp_pa
     ]
     assert rented.calls("record")[0][:4] == ["labelpod", "/", "/tmp", ""]
     assert rented.calls("start_server")[0][:4] == ["labelpod", str(tmp_path), "/tmp", ""]
+    assert {call[3] for call in rented.calls("sshd -f")} == {""}
     kept = (tmp_path / "home" / "environment").read_text()
     assert 'LABELS="a nodule"' in kept and KEY not in kept and OWNERS not in kept and "LABEL_SERVER_TOKEN" not in kept
 
