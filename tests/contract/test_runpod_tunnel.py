@@ -23,6 +23,9 @@ HERE = tunnel.Studies("127.0.0.1", 8042, "label-server", "its password", "the la
 DRIVER = """
 import signal, sys
 from labelpod.runpod import tunnel
+# Whoever runs the tests in the background may have them ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 here = tunnel.Studies("127.0.0.1", 8042, "label-server", "its password")
 with tunnel.ending_by_signal():
     tunnel.keep(lambda: [sys.argv[1], "labelpod@pod"], here, None, "http://127.0.0.1:9/", print)
