@@ -1,11 +1,13 @@
 """`python -m labelpod`, and the command labelpod."""
 
-import os
-import signal
-import sys
+# Ctrl-C waits until the command line is there to answer it, in `main`. This part of `signal` is built in: loading the
+# whole takes long enough for a Ctrl-C.
+import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
 
-# Ctrl-C waits until the command line is there to answer it, in `main`.
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+_signal.pthread_sigmask(_signal.SIG_BLOCK, [_signal.SIGINT])
+
+import os  # noqa: E402
+import sys  # noqa: E402
 
 from labelpod.cli import main  # noqa: E402
 from labelpod.launcher import STARTED_IN  # noqa: E402

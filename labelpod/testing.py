@@ -21,8 +21,7 @@ TIERS = {
     "stack": "the running stack, with a throw-away Orthanc",
     "clients": "3D Slicer's core with the MONAI Label plugins as shipped, at a running stack",
 }
-# They need no engine, start nothing that could be in another's way, and run on all cores: one more at a time than there
-# are, because many wait.
+# They need no engine, start nothing that could be in another's way, and run on all cores.
 _SIDE_BY_SIDE = {"unit", "contract"}
 # Program -> Debian package. Tests that miss one skip, and say so.
 _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "openssl")} | {
@@ -48,7 +47,7 @@ def run(project: Project, tiers: list[str], yes: bool) -> int:
     if not _SIDE_BY_SIDE.issuperset(chosen):
         _start_engine(yes)
     started = time.monotonic()
-    code = _pytest(project, [tier for tier in chosen if tier in _SIDE_BY_SIDE], "-n", str((os.cpu_count() or 1) + 1))
+    code = _pytest(project, [tier for tier in chosen if tier in _SIDE_BY_SIDE], "-n", "auto")
     code = code or _pytest(project, [tier for tier in chosen if tier not in _SIDE_BY_SIDE])
     say(f"Tests took {time.monotonic() - started:.0f} s")
     return code
