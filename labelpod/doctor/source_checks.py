@@ -71,7 +71,7 @@ def _trouble(url: str, proxy: str | None) -> str:
             # Nothing is sent and nothing of the answer is used; Docker has certificates of its own.
             status = httpx.get(url, timeout=_SECONDS, verify=False, proxy=proxy).status_code  # noqa: S501
             answers.put(f"it answers {status}" if status in (403, 407) or status >= 500 else "")
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
             answers.put(str(error) or type(error).__name__)
 
     # A name server that hangs heeds no timeout of ours; the thread is left behind.

@@ -96,7 +96,7 @@ def check(here: Studies) -> None:
     url = f"http://{here.host}:{here.port}/dicom-web/studies"
     try:
         # As ssh will reach it: through no proxy of the environment, which would be shown the login.
-        with httpx.Client(timeout=10, trust_env=False, event_hooks=bounded.HOOKS) as client:
+        with bounded.client(timeout=10, trust_env=False) as client:
             answer = client.get(url, params={"limit": "1"}, auth=(here.username, here.password))
     except httpx.HTTPError as error:
         raise DeployError(f"{url} does not answer ({type(error).__name__})", "python3 deploy.py up") from None
@@ -200,7 +200,7 @@ def _answers(url: str, connection: Connection, told: bool) -> bool:
     far = urlsplit(url).hostname != _HERE  # there may be a proxy on the way to RunPod's, but none on the way to us
     with (
         progress("The label server sees the studies and loads its models"),
-        httpx.Client(timeout=_CALL_SECONDS, trust_env=far, event_hooks=bounded.HOOKS) as client,
+        bounded.client(timeout=_CALL_SECONDS, trust_env=far) as client,
     ):
         while connection.runs(_LOOK_SECONDS):
             with suppress(httpx.HTTPError):
