@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from labelpod.errors import DeployError
-from labelpod.runpod import bounded
+from labelpod.runpod import bounded, plain_json
 from labelpod_common import __version__
 
 Json = dict[str, Any]
@@ -272,7 +272,7 @@ def _refusal(answer: httpx.Response) -> RunPodError:
 
 
 def _json(answer: httpx.Response) -> Json:
-    return dict(answer.json()) if answer.content else {}
+    return dict(plain_json.parse(answer.content)) if answer.content else {}
 
 
 def _log_line(line: str, since: str | None) -> str:

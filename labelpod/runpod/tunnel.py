@@ -105,8 +105,16 @@ def check(here: Studies) -> None:
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port, or the next one that is free: the stack's own label server may run here."""
-    return next(port for port in range(wanted, 65536) if ports.holder(_HERE, port) is None)
+    """The wanted port, or the next one that is free: the stack's own label server may run here.
+
+    Raises:
+        DeployError: there is none.
+
+    """
+    found = next((port for port in range(wanted, 65536) if ports.holder(_HERE, port) is None), None)
+    if found is None:
+        raise DeployError(f"no port from {wanted} on is free on this machine", "choose a lower one with --port")
+    return found
 
 
 def lend_login(ssh: list[str], here: Studies) -> None:

@@ -133,7 +133,7 @@ def _login(token: str) -> dict[str, str]:
 
 
 def _not_ready(pod: pods.Pod, problem: str, remedy: str = "") -> NotReadyError:
-    end = f"`python3 deploy.py runpod terminate {pod['id']}` ends it; it costs ${pod['cost']:.2f} an hour until then"
+    end = f"`python3 deploy.py runpod terminate {pod['id']}` ends it; it costs ${pods.cost(pod):.2f} an hour until then"
     return NotReadyError(f"pod {pod['id']} is not ready: {problem}", f"{remedy}; {end}" if remedy else end)
 
 
