@@ -10,12 +10,21 @@ import typer
 from labelpod import console
 from labelpod.project import Project
 
+_MOST = 100_000
+
 
 def path(text: str) -> Path:
     """A path of the user's; typer would take an empty one for the folder that they are in."""
     if not text.strip():
         raise typer.BadParameter("an empty path: is a variable not set?")
     return Path(text)
+
+
+def amount(number: float | None) -> float | None:
+    """A number of the user's to count with: inf is one without an end, and nan is above and below none."""
+    if number is not None and not 0 <= number <= _MOST:
+        raise typer.BadParameter(f"{number:g} is not from 0 to {_MOST:g}")
+    return number
 
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

@@ -8,7 +8,7 @@ import typer
 
 from labelpod import console
 from labelpod.commands import runpod_volumes
-from labelpod.commands.options import AsJson, Follow, Yes, group, project
+from labelpod.commands.options import AsJson, Follow, Yes, amount, group, project
 from labelpod.config import addresses, settings
 from labelpod.config.settings import Settings
 from labelpod.docker.stack import Stack
@@ -45,7 +45,8 @@ _MINUTES = 20.0
 _LOG_SECONDS = 5.0
 PodId = Annotated[str | None, typer.Argument(metavar="POD", help="Default: the stack's one pod.", show_default=False)]
 Minutes = Annotated[
-    float | None, typer.Option(metavar="N", help=f"How long to wait; default: {_MINUTES:g}.", show_default=False)
+    float | None,
+    typer.Option(metavar="N", callback=amount, help=f"How long to wait; default: {_MINUTES:g}.", show_default=False),
 ]
 
 
@@ -78,8 +79,8 @@ def publish(
 @app.command("launch", epilog="Example: deploy.py runpod launch --max-price 0.40 --volume nodules")
 def launch_pod(
     context: typer.Context,
-    max_price: Annotated[float | None, typer.Option(metavar="USD", help="An hour.")] = None,
-    min_vram: Annotated[int, typer.Option(metavar="GB", help="Memory of the GPU.")] = catalog.MIN_VRAM,
+    max_price: Annotated[float | None, typer.Option(metavar="USD", callback=amount, help="An hour.")] = None,
+    min_vram: Annotated[int, typer.Option(metavar="GB", min=0, help="Memory of the GPU.")] = catalog.MIN_VRAM,
     gpu: Annotated[str, typer.Option(metavar="PATTERN", help="Part of the GPU's name, for example 4090.")] = "",
     data_center: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="For example EU-RO-1; may be repeated.")
@@ -140,7 +141,10 @@ def show_cost(context: typer.Context, as_json: AsJson = False) -> None:
 def connect(
     context: typer.Context,
     port: Annotated[
-        int | None, typer.Option(metavar="N", help="Of this machine; default: LABELPOD_LABEL_SERVER_PORT if free.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=65535, help="Of this machine; default: LABELPOD_LABEL_SERVER_PORT if free."
+        ),
     ] = None,
     direct: Annotated[
         bool, typer.Option("--direct", help="Let 3D Slicer use RunPod's proxy instead; it has a limit of 100 s.")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from labelpod.config import contradictions, env_text
+from labelpod.config import contradictions, env_text, places
 from labelpod.console import say
 from labelpod.errors import DeployError
 from labelpod_common import labels
@@ -118,7 +118,11 @@ def _studies(text: str) -> str:
         raise ValueError(
             "the login belongs in LABELPOD_DICOMWEB_USERNAME and LABELPOD_DICOMWEB_PASSWORD, not in the URL"
         )
-    return _plain(text)
+    return _url(text) if text.startswith("http") else _plain(text)
+
+
+def _url(text: str) -> str:
+    return places.url(_plain(text))
 
 
 def _stack_name(text: str) -> str:
@@ -143,6 +147,7 @@ def _digits(value: object) -> object:
 
 
 Plain = Annotated[str, AfterValidator(_plain)]
+Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_plain_secret)]  # shown as ** wherever it is printed
 _NONE = SecretStr("")
 Port = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65535)]
@@ -333,8 +338,8 @@ class Settings(BaseModel):
         description="Where `runpod publish` pushes the image: REGISTRY/YOU/labelpod[:TAG].",
     )
     RUNPOD_REGISTRY: Plain = Field("", description="Id of RunPod's login at that registry; empty: the image is public.")
-    RUNPOD_API_URL: Plain = Field("https://api.runpod.io", description="RunPod's API.")
-    RUNPOD_PROXY_URL: Plain = Field(
+    RUNPOD_API_URL: Url = Field("https://api.runpod.io", description="RunPod's API.")
+    RUNPOD_PROXY_URL: Url = Field(
         "https://{pod}-8000.proxy.runpod.net/", description="The label server of a pod, behind RunPod's proxy."
     )
     IDLE_STOP_MINUTES: Annotated[Seconds, Field(ge=0)] = Field(
@@ -397,11 +402,8 @@ def load(env_file: Path, environ: Mapping[str, str] = os.environ, tolerant: bool
     settings = Settings.model_validate({name: value for name, value in values.items() if name not in bad})
     for contradiction in contradictions.found(dict(settings), PREFIX, env_file.name):
         _refuse(DeployError(*contradiction), tolerant)
-    # Relative to the file that names them, wherever the user stands.
     names = ("TLS_CERT", "TLS_KEY", "RUNPOD_API_KEY_FILE")
-    files = {
-        each: str(env_file.parent / Path(path).expanduser()) for each in names if (path := getattr(settings, each))
-    }
+    files = {each: places.file(env_file.parent, name) for each in names if (name := getattr(settings, each))}
     return settings.model_copy(update=files)
 
 

@@ -45,7 +45,10 @@ def own(project: Project, tag: str) -> str:
 
 
 def sources(project: Project) -> dict[str, str]:
-    """What each base image came from, by its tag; what a broken record says is made again."""
+    """What each base image came from, by its tag, and beside it the id of the stack's own.
+
+    What a broken record says is made again.
+    """
     try:
         return dict(json.loads(project.images_record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -56,10 +59,10 @@ def _ensure(docker: DockerClient, source: str, project: Project, tag: str, name:
     """One image under its local tag, from where IMAGE_SOURCE says."""
     record, debian = sources(project), _debian(project, tag)
     accepted = {"registry": [name], "debian": [debian], "auto": [name, debian]}[source]
-    mine, known = own(project, tag), record.get(tag) in accepted
+    mine, known, identity = own(project, tag), record.get(tag) in accepted, f"{tag}, id"
     if known and docker.image.exists(mine):
         return
-    if not (known and docker.image.exists(tag)):
+    if not (known and _is_there(docker, tag, record.get(identity, ""))):
         try:
             record[tag] = _make(docker, source, project, tag, name)
         except digests.OtherImageError:
@@ -76,7 +79,25 @@ def _ensure(docker: DockerClient, source: str, project: Project, tag: str, name:
             return
     if mine != tag:
         docker.image.tag(tag, mine)
+        record[identity] = docker.image.inspect(mine).id
     files.write(project.images_record, json.dumps(record, indent=2).encode(), 0o644)
+
+
+def _is_there(docker: DockerClient, tag: str, identity: str) -> bool:
+    """Whether the image that was made here has the tag, or gets it back: another checkout may have moved it.
+
+    Args:
+        docker: the engine.
+        tag: one for all checkouts.
+        identity: the image's id; "": not known, as in an older record: then whatever has the tag.
+
+    """
+    if docker.image.exists(tag) and identity in ("", docker.image.inspect(tag).id):
+        return True
+    if not identity or not docker.image.exists(identity):
+        return False
+    docker.image.tag(identity, tag)
+    return True
 
 
 def _make(docker: DockerClient, source: str, project: Project, tag: str, name: str) -> str:

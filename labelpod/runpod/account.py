@@ -21,7 +21,7 @@ def api(values: Settings, dry_run: Callable[[str], None] | None = None) -> Itera
     """
     key = values.RUNPOD_API_KEY.get_secret_value()
     if not key and values.RUNPOD_API_KEY_FILE:
-        key = _read(Path(values.RUNPOD_API_KEY_FILE).expanduser())
+        key = _read(Path(values.RUNPOD_API_KEY_FILE))
     if not key:
         raise DeployError(
             "there is no API key of RunPod's", "set LABELPOD_RUNPOD_API_KEY in .env, or LABELPOD_RUNPOD_API_KEY_FILE"

@@ -1,6 +1,7 @@
 """Which GPUs a pod may be rented on, cheapest first; pure."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,15 +48,17 @@ class Wish:
         """The wish that a pod keeps; None if it keeps none that can be read."""
         try:
             kept = json.loads(text)
-            price = kept["max_price"]
+            price = None if kept["max_price"] is None else float(kept["max_price"])
+            if price is not None and not math.isfinite(price):  # None would be any price
+                return None
             return cls(
-                None if price is None else float(price),
+                price,
                 int(kept["min_vram"]),
                 str(kept["pattern"]),
                 bool(kept["community"]),
                 tuple(map(str, kept["data_centers"])),
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return None
 
 
@@ -93,7 +96,7 @@ def candidates(gpus: Iterable[dict[str, Any]], wish: Wish) -> list[Candidate]:
 def _readable(gpu: dict[str, Any], wish: Wish) -> Candidate | None:
     try:
         return _candidate(gpu, wish)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -114,7 +117,7 @@ def _candidate(gpu: dict[str, Any], wish: Wish) -> Candidate | None:
         and not any(word in name for word in _TOO_OLD)
         and memory >= max(MIN_VRAM, wish.min_vram)
         and bool(gpu.get(cloud))
-        and price > 0  # 0: not offered there
+        and 0 < price < math.inf  # 0: not offered there
         and (wish.max_price is None or price <= wish.max_price)
         and stock != "NONE"
         and wish.pattern.lower() in f"{name} {gpu.get('name', '')}".lower()

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from labelpod.errors import DeployError
-from labelpod.runpod import bounded
+from labelpod.runpod import bounded, plain_json
 from labelpod_common import __version__
 
 Json = dict[str, Any]
@@ -94,12 +94,11 @@ class Client:
 
     def __init__(self, key: str, base_url: str, dry_run: Callable[[str], None] | None = None) -> None:
         self._dry_run = dry_run
-        self._http = httpx.Client(
+        self._http = bounded.client(
             base_url=f"{base_url.rstrip('/')}/v2",
             # Without a name of its own a client is turned away by what stands before the API.
             headers={"Authorization": f"Bearer {key}", "User-Agent": f"labelpod/{__version__}"},
             timeout=httpx.Timeout(30, connect=10),
-            event_hooks=bounded.HOOKS,
         )
 
     def __enter__(self) -> "Client":
@@ -160,7 +159,7 @@ class Client:
             with self._http.stream("GET", path, params=query, timeout=timeout, extensions=bounded.STREAM) as answer:
                 if answer.status_code != httpx.codes.OK:
                     bounded.answer(answer)
-                    answer.read()
+                    bounded.within(answer.read, answer.request)
                     raise _refusal(answer)
                 for line in bounded.lines(answer.iter_bytes(), seconds):
                     if text := _log_line(line, since):
@@ -273,7 +272,7 @@ def _refusal(answer: httpx.Response) -> RunPodError:
 
 
 def _json(answer: httpx.Response) -> Json:
-    return dict(answer.json()) if answer.content else {}
+    return dict(plain_json.parse(answer.content)) if answer.content else {}
 
 
 def _log_line(line: str, since: str | None) -> str:

@@ -1,6 +1,7 @@
 """The ssh of a tunnel: it ends when this process does, however that ends, and with it the way to the studies."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections import deque
@@ -11,7 +12,7 @@ from typing import IO
 from labelpod.console import say_command
 from labelpod.process import last_line
 
-# Linux ends it if we are killed and can do nothing more.
+# Linux ends it if we are killed and can do nothing more. Elsewhere there is no setpriv, and the pod's lease ends it.
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 # On the pod, it ends the connection if it hears nothing for a minute: it may be our machine that is gone, or asleep.
 _LEASE = "exec tunnel_lease"
@@ -33,7 +34,7 @@ class Connection:
         say_command(*words)
         # A process group of its own: a Ctrl-C is ours to answer, and whatever ssh starts ends with it.
         self._process = subprocess.Popen(
-            [*_ENDS_WITH_US, *words],
+            [*(_ENDS_WITH_US if shutil.which(_ENDS_WITH_US[0]) else ()), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

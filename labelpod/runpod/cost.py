@@ -46,7 +46,7 @@ def _add(days: dict[str, dict[str, float]], kind: str, answer: dict[str, Any], k
     for entry in answer.get("records") or []:
         # A filter that the API does not know is ignored.
         if entry.get(key, wanted) == wanted:
-            days[str(entry["startTime"])[:10]][kind] += float(entry["totalAmount"])
+            days[str(entry["startTime"])[:10]][kind] += float(entry.get("totalAmount") or 0)
 
 
 def table(found: Bill) -> str:

@@ -200,7 +200,7 @@ def hours(pod: Pod) -> float | None:
 
 def url(pod: Pod, values: Settings) -> str:
     """The label server behind RunPod's TLS proxy, without a token."""
-    return values.RUNPOD_PROXY_URL.format(pod=pod["id"])
+    return values.RUNPOD_PROXY_URL.replace("{pod}", pod["id"])
 
 
 def _order(pod: Pod) -> tuple[bool, datetime, str]:

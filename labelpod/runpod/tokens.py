@@ -1,8 +1,9 @@
 """The tokens of a pod: good for it and nowhere else, because what uses them goes through RunPod's hands.
 
-They follow from the home server's token and the pod's name: each machine with this `.env` knows them, none keeps them,
-and they say nothing of the token that they follow from. Each user of the home server has one under the same name and
-role. The pod's environment holds their digests. They end with the pod: the next one has another name.
+They follow from the home server's token and the pod's name: each machine with this `.env` knows them, and none keeps
+them. From them, as from their digests, only a token that can be guessed can be found out, see docs/security.md. Each
+user of the home server has one under the same name and role. The pod's environment holds their digests. They end with
+the pod: the next one has another name.
 """
 
 import base64

@@ -96,7 +96,7 @@ def check(here: Studies) -> None:
     url = f"http://{here.host}:{here.port}/dicom-web/studies"
     try:
         # As ssh will reach it: through no proxy of the environment, which would be shown the login.
-        with httpx.Client(timeout=10, trust_env=False, event_hooks=bounded.HOOKS) as client:
+        with bounded.client(timeout=10, trust_env=False) as client:
             answer = client.get(url, params={"limit": "1"}, auth=(here.username, here.password))
     except httpx.HTTPError as error:
         raise DeployError(f"{url} does not answer ({type(error).__name__})", "python3 deploy.py up") from None
@@ -105,8 +105,16 @@ def check(here: Studies) -> None:
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port, or the next one that is free: the stack's own label server may run here."""
-    return next(port for port in range(wanted, 65536) if ports.holder(_HERE, port) is None)
+    """The wanted port, or the next one that is free: the stack's own label server may run here.
+
+    Raises:
+        DeployError: there is none.
+
+    """
+    found = next((port for port in range(wanted, 65536) if ports.holder(_HERE, port) is None), None)
+    if found is None:
+        raise DeployError(f"no port from {wanted} on is free on this machine", "choose a lower one with --port")
+    return found
 
 
 def lend_login(ssh: list[str], here: Studies) -> None:
@@ -200,7 +208,7 @@ def _answers(url: str, connection: Connection, told: bool) -> bool:
     far = urlsplit(url).hostname != _HERE  # there may be a proxy on the way to RunPod's, but none on the way to us
     with (
         progress("The label server sees the studies and loads its models"),
-        httpx.Client(timeout=_CALL_SECONDS, trust_env=far, event_hooks=bounded.HOOKS) as client,
+        bounded.client(timeout=_CALL_SECONDS, trust_env=far) as client,
     ):
         while connection.runs(_LOOK_SECONDS):
             with suppress(httpx.HTTPError):

@@ -143,7 +143,8 @@ def all_of(client: Client, values: Settings, project: Project, mine: list[pods.P
         users = sorted({*_users(each["id"], everybody), *_users(each["id"], mine)})
         own = each["id"] in ours or each["name"] == values.RUNPOD_STACK
         center = str(each["dataCenter"])
-        found.append(Volume(each["id"], each["name"], each["size"], center, monthly(each["size"]), users, own))
+        size = each["size"] or 0  # it may say nothing that is a number
+        found.append(Volume(each["id"], each["name"], size, center, monthly(size), users, own))
     return found
 
 

@@ -97,7 +97,7 @@ def wait(client: Client, values: Settings, pod_id: str, minutes: float, answers:
 
 def lets_in(token: str) -> Callable[[str], bool]:
     """Asks a label server with the pod's token; "I wait for the studies" is an answer, too."""
-    client = httpx.Client(headers=_login(token), timeout=15, event_hooks=bounded.HOOKS)
+    client = bounded.client(headers=_login(token), timeout=15)
 
     def answers(url: str) -> bool:
         try:
@@ -121,7 +121,7 @@ def stops_at(url: str, known: Tokens | None) -> str | None:
     if known is None:
         return None
     try:
-        with httpx.Client(headers=_login(known[ADMIN]), timeout=15, event_hooks=bounded.HOOKS) as client:
+        with bounded.client(headers=_login(known[ADMIN]), timeout=15) as client:
             told: str | None = client.get(f"{url.rstrip('/')}/info/").json().get("stops_at")
             return told
     except (httpx.HTTPError, ValueError, AttributeError):
@@ -133,7 +133,7 @@ def _login(token: str) -> dict[str, str]:
 
 
 def _not_ready(pod: pods.Pod, problem: str, remedy: str = "") -> NotReadyError:
-    end = f"`python3 deploy.py runpod terminate {pod['id']}` ends it; it costs ${pod['cost']:.2f} an hour until then"
+    end = f"`python3 deploy.py runpod terminate {pod['id']}` ends it; it costs ${pods.cost(pod):.2f} an hour until then"
     return NotReadyError(f"pod {pod['id']} is not ready: {problem}", f"{remedy}; {end}" if remedy else end)
 
 

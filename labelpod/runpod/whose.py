@@ -23,7 +23,7 @@ _SIGN_LETTERS = 6
 
 
 def owner(values: Settings) -> str:
-    """The sign of who has this token: it says nothing of the token, and is no login."""
+    """The sign of who has this token: it is no login, and tells the token only to who has guessed it."""
     token = values.LABEL_SERVER_TOKEN.get_secret_value()
     return hashlib.sha256(f"labelpod owner {token}".encode()).hexdigest()[:32]
 

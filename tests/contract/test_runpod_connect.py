@@ -135,6 +135,13 @@ def test_the_studies_are_asked_before_ssh_is_used(runpod: Runpod, pod: dict, ort
     assert said.code == 1 and "does not answer" in said.err
 
 
+def test_without_a_free_port_it_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tunnel.ports, "holder", lambda *_: "another program")
+    with pytest.raises(DeployError, match="no port from 65000 on is free") as refused:
+        tunnel.free_port(65000)
+    assert "--port" in refused.value.remedy
+
+
 @pytest.mark.parametrize("url", ["https://pacs/dicom-web", "http://pacs:8080/rs", "/images"])
 def test_studies_that_the_pod_would_not_find_are_refused(url: str):
     with pytest.raises(DeployError, match="cannot be reached through the tunnel"):

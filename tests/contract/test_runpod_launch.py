@@ -79,6 +79,22 @@ def test_what_cannot_be_had_is_said_in_one_line(fake: FakeRunPod, published: str
     assert fake.live() == [] and fake.volumes == {}
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "-1", "1e300", "cheap"])
+@pytest.mark.parametrize(
+    "words", [["launch", "--minutes"], ["resume", "--minutes"], ["launch", "--max-price"]], ids=str
+)
+def test_an_amount_that_is_none_is_refused_before_anything_is_asked(fake: FakeRunPod, runpod: Runpod, words, number):
+    said = runpod(*words, number)
+    assert said.code == 2 and words[1] in said.err and not fake.calls
+
+
+@pytest.mark.parametrize(
+    "words", [["launch", "--min-vram", "-5"], *(["connect", "--port", port] for port in ("70000", "0", "-5"))], ids=str
+)
+def test_a_whole_number_out_of_its_range_is_refused(fake: FakeRunPod, runpod: Runpod, words: list[str]):
+    assert runpod(*words).code == 2 and not fake.calls
+
+
 def test_without_a_template_or_a_balance_nothing_is_rented(fake: FakeRunPod, runpod: Runpod):
     assert "there is no template labelpod" in runpod("launch", "--yes").err
     assert runpod("publish", "--image", f"r/l@sha256:{'a' * 64}").code == 0

@@ -1,6 +1,7 @@
 """The tunnel's ssh: it ends with us however we end, says that we are here, and is tried no longer than it helps."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,16 @@ def test_whatever_ssh_says_never_holds_it_up(program: Path):
     with Connection([str(program), "labelpod@pod"], []) as connection:
         assert not connection.runs(20)
         assert connection.end() == "20000"
+
+
+def test_where_there_is_no_setpriv_the_tunnel_is_opened_without(program: Path, tmp_path: Path, monkeypatch):
+    does(program, "echo opened >&2; exit 3")
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs" / "dirname").symlink_to(shutil.which("dirname") or "")
+    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
+    with Connection([str(program), "labelpod@pod"], []) as connection:
+        assert not connection.runs(20)
+        assert connection.end() == "opened"
 
 
 # --- how often it is tried ---

@@ -198,7 +198,11 @@ def test_a_stack_goes_on_with_its_own_orthanc_when_another_checkout_pulls(projec
 
     monkeypatch.setattr(base, "_make", make)
     docker = SimpleNamespace(
-        image=SimpleNamespace(exists=there.__contains__, tag=lambda tag, other: there.update({other: there[tag]}))
+        image=SimpleNamespace(
+            exists=there.__contains__,
+            tag=lambda tag, other: there.update({other: there[tag]}),
+            inspect=lambda tag: SimpleNamespace(id=there[tag]),
+        )
     )
     other = Project(tmp_path / "other")
     other.build.mkdir(parents=True)
@@ -207,3 +211,80 @@ def test_a_stack_goes_on_with_its_own_orthanc_when_another_checkout_pulls(projec
     for place in (project, other, project):
         base._ensure(docker, "registry", place, tags.ORTHANC_TAG, NAME)
     assert there["labelpod/orthanc:labelpod"] == f"of {tmp_path.name}" and there["labelpod/orthanc:other"] == "of other"
+
+
+# --- a tag that all checkouts share ---
+
+OWN = "labelpod/orthanc:labelpod"
+
+
+class Shared:
+    """An engine whose shared tag two checkouts make, each its own image; `there`: name or id -> id."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.there: dict[str, str] = {}
+        self.made = 0
+        self.image: Any = self
+        monkeypatch.setattr(base, "_make", self._make)
+        monkeypatch.setattr(base, "_debian", lambda *_: "debian")
+
+    def exists(self, name: str) -> bool:
+        return name in self.there
+
+    def inspect(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(id=self.there[name])
+
+    def tag(self, name: str, tag: str) -> None:
+        self.there[tag] = self.there[name]
+
+    def _make(self, *words: Any) -> str:
+        self.made += 1
+        self.there |= dict.fromkeys((tags.ORTHANC_TAG, f"sha256:{self.made}"), f"sha256:{self.made}")
+        return str(words[4])
+
+    def ensure(self, project: Project, name: str = NAME) -> None:
+        base._ensure(self, "registry", project, tags.ORTHANC_TAG, name)
+
+
+@pytest.fixture
+def other(tmp_path) -> Project:
+    """Another checkout, whose images come from elsewhere."""
+    made = Project(tmp_path / "other")
+    made.build.mkdir(parents=True)
+    made.env_file.write_text("COMPOSE_PROJECT_NAME=other\n")
+    return made
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_another_checkouts_image_is_not_taken_for_the_own_one_that_is_gone(project, other, monkeypatch, pruned: bool):
+    engine = Shared(monkeypatch)
+    engine.ensure(project)
+    engine.ensure(other, "elsewhere/orthanc:2")
+    del engine.there[OWN]
+    if pruned:
+        del engine.there["sha256:1"]
+    engine.ensure(project)
+    assert engine.there[OWN] == ("sha256:3" if pruned else "sha256:1")
+    assert engine.there[tags.ORTHANC_TAG] == engine.there[OWN], "what is said of the image is said of this one"
+    assert engine.there["labelpod/orthanc:other"] == "sha256:2"
+
+
+def test_the_own_image_that_the_shared_tag_still_names_is_not_made_again(project, monkeypatch):
+    engine = Shared(monkeypatch)
+    engine.ensure(project)
+    del engine.there[OWN]
+    engine.ensure(project)
+    assert engine.there[OWN] == "sha256:1" and engine.made == 1
+    assert base.sources(project)[tags.ORTHANC_TAG] == NAME
+
+
+def test_a_record_of_before_there_were_ids_is_believed_and_completed(project, other, monkeypatch):
+    engine = Shared(monkeypatch)
+    engine.ensure(project)
+    project.images_record.write_text(json.dumps({tags.ORTHANC_TAG: NAME}))
+    del engine.there[OWN]
+    engine.ensure(project)
+    engine.ensure(other, "elsewhere/orthanc:2")
+    del engine.there[OWN]
+    engine.ensure(project)
+    assert engine.there[OWN] == "sha256:1" and engine.made == 2

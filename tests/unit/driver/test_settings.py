@@ -205,6 +205,15 @@ def test_an_unknown_model_is_refused_with_the_models_there_are(refusal):
         ("IMAGE_SOURCE", "none", "'auto', 'registry' or 'debian'"),
         ("STUDIES", "orthanc:8042/dicom-web", "DICOMweb URL"),
         ("STUDIES", "data/studies", "full path"),
+        ("STUDIES", "http://[::1", "no address"),
+        ("STUDIES", "http://pacs:70000/dicom-web", "no address"),
+        ("STUDIES", "https:///dicom-web", "no address"),
+        ("RUNPOD_API_URL", "http://[::1", "no address"),
+        ("RUNPOD_API_URL", "api.runpod.io", "no address"),
+        ("RUNPOD_API_URL", "ftp://api.runpod.io", "no address"),
+        ("RUNPOD_API_URL", "http://a..b", "no address"),
+        ("RUNPOD_PROXY_URL", "https://{pod}-8000:http/", "no address"),
+        ("RUNPOD_PROXY_URL", "https://[{pod}", "no address"),
         ("CONF", "epochs", "not a pair key=value"),
         ("CONF", "epochs=3 --debug=1", "not a pair key=value"),
         ("BIND_ADDRESS", "127.0.0.1:80", "only names"),
@@ -335,6 +344,14 @@ def test_an_env_file_of_an_older_version_is_read(load, text):
 def test_the_certificate_lies_beside_the_file_that_names_it(load, tmp_path):
     loaded = load("TLS_CERT=tls/cert.pem\nTLS_KEY=/etc/key.pem\n")
     assert (str(tmp_path / "tls/cert.pem"), "/etc/key.pem") == (loaded.TLS_CERT, loaded.TLS_KEY)
+
+
+@pytest.mark.parametrize("name", ["TLS_CERT", "TLS_KEY", "RUNPOD_API_KEY_FILE"])
+@pytest.mark.parametrize("tolerant", [False, True])
+def test_a_home_that_there_is_not_is_a_file_that_is_not_there(tmp_path, name, tolerant):
+    files = {f"{PREFIX}{each}": "~nosuch/x" for each in ("TLS_CERT", "TLS_KEY", "RUNPOD_API_KEY_FILE")}
+    loaded = settings.load(tmp_path / ".env", files, tolerant)
+    assert getattr(loaded, name) == str(tmp_path / "~nosuch/x")
 
 
 def test_the_file_of_the_api_key_lies_beside_the_file_that_names_it(load, tmp_path, monkeypatch):

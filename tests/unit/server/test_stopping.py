@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from label_server.pod import stopping
+from label_server.pod import bounded, stopping
 from tests.unit.conftest import Programs
 
 KEY = "the-key-of-the-pod"
@@ -150,3 +150,65 @@ def test_a_service_that_cannot_be_reached_is_no_end(api, programs: Programs, mon
     with pytest.raises(Stopped):
         stopping.stop("pod1")
     assert ways(api, programs) == ["stop pod pod1"]
+
+
+# --- what the log must not say ---
+
+SECRET = "rpa_SECRET"
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}\r\n", "{}"], ids=["line", "blanks", "plain"])
+def test_a_pasted_key_is_taken_without_what_stands_around_it(api, programs: Programs, monkeypatch, around: str):
+    programs.add("runpodctl", "exit 1")
+    monkeypatch.setenv("RUNPOD_STOP_API_KEY", around.format(SECRET))
+    stopping.stop("pod1")
+    assert api.asked[0][1]["Authorization"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}\nx", f"a\r{SECRET}", f"{SECRET}\u20ac", f"{SECRET} x"], ids=range(4))
+def test_a_key_that_is_none_is_not_sent_and_not_logged(api, programs: Programs, monkeypatch, caplog, key: str):
+    programs.add("runpodctl", "exit 1")
+    monkeypatch.setenv("RUNPOD_STOP_API_KEY", key)
+    stopping.stop("pod1")
+    assert "REST stop does not stop the pod: the key has letters that no key has" in caplog.text
+    assert SECRET not in caplog.text and [path for path, _ in api.asked] == [GRAPHQL]
+
+
+def test_an_error_that_is_not_ours_is_told_by_its_kind(api, programs: Programs, monkeypatch, caplog):
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError(f"bad header value: 'Bearer {KEY}'")
+
+    programs.add("runpodctl", "exit 1")
+    monkeypatch.setattr(stopping.requests.Session, "post", broken)
+    stopping.stop("pod1")
+    assert "REST stop does not stop the pod: ValueError" in caplog.text and KEY not in caplog.text
+
+
+def test_an_answer_that_repeats_the_key_does_not_bring_it_into_the_log(api, programs: Programs, monkeypatch, caplog):
+    programs.add("runpodctl", f'echo "no: $RUNPOD_API_KEY {SECRET}" >&2; exit 1')
+    monkeypatch.setenv("RUNPOD_STOP_API_KEY", SECRET)
+    api.pages[REST] = api.answer(200, f'{{"errors": "{"x" * 195}{SECRET}"}}'.encode())
+    api.pages[GRAPHQL] = api.answer(200, f'{{"errors": "no {KEY}"}}'.encode())
+    stopping.stop("pod1")
+    assert SECRET[:5] not in caplog.text and KEY not in caplog.text and "no: " in caplog.text
+
+
+# --- without threads ---
+
+
+def test_without_a_thread_each_way_is_tried_all_the_same(api, programs: Programs, monkeypatch, caplog):
+    def none(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    programs.add("runpodctl", "exit 1")
+    monkeypatch.setattr(bounded.Thread, "start", none)
+    question = bounded.Question(lambda: 7)
+    assert [question.answer(1), question.answer(1)] == [7, 7]
+    with pytest.raises(ZeroDivisionError):
+        bounded.Question(lambda: 1 / 0).answer(1)
+    ways = [stopping._rest, stopping._graphql]
+    asked: list[str] = []
+    for way in ways:
+        monkeypatch.setattr(stopping, way.__name__, asked.append)
+    stopping.stop("pod1")
+    assert asked == ["pod1", "pod1"] and len(programs.calls("runpodctl")) == 2

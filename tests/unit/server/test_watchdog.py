@@ -241,3 +241,28 @@ def test_a_log_that_nobody_takes_does_not_keep_it_from_stopping_the_pod(folder: 
         running.wait()
         os.close(reader)
         os.close(writer)
+
+
+_WITHOUT_THREADS = """
+import runpy, threading
+def start(_): raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+runpy.run_module("label_server.pod.watchdog", run_name="__main__")
+"""
+
+
+def test_where_no_thread_can_be_started_it_stops_the_pod_and_says_what_it_says(folder: Path, programs: Programs, web):
+    programs.add("nvidia-smi", "exit 1")
+    programs.add("runpodctl", "exit 1")
+    environment = {"POD_FOLDER": str(folder), "RUNPOD_POD_ID": "pod1", "MAX_HOURS": "0.0003", "RUNPOD_API_KEY": "k"}
+    environment |= {"RUNPOD_REST_URL": f"{web.url}/v2", "RUNPOD_GRAPHQL_URL": f"{web.url}/graphql"}
+    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT / 'images' / 'label-server'}:{ROOT}"}
+    command = [sys.executable, "-c", _WITHOUT_THREADS]
+    running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        eventually(lambda: "/graphql" in [path for path, _ in web.asked], 30, "it tries all ways")
+        assert web.asked[0][0] == "/v2/pods/pod1/action"
+    finally:
+        running.kill()
+        said = running.communicate()[1]
+    assert "watchdog: INFO Stopping the pod: it has run for" in said

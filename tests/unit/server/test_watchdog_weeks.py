@@ -227,7 +227,7 @@ def test_a_look_that_fails_altogether_is_repeated(worlds, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(watchdog.Watch, "look", look)
     assert ended(world) <= HOUR + MINUTE and len(failed) == 30 * 4
-    assert caplog.messages.count("A look has failed, and is repeated: MemoryError: ") == len(failed)
+    assert caplog.messages.count("A look has failed, and is repeated: MemoryError") == len(failed)
 
 
 def test_a_container_that_is_started_over_all_day_ends_with_the_most_hours(worlds):

@@ -21,7 +21,7 @@ class Question(Generic[Answer]):
         self._outcome: Answer | Exception | None = None
 
     def answer(self, seconds: float) -> Answer:
-        """What it answers.
+        """What it answers; where no thread can be started, asked in this one, and as long as it takes.
 
         Raises:
             TimeoutError: nothing within these seconds.
@@ -30,7 +30,10 @@ class Question(Generic[Answer]):
         """
         if self._thread is None:
             thread = Thread(target=self._run, daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # others may have used up what threads and processes there may be
+                return self._ask()
             self._thread = thread
         self._thread.join(seconds)
         if self._thread.is_alive():

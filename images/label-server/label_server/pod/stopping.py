@@ -17,6 +17,7 @@ logger = logging.getLogger("watchdog")
 _GRAPHQL = "https://api.runpod.io/graphql"
 _REST = "https://api.runpod.io/v2"
 _MUTATION = "mutation($id: String!) { podStop(input: {podId: $id}) { id } }"
+_OWNERS_KEY, _PODS_KEY = "RUNPOD_STOP_API_KEY", "RUNPOD_API_KEY"
 _CALL_SECONDS = 30
 # Connecting, and an answer that comes in drips.
 _WAY_SECONDS = 90
@@ -46,8 +47,7 @@ def stop(pod_id: str) -> None:
         try:
             Question(way).answer(_WAY_SECONDS)
         except Exception as problem:
-            # A request's own words would hold its address, and nothing secret: the keys are in headers.
-            logger.warning(f"{name} does not stop the pod: {problem}")
+            logger.warning(f"{name} does not stop the pod: {_reason(problem)}")
             continue
         logger.info(f"{name} has been accepted")
         sleep(_EFFECT_SECONDS)
@@ -55,8 +55,24 @@ def stop(pod_id: str) -> None:
     logger.error(CANNOT)
 
 
+def _reason(problem: Exception) -> str:
+    """What the log may say: RunPod's API shows it, and no key is for whoever reads that.
+
+    A library's own words may quote a header, so that only the kind of such an error is told.
+    """
+    text = str(problem) if isinstance(problem, NotStopped | TimeoutError) else type(problem).__name__
+    for key in filter(None, map(_key, (_OWNERS_KEY, _PODS_KEY))):  # an answer or a program may repeat it
+        text = text.replace(key, "***")
+    return text[:_LONGEST_REASON]
+
+
+def _key(name: str) -> str:
+    """A key of the environment, without the line break of one that was pasted."""
+    return os.environ.get(name, "").strip()
+
+
 def _rest(pod_id: str) -> None:
-    key = os.environ.get("RUNPOD_STOP_API_KEY") or os.environ.get("RUNPOD_API_KEY", "")
+    key = _key(_OWNERS_KEY) or _key(_PODS_KEY)
     base = os.environ.get("RUNPOD_REST_URL") or _REST
     told = _post(f"{base}/pods/{pod_id}/action", key, {"action": "stop"})
     if isinstance(told, dict) and told.get("errors"):
@@ -65,7 +81,7 @@ def _rest(pod_id: str) -> None:
 
 def _graphql(pod_id: str) -> None:
     body = {"query": _MUTATION, "variables": {"id": pod_id}}
-    told = _post(os.environ.get("RUNPOD_GRAPHQL_URL") or _GRAPHQL, os.environ.get("RUNPOD_API_KEY", ""), body)
+    told = _post(os.environ.get("RUNPOD_GRAPHQL_URL") or _GRAPHQL, _key(_PODS_KEY), body)
     done = isinstance(told, dict) and not told.get("errors") and isinstance(told.get("data"), dict)
     if not done or not told["data"].get("podStop"):
         raise NotStopped(_shown(told.get("errors") or told if isinstance(told, dict) else told))
@@ -75,6 +91,8 @@ def _post(url: str, key: str, body: Mapping[str, object]) -> Any:
     """The answer's JSON; None if it is none."""
     if not key:
         raise NotStopped("there is no key")
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise NotStopped("the key has letters that no key has")
     headers = {"Authorization": f"Bearer {key}", "User-Agent": "labelpod-watchdog"}
     with requests.Session() as session:
         session.trust_env = False  # no login of a file that others may write
@@ -94,11 +112,11 @@ def _shown(told: object) -> str:
     """The reason in an answer of whatever shape."""
     first = told[0] if isinstance(told, list) and told else told
     message = first.get("message", first) if isinstance(first, dict) else first
-    return f"it answers {str(message)[:_LONGEST_REASON]}"
+    return f"it answers {message}"
 
 
 def _runpodctl(*words: str) -> None:
     result = subprocess.run(["runpodctl", *words], capture_output=True, text=True, timeout=_CALL_SECONDS, check=False)
     if result.returncode != 0:
         said = (result.stderr or result.stdout).strip().splitlines()
-        raise NotStopped(said[-1][:_LONGEST_REASON] if said else f"exit code {result.returncode}")
+        raise NotStopped(said[-1] if said else f"exit code {result.returncode}")

@@ -172,18 +172,24 @@ def watch() -> None:
         try:
             pause = watchdog.look()
         except Exception as error:
-            logger.error(f"A look has failed, and is repeated: {type(error).__name__}: {error}")
+            # Not in its own words: a key is near.
+            logger.error(f"A look has failed, and is repeated: {type(error).__name__}")
             pause = _PERIOD_SECONDS
         time.sleep(pause)
 
 
 def _log_apart() -> None:
     """Write the log in a thread of its own: a log that nobody takes holds up whoever writes it."""
-    handler = logging.StreamHandler()
+    handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("watchdog: %(levelname)s %(message)s"))
     records: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    QueueListener(records, handler).start()
-    logging.basicConfig(level=logging.INFO, handlers=[QueueHandler(records)], format="%(message)s")
+    try:
+        QueueListener(records, handler).start()
+        handler = QueueHandler(records)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    except RuntimeError:  # no thread can be started: better held up than not there
+        pass
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 if __name__ == "__main__":

@@ -63,6 +63,24 @@ def test_a_mirror_that_docker_knows_is_as_good_as_the_default_registry(machine, 
     assert machine.find("container registry").level == "ok"
 
 
+def test_a_registry_whose_answer_does_not_end_answers(machine, web):
+    web.pages["/v2/"] = web.hang(b"{")
+    machine.info["IndexServerAddress"] = f"{web.url}/v1/"
+    machine.docker(images=[])
+    machine.settings(IMAGE_SOURCE="registry")
+    assert machine.find("container registry").level == "ok"
+
+
+def test_a_proxy_of_a_kind_that_cannot_be_used_is_the_reason_that_is_told(machine, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5h://127.0.0.1:1")
+    machine.docker(images=[])
+    machine.settings(IMAGE_SOURCE="registry")
+    finding = machine.find("container registry")
+    assert finding.level == "error" and "SOCKS" in finding.message
+
+
 @pytest.mark.parametrize("subject", [pytest.param("Debian packages", marks=needs_apt), "Python packages"])
 @pytest.mark.parametrize(
     ("images", "level"),
