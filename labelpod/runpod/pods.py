@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from labelpod.config import pod_url
 from labelpod.config.settings import Settings
 from labelpod.console import say
 from labelpod.errors import DeployError
@@ -200,7 +201,7 @@ def hours(pod: Pod) -> float | None:
 
 def url(pod: Pod, values: Settings) -> str:
     """The label server behind RunPod's TLS proxy, without a token."""
-    return values.RUNPOD_PROXY_URL.format(pod=pod["id"])
+    return pod_url.of(values.RUNPOD_PROXY_URL, pod["id"])
 
 
 def _order(pod: Pod) -> tuple[bool, datetime, str]:
