@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labelpod import files
+from labelpod.console import say
 from labelpod.runpod import polling
 
 Json = dict[str, Any]
@@ -20,6 +21,7 @@ Json = dict[str, Any]
 # A pod's environment: what GPU it was rented for.
 WISH = "LABELPOD_WISH"
 _A_DAY = 86400
+_ORDERED = ("orders", "volume_orders")
 
 
 def read(file: Path) -> dict[str, Json]:
@@ -118,10 +120,14 @@ def _recent(since: object) -> bool:
 
 def _read(file: Path) -> dict[str, Json]:
     try:
-        known = _dict(json.loads(file.read_text(encoding="utf-8")))
+        known = _dict(_parsed(file))
     except (OSError, ValueError):
         known = {}
-    entries = {kind: _dict(known.get(kind)) for kind in ("pods", "volumes", "orders", "volume_orders")}
+    return _whole(known)
+
+
+def _whole(known: Json) -> dict[str, Json]:
+    entries = {kind: _dict(known.get(kind)) for kind in ("pods", "volumes", *_ORDERED)}
     for kind in ("pods", "volumes"):
         entries[kind] = {each: entry for each, entry in entries[kind].items() if "name" in _dict(entry)}
     return entries
@@ -131,9 +137,28 @@ def _dict(value: object) -> Json:
     return value if isinstance(value, dict) else {}
 
 
+def _parsed(file: Path) -> object:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _set_aside(file: Path) -> None:
+    """Keep a record that cannot be read under another name, before another takes its place."""
+    try:
+        good = isinstance(_parsed(file), dict)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        good = False
+    if not good:
+        aside = file.with_name(f"{file.name}.unreadable-{int(time.time())}")
+        file.rename(aside)
+        say(f"{file} cannot be read: it is {aside.name} now; `runpod status` and RunPod's console show what there is")
+
+
 @contextmanager
 def _changing(file: Path) -> Iterator[dict[str, Json]]:
     with files.locked(file.with_suffix(".lock")):
+        _set_aside(file)
         known = _read(file)
         yield known
         files.write(file, json.dumps(known, indent=2).encode(), 0o600)
