@@ -295,7 +295,7 @@ def _pushed(place: Project, values: Settings, dry_run: bool) -> str:
 
 def _ready(client: Client, values: Settings, pod: pods.Pod, minutes: float | None) -> None:
     token = tokens.of(pod, values)[ADMIN]
-    wait.wait(client, values, pod["id"], _MINUTES if minutes is None else minutes, wait.lets_in(token))
+    wait.wait(client, values, pod, _MINUTES if minutes is None else minutes, wait.lets_in(token))
 
 
 def _say_ready(pod: pods.Pod) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from labelpod.config import pod_url
@@ -24,6 +24,8 @@ _AT_REST = {"EXITED", "TERMINATED"}
 STARTABLE = {"EXITED", "ERROR"}
 _GONE = "TERMINATED"
 _NEW_SECONDS = 1800
+# What no pod of ours was made before; a date beyond these is none.
+_FIRST, _AHEAD = datetime(2020, 1, 1, tzinfo=UTC), timedelta(days=1)
 
 
 class NotRunningError(DeployError):
@@ -72,7 +74,7 @@ def _recorded(client: Client, project: Project, known: set[str]) -> list[Pod]:
             continue
         try:
             pod = look(client, _remembered(pod_id, entry))
-        except RunPodError as error:
+        except (RunPodError, UnansweredError) as error:
             if not may_pass(error):  # another account's, for instance
                 continue
             pod = _remembered(pod_id, entry)
@@ -98,6 +100,11 @@ def look(client: Client, pod: Pod) -> Pod:
         if error.status != 404:
             raise
         return pod | {"status": _GONE, "actions": []}
+
+
+def seen(client: Client, pod: Pod) -> Pod:
+    """The pod as it is now; as it was, if RunPod does not say for half a minute."""
+    return polling.until(lambda: look(client, pod), polling.LAG_SECONDS) or pod
 
 
 def current(found: list[Pod]) -> list[Pod]:
@@ -163,8 +170,11 @@ def billed(pod: Pod) -> bool:
 
 def cost(pod: Pod) -> float:
     """US dollars an hour while it is billed; what a stopped pod shows is what it was. 0 if RunPod does not say."""
-    shown = pod.get("cost")
-    return float(shown) if isinstance(shown, int | float) else 0.0
+    try:
+        shown = float(pod.get("cost") or 0)
+    except (TypeError, ValueError):
+        return 0.0
+    return shown if shown > 0 else 0.0  # NaN is no price
 
 
 def wish(pod: Pod) -> Wish | None:
@@ -180,14 +190,12 @@ def instead_of(pod: Pod) -> str | None:
 
 def since(pod: Pod) -> datetime | None:
     """When it was started, else made; None if no date of it can be read."""
-    named = re.search(r"-(\d{9,11})-[0-9a-f]+$", pod.get("name") or "")
-    dates = [_date(pod.get(key)) for key in ("startedAt", "createdAt")]
-    return next(filter(None, [*dates, datetime.fromtimestamp(int(named[1]), UTC) if named else None]), None)
+    return _date(pod.get("startedAt")) or _made(pod)
 
 
 def is_new(pod: Pod) -> bool:
     """Whether it was made half an hour ago at most: by a launch that may not have come to its end."""
-    made = _date(pod.get("createdAt"))
+    made = _made(pod)
     return made is not None and (datetime.now(UTC) - made).total_seconds() < _NEW_SECONDS
 
 
@@ -210,12 +218,20 @@ def _order(pod: Pod) -> tuple[bool, datetime, str]:
 
 def age_key(pod: Pod) -> tuple[datetime, str]:
     """Oldest first, the same on every machine that looks."""
-    return _date(pod.get("createdAt")) or datetime.max.replace(tzinfo=UTC), pod["id"]
+    return _made(pod) or datetime.max.replace(tzinfo=UTC), pod["id"]
 
 
-def _date(text: object) -> datetime | None:
+def _made(pod: Pod) -> datetime | None:
+    """When it was made, as RunPod says, else as its name does."""
+    named = re.search(r"-(\d{9,11})-[0-9a-f]+$", pod.get("name") or "")
+    return _date(pod.get("createdAt")) or _date(datetime.fromtimestamp(int(named[1]), UTC) if named else None)
+
+
+def _date(told: object) -> datetime | None:
+    """A date that can be one."""
     try:
-        found = datetime.fromisoformat(str(text))
+        found = datetime.fromisoformat(str(told))
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found if _FIRST <= found <= datetime.now(UTC) + _AHEAD else None
