@@ -1,8 +1,8 @@
 """What this machine has ordered and rented at RunPod: so that nothing is forgotten which is not listed, or is gone.
 
-`{"pods": {id: what it was}, "volumes": {id: what it is}, "orders": {name: since when}, "volume_orders": ...}`, times
-in seconds since 1970. An order is written before RunPod is asked: whatever becomes of the answer, what was made is
-known by its name.
+`{"pods": {id: what it was}, "volumes": {id: what it is}, "orders": {name: since when}, "volume_orders": ..., "starts":
+{id: since when}}`, times in seconds since 1970. An order is written before RunPod is asked: whatever becomes of the
+answer, what was made is known by its name, and what may yet start by its id.
 """
 
 import json
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 # A pod's environment: what GPU it was rented for.
 WISH = "LABELPOD_WISH"
 _A_DAY = 86400
-_ORDERED = ("orders", "volume_orders")
+_ORDERED = ("orders", "volume_orders", "starts")
 
 
 def read(file: Path) -> dict[str, Json]:
@@ -59,7 +59,7 @@ def awaits_volume(name: str, file: Path) -> bool:
 
 
 def order(name: str, file: Path, kind: str = "orders") -> None:
-    """Remember that RunPod is about to be asked for a pod, or for one of `volume_orders`."""
+    """Remember that RunPod is about to be asked for a pod, or for one of `volume_orders` or `starts`."""
     with _changing(file) as known:
         kept = {each: since for each, since in known[kind].items() if time.time() - since < _A_DAY}
         known[kind] = kept | {name: time.time()}
@@ -107,6 +107,12 @@ def end_volume(volume_id: str, file: Path) -> None:
     with _changing(file) as known:
         if volume_id in known["volumes"]:
             known["volumes"][volume_id]["at"] = 0
+
+
+def may_start(pod_id: str, file: Path) -> bool:
+    """Whether a pod was asked to start so recently that it may still do so."""
+    since = _read(file)["starts"].get(pod_id)
+    return isinstance(since, int | float) and 0 <= time.time() - since < polling.LAG_SECONDS
 
 
 def recent(entry: Json) -> bool:

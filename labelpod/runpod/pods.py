@@ -58,9 +58,11 @@ def listed(client: Client, project: Project, ours: Ours) -> list[Pod]:
     found = []
     for pod in client.list_pods():
         if pod["id"] in ended or not pod.get("env"):
-            # A list may be old, or leave the environment out.
+            # A list may be old, or leave the environment out; what it has may not be known by its id yet.
             with suppress(UnansweredError, RunPodError):
-                pod = look(client, pod)
+                now = look(client, pod)
+                late = now["status"] == _GONE and is_new(pod) and pod["id"] not in ended
+                pod = pod if late else now
         if pod["status"] != _GONE and ours.has(pod):
             found.append(pod)
     return found
