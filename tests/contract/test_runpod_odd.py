@@ -151,6 +151,20 @@ def test_a_pod_that_is_not_ready_and_has_no_price_is_told(
     assert said.code == 1 and "is not ready: no answer after" in said.err, said
 
 
+@pytest.mark.parametrize(
+    "records",
+    [5, [None], [{}], [{"startTime": "2026-11-20", "totalAmount": "much"}], [{"startTime": [], "totalAmount": []}]],
+    ids=str,
+)
+@pytest.mark.parametrize("operation", ["listPodBilling", "listNetworkVolumeBilling"])
+def test_a_bill_that_cannot_be_read_is_not_taken_for_a_small_one(
+    fake: UnkindRunPod, runpod: Runpod, pod: dict, monkeypatch: pytest.MonkeyPatch, operation: str, records: object
+):
+    monkeypatch.setattr(fake, operation, lambda _: {"records": records})
+    said = runpod("cost")
+    assert said.code == 1 and "bill cannot be read" in said.err and "Traceback" not in said.err, said
+
+
 # --- prices and dates ---
 
 
