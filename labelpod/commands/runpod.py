@@ -111,7 +111,7 @@ def launch_pod(
     with account.api(values) as client:
         pod = launch.launch(client, values, place, wish, volume, create_volume or 0, another=force, yes=yes)
         _ready(client, values, pod, minutes)
-        stays = launch.confirm(client, values, place, pod, another=force)
+        stays = launch.confirm(client, values, place, pod, another=force, max_price=max_price)
         if stays["id"] != pod["id"]:
             _ready(client, values, stays, minutes)
     _say_ready(stays)
@@ -217,7 +217,7 @@ def stop(context: typer.Context, pod_id: PodId = None) -> None:
     place = project(context)
     values = _values(place)
     with account.api(values) as client:
-        pod = actions.stop(client, pods.the_pod(client, values, place, pod_id))
+        pod = actions.stop(client, pods.the_pod(client, values, place, pod_id), place.pods_record)
     kept = "its volume keeps models and labels" if pods.keeps_its_data(pod) else "what was trained on it is gone"
     console.out.print(f"Pod {pod['id']} is {pod['status']}; {kept}")
 
@@ -230,7 +230,7 @@ def resume_pod(context: typer.Context, pod_id: PodId = None, yes: Yes = False, m
     with account.api(values) as client:
         pod = resume.resume(client, values, place, pod_id, yes)
         _ready(client, values, pod, minutes)
-        resume.see_price(client, pods.look(client, pod))
+        resume.see_price(client, pods.seen(client, pod), place.pods_record)
     _say_ready(pod)
 
 
@@ -253,9 +253,12 @@ def terminate(
             )
         if not console.confirmed(f"End pod {pod['id']} ({pod['name']})? A volume stays.", yes):
             raise DeployError("nothing was ended", "--yes ends it without asking")
-        actions.tidied(client, pods.of_stack(client, values, place), place.pods_record)
+        left = actions.left(pods.of_stack(client, values, place))
         actions.terminate(client, pod, place.pods_record)
-    console.out.print(f"Pod {pod['id']} is ended")
+        console.out.print(f"Pod {pod['id']} is ended")
+        for each in left:
+            if each["id"] != pod["id"]:
+                actions.terminate(client, each, place.pods_record)
 
 
 @app.command("reap", epilog="Example: deploy.py runpod reap")
@@ -299,7 +302,7 @@ def _pushed(place: Project, values: Settings, dry_run: bool) -> str:
 
 def _ready(client: Client, values: Settings, pod: pods.Pod, minutes: float | None) -> None:
     token = tokens.of(pod, values)[ADMIN]
-    wait.wait(client, values, pod["id"], _MINUTES if minutes is None else minutes, wait.lets_in(token))
+    wait.wait(client, values, pod, _MINUTES if minutes is None else minutes, wait.lets_in(token))
 
 
 def _say_ready(pod: pods.Pod) -> None:

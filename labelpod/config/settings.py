@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from labelpod.config import contradictions, env_text, places
+from labelpod.config import contradictions, env_text, places, pod_url
 from labelpod.console import say
 from labelpod.errors import DeployError
 from labelpod_common import labels
@@ -339,7 +339,7 @@ class Settings(BaseModel):
     )
     RUNPOD_REGISTRY: Plain = Field("", description="Id of RunPod's login at that registry; empty: the image is public.")
     RUNPOD_API_URL: Url = Field("https://api.runpod.io", description="RunPod's API.")
-    RUNPOD_PROXY_URL: Url = Field(
+    RUNPOD_PROXY_URL: Annotated[Plain, AfterValidator(pod_url.checked), AfterValidator(places.url)] = Field(
         "https://{pod}-8000.proxy.runpod.net/", description="The label server of a pod, behind RunPod's proxy."
     )
     IDLE_STOP_MINUTES: Annotated[Seconds, Field(ge=0)] = Field(

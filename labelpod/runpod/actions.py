@@ -24,8 +24,13 @@ class StillBilledError(DeployError):
         )
 
 
-def stop(client: Client, pod: Pod) -> Pod:
+def stop(client: Client, pod: Pod, record: Path) -> Pod:
     """Stop a pod.
+
+    Args:
+        client: the API.
+        pod: the pod.
+        record: of what was asked from this machine; one that was asked to start a moment ago may yet do so.
 
     Returns:
         The pod as RunPod shows it then: EXITED, or TERMINATED if it is gone.
@@ -35,15 +40,20 @@ def stop(client: Client, pod: Pod) -> Pod:
         DeployError: it is locked, or RunPod refuses.
 
     """
-    pod, trouble = _bring(client, pod, "stop", {"EXITED", "TERMINATED"})
+    pod, trouble = _bring(client, pod, "stop", {"EXITED", "TERMINATED"}, record)
     if pods.billed(pod):
         verb = "terminate" if pod["status"] == "ERROR" else "stop"
         raise StillBilledError(pod, verb, trouble)
     return pod
 
 
-def start(client: Client, pod: Pod) -> Pod:
+def start(client: Client, pod: Pod, record: Path) -> Pod:
     """Start a stopped pod; one that runs goes on.
+
+    Args:
+        client: the API.
+        pod: the pod.
+        record: where the start is noted before it is asked for.
 
     Returns:
         The pod, running or about to.
@@ -53,7 +63,7 @@ def start(client: Client, pod: Pod) -> Pod:
         DeployError: it does not start, or is gone.
 
     """
-    pod, trouble = _bring(client, pod, "start", {*_STARTED, "TERMINATED"})
+    pod, trouble = _bring(client, pod, "start", {*_STARTED, "TERMINATED"}, record)
     if pod["status"] == "TERMINATED":
         raise pods.NotRunningError(f"pod {pod['id']} is gone", "python3 deploy.py runpod launch")
     if pod["status"] not in _STARTED:
@@ -79,12 +89,14 @@ def terminate(client: Client, pod: Pod, record: Path, fresh: bool = False) -> No
         DeployError: RunPod refuses.
 
     """
-    trouble = ""
+    trouble, known, fresh = "", False, fresh or pods.is_new(pod)
     for passed in polling.rounds(_SECONDS):
         try:
-            fresh = not _deleted(client, pod) and fresh and passed < polling.LAG_SECONDS
+            known = _deleted(client, pod) or known
             pod = pods.look(client, pod)
-            if pod["status"] == "TERMINATED" and not fresh:
+            gone = pod["status"] == "TERMINATED"
+            known = known or not gone
+            if gone and (known or not fresh or passed >= polling.LAG_SECONDS):
                 ledger.end(pod["id"], record)
                 return
         except DeployError as error:
@@ -93,17 +105,21 @@ def terminate(client: Client, pod: Pod, record: Path, fresh: bool = False) -> No
 
 
 def tidied(client: Client, found: list[Pod], record: Path) -> list[Pod]:
-    """End those whose place another has taken, and that were left by a `resume` that did not come to its end.
+    """End those whose place another has taken.
 
     Returns:
         The others.
 
     """
+    for pod in left(found):
+        terminate(client, pod, record)
+    return pods.current(found)
+
+
+def left(found: list[Pod]) -> list[Pod]:
+    """Those whose place another has taken, and that were left by a `resume` that did not come to its end."""
     current = pods.current(found)
-    for pod in found:
-        if pod not in current and pods.keeps_its_data(pod):
-            terminate(client, pod, record)
-    return current
+    return [pod for pod in found if pod not in current and pods.keeps_its_data(pod)]
 
 
 def _deleted(client: Client, pod: Pod) -> bool:
@@ -117,7 +133,7 @@ def _deleted(client: Client, pod: Pod) -> bool:
     return True
 
 
-def _bring(client: Client, pod: Pod, action: str, done: set[str]) -> tuple[Pod, str]:
+def _bring(client: Client, pod: Pod, action: str, done: set[str], record: Path) -> tuple[Pod, str]:
     """Ask for an action until the pod is in one of these states, or the time is over.
 
     Returns:
@@ -131,12 +147,16 @@ def _bring(client: Client, pod: Pod, action: str, done: set[str]) -> tuple[Pod, 
             seen = seen or pod["status"] != "TERMINATED"
             if not seen and passed < polling.LAG_SECONDS:
                 continue  # one that was made a moment ago may be listed, and not known
+            if action == "stop" and pod["status"] == "EXITED" and ledger.may_start(pod["id"], record):
+                continue
             if pod["status"] in done or (pod["status"] == "ERROR" and action not in pod["actions"]):
                 return pod, ""
             if pod.get("locked"):
                 raise DeployError(f"pod {pod['id']} is locked", "unlock it in RunPod's console")
             if action in pod.get("actions", []) and passed - asked >= _AGAIN_SECONDS:
                 asked, trouble = passed, ""
+                if action == "start":
+                    ledger.order(pod["id"], record, "starts")
                 client.pod_action(pod["id"], action)
         except NoGpuError:
             pod = pods.look(client, pod)

@@ -1,5 +1,6 @@
 """Which GPUs a wish leaves, where, and what is said of them before anything is rented."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,12 @@ from labelpod.errors import DeployError
 from labelpod.runpod import catalog
 from labelpod.runpod.catalog import Candidate, Wish
 from labelpod.runpod.client import Client
+
+_NO_VOLUMES = "the community cloud has no network volumes"
+
+
+class NoCapacityError(DeployError):
+    """Nothing of what was asked for can be rented now."""
 
 
 def there(wish: Wish, volume: dict[str, Any]) -> Wish:
@@ -17,7 +24,7 @@ def there(wish: Wish, volume: dict[str, Any]) -> Wish:
 
     """
     if wish.community:
-        raise DeployError("the community cloud has no network volumes", "leave out --community or --volume")
+        raise DeployError(_NO_VOLUMES, "leave out --community or --volume")
     center = str(volume["dataCenter"]).upper()
     if wish.data_centers and center not in wish.data_centers:
         raise DeployError(
@@ -31,11 +38,13 @@ def pinned(wish: Wish, found: list[Candidate]) -> tuple[Wish, list[Candidate]]:
     """Where a new volume goes: a data center that has the cheapest GPU.
 
     Raises:
-        DeployError: none is known.
+        DeployError: none is known, or the wish is for the community cloud.
 
     """
+    if wish.community:
+        raise DeployError(_NO_VOLUMES, "leave out --community or --create-volume")
     center = next((each for candidate in found for each in candidate.data_centers), None)
-    if wish.community or center is None:
+    if center is None:
         raise DeployError(
             "no data center is named for the new volume, and no GPU in stock suggests one", "name a --data-center"
         )
@@ -47,7 +56,7 @@ def candidates(client: Client, wish: Wish) -> list[Candidate]:
     """The GPUs that fit, cheapest first.
 
     Raises:
-        DeployError: there is none; it says what there is for more.
+        NoCapacityError: there is none; it says what there is for more.
 
     """
     gpus = client.list_gpu_types(**catalog.query(wish))
@@ -56,12 +65,12 @@ def candidates(client: Client, wish: Wish) -> list[Candidate]:
         return found
     dearer = catalog.candidates(gpus, replace(wish, max_price=None))
     if dearer:
-        raise DeployError(
+        raise NoCapacityError(
             f"nothing in stock for ${wish.max_price:.2f} an hour; the cheapest is {dearer[0].gpu}"
             f" at ${dearer[0].price:.2f}",
-            f"--max-price {dearer[0].price:.2f}",
+            f"--max-price {enough(dearer[0].price)}",
         )
-    raise DeployError(
+    raise NoCapacityError(
         f"no NVIDIA GPU of {max(wish.min_vram, catalog.MIN_VRAM)} GB or more is in stock that fits",
         "try again later, or without --gpu or --data-center, or with --community",
     )
@@ -72,6 +81,11 @@ def price(found: list[Candidate]) -> str:
     first, last = found[0], max(found, key=lambda each: each.price)
     upto = "" if len(found) == 1 else f", up to ${last.price:.2f} if that is gone"
     return f"{first.gpu} ({first.memory} GB) at ${first.price:.2f} an hour{upto}"
+
+
+def enough(price: float) -> str:
+    """What to give as --max-price for something of this price: whole cents, never less."""
+    return f"{math.ceil(round(price * 100, 4)) / 100:.2f}"
 
 
 def agreed(wish: Wish, found: list[Candidate]) -> Wish:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from labelpod.errors import DeployError
-from labelpod.runpod import bounded, plain_json
+from labelpod.runpod import bounded, plain_json, whole
 from labelpod_common import __version__
 
 Json = dict[str, Any]
@@ -109,7 +109,7 @@ class Client:
 
     def list_templates(self) -> list[Json]:
         """The account's templates."""
-        return self._list("/templates", "templates")
+        return [whole.template(each) for each in self._list("/templates", "templates")]
 
     def create_template(self, body: Json) -> Json:
         """Make a template."""
@@ -121,15 +121,15 @@ class Client:
 
     def list_pods(self) -> list[Json]:
         """The account's pods, stopped ones too."""
-        return self._list("/pods", "pods")
+        return [whole.pod(each) for each in self._list("/pods", "pods")]
 
     def get_pod(self, pod_id: str) -> Json:
         """One pod."""
-        return self._ask("GET", f"/pods/{_in_path(pod_id)}")
+        return whole.pod(self._ask("GET", f"/pods/{_in_path(pod_id)}") | {"id": pod_id})
 
     def create_pod(self, body: Json) -> Json:
         """Rent a pod."""
-        return self._post("/pods", body)
+        return whole.pod(self._make("/pods", body, ("name",)))
 
     def pod_action(self, pod_id: str, action: str) -> Json:
         """Do one of the pod's `actions`."""
@@ -173,11 +173,11 @@ class Client:
 
     def list_network_volumes(self) -> list[Json]:
         """The account's network volumes."""
-        return self._list("/network-volumes", "networkVolumes")
+        return [whole.volume(each) for each in self._list("/network-volumes", "networkVolumes")]
 
     def create_network_volume(self, body: Json) -> Json:
         """Rent a network volume."""
-        return self._post("/network-volumes", body)
+        return whole.volume(self._make("/network-volumes", body, ("name", "size", "dataCenter")))
 
     def delete_network_volume(self, volume_id: str) -> None:
         """Delete a network volume and all that is on it."""
@@ -197,13 +197,24 @@ class Client:
         asked = dict(query or {})
         for _ in range(_MOST_PAGES):
             page = self._ask("GET", path, query=asked)
-            found += page.get(name) or []
-            cursor = (page.get("pagination") or {}).get("nextCursor")
+            entries = whole.entries(page.get(name))
+            if entries is None:  # an empty list would say that there is nothing
+                raise UnansweredError("RunPod's answer cannot be read", _STATUS_PAGE)
+            found += entries
+            pagination = page.get("pagination")
+            cursor = pagination.get("nextCursor") if isinstance(pagination, dict) else None
             if not cursor or cursor == asked.get("cursor"):
                 return found
             asked["cursor"] = str(cursor)
         # What it holds is not known: a pod may be among what was not read.
         raise DeployError(f"RunPod's list {path} has no end: {_MOST_PAGES} pages were read", _STATUS_PAGE)
+
+    def _make(self, path: str, body: Json, fields: tuple[str, ...]) -> Json:
+        """What was made; of the fields that the answer leaves out, as it was ordered."""
+        made = whole.made(self._post(path, body), {field: body[field] for field in fields})
+        if made is None:
+            raise LostAnswerError("POST", path)
+        return made
 
     def _post(self, path: str, body: Json) -> Json:
         return self._ask("POST", path, body)
@@ -231,7 +242,7 @@ class Client:
         except (ValueError, TypeError):
             if method == "POST":
                 raise LostAnswerError(method, path) from None
-            raise DeployError("RunPod's answer cannot be read", _STATUS_PAGE) from None
+            raise UnansweredError("RunPod's answer cannot be read", _STATUS_PAGE) from None
 
     def _send(
         self, method: str, path: str, body: Json | None, query: dict[str, str] | None, last: bool

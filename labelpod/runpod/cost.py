@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelpod.config.settings import Settings
+from labelpod.errors import DeployError
 from labelpod.project import Project
 from labelpod.runpod import ledger, pods, volumes
 from labelpod.runpod.client import Client
@@ -24,7 +25,12 @@ class Bill:
 
 
 def bill(client: Client, values: Settings, project: Project) -> Bill:
-    """The last 30 days of the pods and volumes that this stack has or had."""
+    """The last 30 days of the pods and volumes that this stack has or had.
+
+    Raises:
+        DeployError: what was billed cannot be read.
+
+    """
     live = pods.of_stack(client, values, project)
     known = ledger.read(project.pods_record)
     mine = [volume for volume in volumes.all_of(client, values, project, live) if volume.ours]
@@ -43,10 +49,16 @@ def bill(client: Client, values: Settings, project: Project) -> Bill:
 
 
 def _add(days: dict[str, dict[str, float]], kind: str, answer: dict[str, Any], key: str, wanted: str) -> None:
-    for entry in answer.get("records") or []:
-        # A filter that the API does not know is ignored.
-        if entry.get(key, wanted) == wanted:
-            days[str(entry["startTime"])[:10]][kind] += float(entry.get("totalAmount") or 0)
+    try:
+        for entry in answer.get("records") or []:
+            day, amount = str(entry["startTime"])[:10], float(entry["totalAmount"])
+            # A filter that the API does not know is ignored.
+            if entry.get(key, wanted) == wanted:
+                days[day][kind] += amount
+    except (TypeError, ValueError, LookupError, AttributeError):
+        raise DeployError(
+            "RunPod's bill cannot be read", "RunPod's console, Billing, shows it; `runpod status` what is paid now"
+        ) from None
 
 
 def table(found: Bill) -> str:

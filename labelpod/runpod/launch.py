@@ -66,7 +66,6 @@ def launch(
         volume, here = volumes.make(client, volume_name, create_gigabytes, center, project.pods_record)
         if here:
             made = volume
-            say(f"Network volume {volume_name} made in {center}")
         else:
             wish = choice.there(replace(asked, max_price=wish.max_price), volume)
             found = choice.candidates(client, wish)
@@ -79,7 +78,8 @@ def _rented(
     """The pod; a volume that was made for it and that it does not use is told, or deleted if there are two."""
     pod = None
     try:
-        pod = rent.settled(client, values, project, rent.rent(client, values, project, order), another)
+        pod = rent.rent(client, values, project, order)
+        pod = rent.settled(client, values, project, pod, another)
         _see_limit(pod, order.wish.max_price)
     finally:
         if made and (pod is None or pods.volume_of(pod) != made["id"]):
@@ -93,7 +93,7 @@ def _see_limit(pod: pods.Pod, max_price: float | None) -> None:
     if rent.too_dear(pod, max_price):
         raise DeployError(
             f"pod {pod['id']} already exists, at ${cost:.2f} an hour",
-            f"`python3 deploy.py runpod terminate {pod['id']}` ends it; or --max-price {cost:.2f}",
+            f"`python3 deploy.py runpod terminate {pod['id']}` ends it; or --max-price {choice.enough(cost)}",
         )
 
 
@@ -138,16 +138,30 @@ def see_that_it_fits(values: Settings, pod: pods.Pod) -> None:
     tokens.of(pod, values)
 
 
-def confirm(client: Client, values: Settings, project: Project, pod: pods.Pod, another: bool) -> pods.Pod:
+def confirm(
+    client: Client, values: Settings, project: Project, pod: pods.Pod, another: bool, max_price: float | None = None
+) -> pods.Pod:
     """Look once more at a pod that was waited for: at its price, and whether another laptop has rented, too.
+
+    Args:
+        client: the API.
+        values: the settings.
+        project: the stack's folder.
+        pod: that was waited for.
+        another: whether others may be beside it.
+        max_price: what was asked for; None: what the pod was rented for.
 
     Returns:
         The pod that stays.
 
     Raises:
-        DeployError: it is dearer than was agreed to, and was ended.
+        DeployError: it is dearer than was agreed to, and was ended; or the other's is.
 
     """
-    pod = pods.look(client, pod)
+    pod = pods.seen(client, pod)
     rent.see_price(client, project, pod)
-    return rent.settled(client, values, project, pod, another)
+    stays = rent.settled(client, values, project, pod, another)
+    if stays["id"] != pod["id"]:
+        kept = pods.wish(pod)
+        _see_limit(stays, kept.max_price if kept and max_price is None else max_price)
+    return stays

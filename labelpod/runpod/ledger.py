@@ -1,8 +1,8 @@
 """What this machine has ordered and rented at RunPod: so that nothing is forgotten which is not listed, or is gone.
 
-`{"pods": {id: what it was}, "volumes": {id: what it is}, "orders": {name: since when}, "volume_orders": ...}`, times
-in seconds since 1970. An order is written before RunPod is asked: whatever becomes of the answer, what was made is
-known by its name.
+`{"pods": {id: what it was}, "volumes": {id: what it is}, "orders": {name: since when}, "volume_orders": ..., "starts":
+{id: since when}}`, times in seconds since 1970. An order is written before RunPod is asked: whatever becomes of the
+answer, what was made is known by its name, and what may yet start by its id.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labelpod import files
+from labelpod.console import say
 from labelpod.runpod import polling
 
 Json = dict[str, Any]
@@ -20,6 +21,7 @@ Json = dict[str, Any]
 # A pod's environment: what GPU it was rented for.
 WISH = "LABELPOD_WISH"
 _A_DAY = 86400
+_ORDERED = ("orders", "volume_orders", "starts")
 
 
 def read(file: Path) -> dict[str, Json]:
@@ -57,7 +59,7 @@ def awaits_volume(name: str, file: Path) -> bool:
 
 
 def order(name: str, file: Path, kind: str = "orders") -> None:
-    """Remember that RunPod is about to be asked for a pod, or for one of `volume_orders`."""
+    """Remember that RunPod is about to be asked for a pod, or for one of `volume_orders` or `starts`."""
     with _changing(file) as known:
         kept = {each: since for each, since in known[kind].items() if time.time() - since < _A_DAY}
         known[kind] = kept | {name: time.time()}
@@ -107,6 +109,12 @@ def end_volume(volume_id: str, file: Path) -> None:
             known["volumes"][volume_id]["at"] = 0
 
 
+def may_start(pod_id: str, file: Path) -> bool:
+    """Whether a pod was asked to start so recently that it may still do so."""
+    since = _read(file)["starts"].get(pod_id)
+    return isinstance(since, int | float) and 0 <= time.time() - since < polling.LAG_SECONDS
+
+
 def recent(entry: Json) -> bool:
     """Whether an entry is so young that RunPod may not know the pod or volume yet."""
     return _recent(entry.get("at"))
@@ -118,10 +126,14 @@ def _recent(since: object) -> bool:
 
 def _read(file: Path) -> dict[str, Json]:
     try:
-        known = _dict(json.loads(file.read_text(encoding="utf-8")))
+        known = _dict(_parsed(file))
     except (OSError, ValueError):
         known = {}
-    entries = {kind: _dict(known.get(kind)) for kind in ("pods", "volumes", "orders", "volume_orders")}
+    return _whole(known)
+
+
+def _whole(known: Json) -> dict[str, Json]:
+    entries = {kind: _dict(known.get(kind)) for kind in ("pods", "volumes", *_ORDERED)}
     for kind in ("pods", "volumes"):
         entries[kind] = {each: entry for each, entry in entries[kind].items() if "name" in _dict(entry)}
     return entries
@@ -131,9 +143,28 @@ def _dict(value: object) -> Json:
     return value if isinstance(value, dict) else {}
 
 
+def _parsed(file: Path) -> object:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _set_aside(file: Path) -> None:
+    """Keep a record that cannot be read under another name, before another takes its place."""
+    try:
+        good = isinstance(_parsed(file), dict)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        good = False
+    if not good:
+        aside = file.with_name(f"{file.name}.unreadable-{int(time.time())}")
+        file.rename(aside)
+        say(f"{file} cannot be read: it is {aside.name} now; `runpod status` and RunPod's console show what there is")
+
+
 @contextmanager
 def _changing(file: Path) -> Iterator[dict[str, Json]]:
     with files.locked(file.with_suffix(".lock")):
+        _set_aside(file)
         known = _read(file)
         yield known
         files.write(file, json.dumps(known, indent=2).encode(), 0o600)

@@ -2,9 +2,10 @@
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from labelpod.config import pod_url
 from labelpod.config.settings import Settings
 from labelpod.console import say
 from labelpod.errors import DeployError
@@ -23,6 +24,8 @@ _AT_REST = {"EXITED", "TERMINATED"}
 STARTABLE = {"EXITED", "ERROR"}
 _GONE = "TERMINATED"
 _NEW_SECONDS = 1800
+# What no pod of ours was made before; a date beyond these is none.
+_FIRST, _AHEAD = datetime(2020, 1, 1, tzinfo=UTC), timedelta(days=1)
 
 
 class NotRunningError(DeployError):
@@ -55,9 +58,11 @@ def listed(client: Client, project: Project, ours: Ours) -> list[Pod]:
     found = []
     for pod in client.list_pods():
         if pod["id"] in ended or not pod.get("env"):
-            # A list may be old, or leave the environment out.
+            # A list may be old, or leave the environment out; what it has may not be known by its id yet.
             with suppress(UnansweredError, RunPodError):
-                pod = look(client, pod)
+                now = look(client, pod)
+                late = now["status"] == _GONE and is_new(pod) and pod["id"] not in ended
+                pod = pod if late else now
         if pod["status"] != _GONE and ours.has(pod):
             found.append(pod)
     return found
@@ -71,7 +76,7 @@ def _recorded(client: Client, project: Project, known: set[str]) -> list[Pod]:
             continue
         try:
             pod = look(client, _remembered(pod_id, entry))
-        except RunPodError as error:
+        except (RunPodError, UnansweredError) as error:
             if not may_pass(error):  # another account's, for instance
                 continue
             pod = _remembered(pod_id, entry)
@@ -97,6 +102,11 @@ def look(client: Client, pod: Pod) -> Pod:
         if error.status != 404:
             raise
         return pod | {"status": _GONE, "actions": []}
+
+
+def seen(client: Client, pod: Pod) -> Pod:
+    """The pod as it is now; as it was, if RunPod does not say for half a minute."""
+    return polling.until(lambda: look(client, pod), polling.LAG_SECONDS) or pod
 
 
 def current(found: list[Pod]) -> list[Pod]:
@@ -162,8 +172,11 @@ def billed(pod: Pod) -> bool:
 
 def cost(pod: Pod) -> float:
     """US dollars an hour while it is billed; what a stopped pod shows is what it was. 0 if RunPod does not say."""
-    shown = pod.get("cost")
-    return float(shown) if isinstance(shown, int | float) else 0.0
+    try:
+        shown = float(pod.get("cost") or 0)
+    except (TypeError, ValueError):
+        return 0.0
+    return shown if shown > 0 else 0.0  # NaN is no price
 
 
 def wish(pod: Pod) -> Wish | None:
@@ -179,14 +192,12 @@ def instead_of(pod: Pod) -> str | None:
 
 def since(pod: Pod) -> datetime | None:
     """When it was started, else made; None if no date of it can be read."""
-    named = re.search(r"-(\d{9,11})-[0-9a-f]+$", pod.get("name") or "")
-    dates = [_date(pod.get(key)) for key in ("startedAt", "createdAt")]
-    return next(filter(None, [*dates, datetime.fromtimestamp(int(named[1]), UTC) if named else None]), None)
+    return _date(pod.get("startedAt")) or _made(pod)
 
 
 def is_new(pod: Pod) -> bool:
     """Whether it was made half an hour ago at most: by a launch that may not have come to its end."""
-    made = _date(pod.get("createdAt"))
+    made = _made(pod)
     return made is not None and (datetime.now(UTC) - made).total_seconds() < _NEW_SECONDS
 
 
@@ -200,7 +211,7 @@ def hours(pod: Pod) -> float | None:
 
 def url(pod: Pod, values: Settings) -> str:
     """The label server behind RunPod's TLS proxy, without a token."""
-    return values.RUNPOD_PROXY_URL.replace("{pod}", pod["id"])
+    return pod_url.of(values.RUNPOD_PROXY_URL, pod["id"])
 
 
 def _order(pod: Pod) -> tuple[bool, datetime, str]:
@@ -209,12 +220,20 @@ def _order(pod: Pod) -> tuple[bool, datetime, str]:
 
 def age_key(pod: Pod) -> tuple[datetime, str]:
     """Oldest first, the same on every machine that looks."""
-    return _date(pod.get("createdAt")) or datetime.max.replace(tzinfo=UTC), pod["id"]
+    return _made(pod) or datetime.max.replace(tzinfo=UTC), pod["id"]
 
 
-def _date(text: object) -> datetime | None:
+def _made(pod: Pod) -> datetime | None:
+    """When it was made, as RunPod says, else as its name does."""
+    named = re.search(r"-(\d{9,11})-[0-9a-f]+$", pod.get("name") or "")
+    return _date(pod.get("createdAt")) or _date(datetime.fromtimestamp(int(named[1]), UTC) if named else None)
+
+
+def _date(told: object) -> datetime | None:
+    """A date that can be one."""
     try:
-        found = datetime.fromisoformat(str(text))
+        found = datetime.fromisoformat(str(told))
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found if _FIRST <= found <= datetime.now(UTC) + _AHEAD else None

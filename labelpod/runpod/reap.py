@@ -30,7 +30,7 @@ def reap(client: Client, values: Settings, project: Project) -> Iterator[tuple[s
 def _reaped(client: Client, project: Project, pod: pods.Pod, hours: float) -> tuple[str, bool]:
     can_stop = "stop" in pod.get("actions", []) or pod["status"] == "UNKNOWN"
     if can_stop and not pod.get("locked"):
-        actions.stop(client, pod)
+        actions.stop(client, pod, project.pods_record)
         return f"{pod['id']} stopped after {hours:.1f} h", True
     if pods.keeps_its_data(pod) and not pod.get("locked"):
         actions.terminate(client, pod, project.pods_record)

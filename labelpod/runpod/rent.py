@@ -1,5 +1,6 @@
 """Renting: one pod for one order, whatever becomes of the answers, and never above the price."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,17 +8,14 @@ from labelpod.config.settings import Settings
 from labelpod.console import say
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from labelpod.runpod import actions, keys, ledger, pods, polling, template, tokens, whose
+from labelpod.runpod import actions, choice, keys, ledger, pods, polling, template, tokens, whose
 from labelpod.runpod.catalog import MIN_CUDA, Candidate, Wish
-from labelpod.runpod.client import Client, LostAnswerError, RunPodError, UnansweredError
+from labelpod.runpod.choice import NoCapacityError
+from labelpod.runpod.client import Client, LostAnswerError, NoGpuError, RunPodError
 from labelpod.runpod.pods import Pod
 
 # What the cents of a price may be rounded by.
 _ROUNDED = 0.0005
-
-
-class NoCapacityError(DeployError):
-    """Nothing of what was asked for can be rented now."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +60,14 @@ def rent(client: Client, values: Settings, project: Project, order: Order) -> Po
     """Rent the first GPU that can be had; one that is made above the price that was agreed to is ended at once.
 
     Raises:
-        NoCapacityError: all candidates were refused, or too dear.
-        DeployError: no template, no balance, no answer, or a pod that is too dear does not end.
+        NoCapacityError: no candidate was free, or all were too dear.
+        DeployError: no template, no balance, no right, no answer, or a pod that is too dear does not end.
 
     """
     base = template.find(client, values.RUNPOD_STACK)
     if base is None:
         raise DeployError(f"there is no template {values.RUNPOD_STACK}", "python3 deploy.py runpod publish")
-    refusal = "none fits"
+    why, refused = "none fits", None
     for candidate in order.found:
         body = _body(values, order, candidate, base)
         ledger.order(body["name"], project.pods_record)
@@ -85,14 +83,17 @@ def rent(client: Client, values: Settings, project: Project, order: Order) -> Po
             ledger.forget(body["name"], project.pods_record)
             if not isinstance(error, RunPodError) or error.status not in (400, 403, 500):
                 raise
-            refusal = error.detail
+            why, refused = error.detail, error
             continue
         ledger.add(pod, project.pods_record)
         if not too_dear(pod, order.wish.max_price):
+            say(f"Pod {pod['id']} is rented, at ${pods.cost(pod):.2f} an hour")
             return pod
-        refusal = _give_back(client, project, pod)
+        why, refused = _give_back(client, project, pod), None
+    if refused and not isinstance(refused, NoGpuError):
+        raise refused
     raise NoCapacityError(
-        f"none of {len(order.found)} GPUs can be rented now: {refusal}",
+        f"none of {len(order.found)} GPUs can be rented now: {why}",
         "try again later, or with a higher --max-price, --community, or without --data-center",
     )
 
@@ -109,7 +110,12 @@ def see_price(client: Client, project: Project, pod: Pod) -> None:
     if kept is None or not too_dear(pod, kept.max_price):
         return
     if pods.is_new(pod):
-        raise NoCapacityError(_give_back(client, project, pod), "the same command tries the next one")
+        gpu = (pod.get("gpu") or {}).get("id") or "the same GPU"
+        raise NoCapacityError(
+            _give_back(client, project, pod),
+            f"the same command would take {gpu} again: --gpu names another,"
+            f" or --max-price {choice.enough(pods.cost(pod))}",
+        )
     raise DeployError(
         f"pod {pod['id']} COSTS ${pods.cost(pod):.2f} AN HOUR, above the ${kept.max_price:.2f} of its launch",
         f"`python3 deploy.py runpod stop {pod['id']}` or `runpod terminate {pod['id']}`",
@@ -143,19 +149,22 @@ def settled(client: Client, values: Settings, project: Project, pod: Pod, anothe
         The pod that stays; if that is another's, this one was ended.
 
     """
-    ours, there = whose.Ours(client, values, project), {}
-    for _ in polling.rounds(polling.LAG_SECONDS):
-        try:
-            # Whatever was made before it is listed when it is listed itself.
-            there = {each["id"]: each for each in pods.listed(client, project, ours)}
-            if pod["id"] in there and pods.look(client, pod)["status"] != "TERMINATED":
-                break
-        except UnansweredError:
-            continue
+    ours = whose.Ours(client, values, project)
+    there: dict[str, Pod] = {}
+
+    def known() -> bool:
+        # Whatever was made before it is listed when it is listed itself.
+        found = pods.listed(client, project, ours)
+        there.clear()
+        there.update((each["id"], each) for each in found)
+        return pod["id"] in there and pods.look(client, pod)["status"] != "TERMINATED"
+
+    polling.until(known, polling.LAG_SECONDS)
     pod = there.get(pod["id"], pod)
     rivals = [each for each in there.values() if pods.billed(each) and each["id"] != pods.instead_of(pod)]
     oldest = min([pod, *rivals], key=pods.age_key)
-    if oldest["id"] == pod["id"] or another:
+    # Only what nobody can have used yet is ended without being asked for.
+    if oldest["id"] == pod["id"] or another or not pods.is_new(pod):
         return pod
     actions.terminate(client, pod, project.pods_record, fresh=True)
     say(f"Pod {oldest['id']} was rented at the same time; pod {pod['id']} was ended")
@@ -201,10 +210,10 @@ def _created(client: Client, body: dict[str, Any]) -> Pod:
         return client.create_pod(body)
     except LostAnswerError as lost:
         # It may exist: asked for again, there might be two.
-        for _ in polling.rounds(polling.LAG_SECONDS):
-            try:
-                if found := [pod for pod in client.list_pods() if pod["name"] == body["name"]]:
-                    return found[0]
-            except DeployError:
-                continue
+        with suppress(DeployError):
+            named = polling.until(
+                lambda: [pod for pod in client.list_pods() if pod["name"] == body["name"]], polling.LAG_SECONDS
+            )
+            if named:
+                return named[0]
         raise lost from None

@@ -1,6 +1,7 @@
 """Starting a stopped pod; on another host, as cheap as was agreed to, if its own has no GPU left."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from labelpod.config.settings import Settings
 from labelpod.console import confirmed, say
@@ -8,6 +9,7 @@ from labelpod.errors import DeployError
 from labelpod.project import Project
 from labelpod.runpod import actions, choice, ledger, pods, rent, volumes
 from labelpod.runpod.catalog import Wish
+from labelpod.runpod.choice import NoCapacityError
 from labelpod.runpod.client import Client, NoGpuError
 from labelpod.runpod.launch import see_that_it_fits
 from labelpod.runpod.rent import Access, Order
@@ -35,9 +37,9 @@ def resume(
     see_that_it_fits(values, pod)
     if pod["status"] not in pods.STARTABLE:
         rent.see_price(client, project, pod)
-        return actions.start(client, pod)
+        return actions.start(client, pod, project.pods_record)
     try:
-        pod = actions.start(client, pod)
+        pod = actions.start(client, pod, project.pods_record)
     except NoGpuError as error:
         if not pods.keeps_its_data(pod):
             raise DeployError(
@@ -45,12 +47,17 @@ def resume(
                 "try again later; or `runpod terminate` and `runpod launch`, which loses what is on the pod",
             ) from None
         return _elsewhere(client, values, project, pod, yes)
-    see_price(client, pod)
+    see_price(client, pod, project.pods_record)
     return pod
 
 
-def see_price(client: Client, pod: pods.Pod) -> None:
+def see_price(client: Client, pod: pods.Pod, record: Path) -> None:
     """Stop a pod again whose price has risen above what was agreed to; it may be told only when the pod runs.
+
+    Args:
+        client: the API.
+        pod: as it is now.
+        record: of what was asked from this machine.
 
     Raises:
         DeployError: it has.
@@ -59,10 +66,10 @@ def see_price(client: Client, pod: pods.Pod) -> None:
     kept = pods.wish(pod)
     if kept and rent.too_dear(pod, kept.max_price):
         cost = pods.cost(pod)
-        actions.stop(client, pod)
+        actions.stop(client, pod, record)
         raise DeployError(
             f"pod {pod['id']} costs ${cost:.2f} an hour now, above ${kept.max_price:.2f} at its launch; it is stopped",
-            f"`runpod terminate {pod['id']}`, then `runpod launch --max-price {cost:.2f}` with its volume",
+            f"`runpod terminate {pod['id']}`, then `runpod launch --max-price {choice.enough(cost)}` with its volume",
         )
 
 
@@ -74,23 +81,39 @@ def _elsewhere(client: Client, values: Settings, project: Project, old: pods.Pod
         raise DeployError(f"{full}, and its volume is gone", "`runpod terminate`, then `runpod launch`")
     recorded = ledger.read(project.pods_record).get(old["id"], {})
     # One of which nobody says what it was rented for was not rented for more than it costs.
-    cost = pods.cost(old) or recorded.get("cost")
+    cost = pods.cost(old) or pods.cost(recorded) or None
     wish = pods.wish(old) or Wish.parse(recorded.get("wish") or "") or Wish(max_price=cost)
     wish = choice.there(replace(wish, community=False, data_centers=()), volume)
     try:
         found = choice.candidates(client, wish)
         price = choice.price(found)
+        before = pods.of_stack(client, values, project)
         if not confirmed(f"{full[0].upper()}{full[1:]}. Rent another with its volume? {price}.", yes):
             raise DeployError(f"{full}; another would be {price}", "--yes rents it")
+        if taken := _taken(pods.of_stack(client, values, project), old):
+            say(f"Pod {taken['id']} runs by now; no other is rented")
+            return taken
         say(f"{full[0].upper()}{full[1:]}; another pod takes its volume: {price}")
         order = Order(choice.agreed(wish, found), found, Access.of(project), volume, instead_of=old["id"])
-        others = [pod for pod in pods.of_stack(client, values, project) if pod["id"] != old["id"]]
         new = rent.rent(client, values, project, order)
-        new = rent.settled(client, values, project, new, another=any(map(pods.billed, others)))
+        another = any(pods.billed(pod) and pod["id"] != old["id"] for pod in before)
+        new = rent.settled(client, values, project, new, another)
     except DeployError as error:
-        remedy = f"{error.remedy}; or rent another with `runpod launch --force --volume {volume['id']}`"
-        raise DeployError(f"{error.message}; pod {old['id']} is kept", remedy) from None
-    if pods.look(client, new)["status"] in ("ERROR", "EXITED", "TERMINATED"):
-        raise DeployError(f"pod {new['id']} does not start; pod {old['id']} is kept", "python3 deploy.py runpod status")
+        # If one was ordered, it may be there, and would be paid for as well.
+        free = isinstance(error, NoCapacityError)
+        more = f"; or rent another with `runpod launch --force --volume {volume['id']}`" if free else ""
+        raise DeployError(f"{error.message}; pod {old['id']} is kept", f"{error.remedy}{more}") from None
+    if pods.seen(client, new)["status"] in ("ERROR", "EXITED", "TERMINATED"):
+        raise DeployError(
+            f"pod {new['id']} does not start; pod {old['id']} is kept",
+            f"`python3 deploy.py runpod terminate {new['id']}`; if it starts later, it costs"
+            f" ${pods.cost(new):.2f} an hour: `python3 deploy.py runpod status` shows it",
+        )
     actions.terminate(client, old, project.pods_record)
     return new
+
+
+def _taken(found: list[pods.Pod], old: pods.Pod) -> pods.Pod | None:
+    """What runs by now in a pod's place, started by somebody else meanwhile: another pod, or itself."""
+    running = [pod for pod in found if pods.billed(pod) and pod["status"] not in pods.STARTABLE]
+    return next((pod for pod in running if old["id"] in (pod["id"], pods.instead_of(pod))), None)

@@ -16,12 +16,15 @@ from typing import Any
 
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
+from labelpod.runpod import whose
 from labelpod.security import users
 from labelpod_common import users_file
 from labelpod_common.users_file import ADMIN
 
 # A pod's environment: the digest of admin's token, and the file of the other users.
 DIGEST, USERS = "LABEL_SERVER_TOKEN_SHA256", "LABEL_SERVER_USERS"
+# What it was named at its launch: RunPod's console renames pods.
+NAME = "LABELPOD_NAME"
 
 Tokens = dict[str, str]
 
@@ -42,14 +45,15 @@ def environment(values: Settings, pod_name: str, roles: dict[str, str]) -> dict[
         users_file.entry(name, role, _token(values, pod_name, name)) for name, role in roles.items() if name != ADMIN
     ]
     admin = users_file.digest(_token(values, pod_name, ADMIN))
-    return {DIGEST: admin, USERS: json.dumps({"users": others})}
+    return {NAME: pod_name, DIGEST: admin, USERS: json.dumps({"users": others})}
 
 
 def find(pod: dict[str, Any], values: Settings) -> Tokens | None:
     """A pod's tokens by the name of the user; None if they do not follow from this `.env`."""
-    tokens = {name: _token(values, str(pod.get("name")), name) for name in (ADMIN, *_others(pod))}
-    known = (pod.get("env") or {}).get(DIGEST)
-    return tokens if known == users_file.digest(tokens[ADMIN]) else None
+    env = pod.get("env") or {}
+    named = str(env.get(NAME) or pod.get("name"))
+    tokens = {name: _token(values, named, name) for name in (ADMIN, *_others(pod))}
+    return tokens if env.get(DIGEST) == users_file.digest(tokens[ADMIN]) else None
 
 
 def of(pod: dict[str, Any], values: Settings) -> Tokens:
@@ -60,6 +64,11 @@ def of(pod: dict[str, Any], values: Settings) -> Tokens:
 
     """
     found = find(pod, values)
+    if found is None and _from_console(pod):
+        raise DeployError(
+            f"pod {pod['id']} was started in RunPod's console: its token is its secret labelpod_token",
+            "`python3 deploy.py runpod launch --force` rents one whose token is known here",
+        )
     if found is None:
         raise DeployError(
             f"pod {pod['id']} was launched with another LABELPOD_LABEL_SERVER_TOKEN, or by an older labelpod",
@@ -73,6 +82,12 @@ def _token(values: Settings, pod_name: str, user: str) -> str:
     key = values.LABEL_SERVER_TOKEN.get_secret_value().encode()
     mac = hmac.digest(key, json.dumps(["pod", pod_name, user]).encode(), "sha256")
     return base64.urlsafe_b64encode(mac[:24]).decode()
+
+
+def _from_console(pod: dict[str, Any]) -> bool:
+    """Whether it has what the template gives, and nothing that a launch gives."""
+    env = pod.get("env") or {}
+    return whose.STACK in env and not {whose.OWNER, DIGEST} & set(env)
 
 
 def _others(pod: dict[str, Any]) -> Iterator[str]:

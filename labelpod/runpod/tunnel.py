@@ -19,7 +19,7 @@ from labelpod.config.settings import LABEL_SERVER_USER, Settings
 from labelpod.console import progress, say, say_command
 from labelpod.errors import DeployError
 from labelpod.host import ports
-from labelpod.runpod import bounded
+from labelpod.runpod import bounded, keys
 from labelpod.runpod.connection import Connection
 from labelpod.runpod.pods import NotRunningError
 from labelpod.security import secret_files
@@ -35,6 +35,7 @@ _LOGIN_SECONDS = 30
 _CALL_SECONDS = 15
 _ANSWER_SECONDS = 900
 _LOGS = "python3 deploy.py runpod logs"
+_OTHER_KEY = f"the pod lets in the machine that launched it: copy secrets/{keys.PRIVATE} and its .pub from there"
 
 
 class RefusedError(DeployError):
@@ -130,8 +131,10 @@ def lend_login(ssh: list[str], here: Studies) -> None:
     login = "".join(f"{line}\n" for line in lines)
     result = process.run(*ssh, "dicomweb_login", input=login, seconds=_LOGIN_SECONDS)
     if result.returncode != 0:
-        refused = "Permission denied" in result.stderr
-        raise (RefusedError if refused else DeployError)(f"ssh: {process.last_line(result.stderr)}", _LOGS)
+        told = f"ssh: {process.last_line(result.stderr)}"
+        if "Permission denied" in result.stderr:
+            raise RefusedError(told, _OTHER_KEY)
+        raise DeployError(told, _LOGS)
 
 
 def forwardings(here: Studies, port: int | None) -> list[str]:

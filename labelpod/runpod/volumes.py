@@ -1,6 +1,7 @@
 """Network volumes: what outlives a pod, in one data center, and is billed until it is deleted."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,9 @@ def make(client: Client, name: str, gigabytes: int, center: str, record: Path) -
         ledger.forget(name, record, _ORDERS)
         raise
     ledger.add_volume(made, record)
+    # Before anything else can go wrong: it is billed from now on.
+    price = f"${monthly(gigabytes):.2f} a month until `python3 deploy.py runpod volumes delete {made['id']}`"
+    say(f"Network volume {name} ({made['id']}) made in {center}; it costs {price}")
     return _kept(client, made, record)
 
 
@@ -199,22 +203,22 @@ def _named(client: Client, name: str) -> list[Json]:
 
 
 def _appeared(client: Client, name: str) -> Json | None:
-    for _ in polling.rounds(polling.LAG_SECONDS):
-        try:
-            found = _named(client, name)
-        except UnansweredError:
-            continue
-        if found:
+    with suppress(DeployError):
+        if found := polling.until(lambda: _named(client, name), polling.LAG_SECONDS):
             return found[0]
     return None
 
 
 def _kept(client: Client, made: Json, record: Path) -> tuple[Json, bool]:
     """Wait until a new volume is listed; of two of its name that are seen then, all keep the first by its id."""
-    for _ in polling.rounds(polling.LAG_SECONDS):
-        named = {volume["id"]: volume for volume in _named(client, made["name"])}
-        if made["id"] in named:
-            break
+    named: dict[str, Json] = {}
+
+    def listed() -> bool:
+        found = _named(client, made["name"])
+        named.update((volume["id"], volume) for volume in found)
+        return made["id"] in named
+
+    polling.until(listed, polling.LAG_SECONDS)
     first = min({**named, made["id"]: made})
     if first != made["id"] and drop_double(client, made, record):
         return named[first], False

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import httpx
 
 from labelpod.config.settings import Settings
-from labelpod.console import progress
+from labelpod.console import progress, say
 from labelpod.errors import DeployError
 from labelpod.runpod import bounded, pods, ssh
-from labelpod.runpod.client import Client
+from labelpod.runpod.client import Client, RunPodError, may_pass
 from labelpod.runpod.tokens import Tokens
 from labelpod_common.users_file import ADMIN
 
@@ -50,13 +50,13 @@ class NotReadyError(DeployError):
     """The pod did not become ready; it is still there, and costs."""
 
 
-def wait(client: Client, values: Settings, pod_id: str, minutes: float, answers: Callable[[str], bool]) -> pods.Pod:
+def wait(client: Client, values: Settings, pod: pods.Pod, minutes: float, answers: Callable[[str], bool]) -> pods.Pod:
     """Wait until the label server in a pod answers.
 
     Args:
         client: the API.
         values: the settings.
-        pod_id: the pod.
+        pod: as it was rented or found.
         minutes: how long at most.
         answers: whether the label server at a URL lets us in.
 
@@ -68,16 +68,20 @@ def wait(client: Client, values: Settings, pod_id: str, minutes: float, answers:
 
     """
     deadline = time.monotonic() + minutes * 60
+    pod_id, known = pod["id"], False
     restarts, uptime, answered = 0, 0.0, 0.0
     with progress(f"Pod {pod_id} starts") as bar:
         while True:
-            pod = client.get_pod(pod_id)
+            pod, trouble = _looked(client, pod, known)
+            known = known or not trouble
             if pod["status"] in _ENDED:
                 said = _said(client, pod_id)
                 raise _not_ready(pod, f"it is {pod['status']}: {said[-1] if said else 'it does not say why'}")
             runtime = pod.get("runtime") or {}
             if runtime and answers(pods.url(pod, values)):
                 if ssh.port(pod):
+                    if not pods.cost(pod):
+                        say(f"RunPod does not say what pod {pod_id} costs: see its console")
                     return pod
                 answered = answered or time.monotonic()
                 if time.monotonic() - answered > _PORT_SECONDS:
@@ -91,7 +95,7 @@ def wait(client: Client, values: Settings, pod_id: str, minutes: float, answers:
                 raise _not_ready(pod, *hopeless)
             bar.update(bar.task_ids[0], description=f"Pod {pod_id} starts: {said[-1] if said else pod['status']}")
             if time.monotonic() > deadline:
-                raise _not_ready(pod, f"no answer after {minutes:g} minutes")
+                raise _not_ready(pod, trouble or f"no answer after {minutes:g} minutes")
             time.sleep(_POLL_SECONDS)
 
 
@@ -137,9 +141,22 @@ def _not_ready(pod: pods.Pod, problem: str, remedy: str = "") -> NotReadyError:
     return NotReadyError(f"pod {pod['id']} is not ready: {problem}", f"{remedy}; {end}" if remedy else end)
 
 
+def _looked(client: Client, pod: pods.Pod, known: bool) -> tuple[pods.Pod, str]:
+    """The pod as it is now, or as it was and why RunPod does not say; a new one may not be known by its id yet."""
+    try:
+        return (pods.look(client, pod) if known else client.get_pod(pod["id"])), ""
+    except DeployError as error:
+        if not may_pass(error) and not (isinstance(error, RunPodError) and error.status == httpx.codes.NOT_FOUND):
+            raise
+        return pod, error.message
+
+
 def _said(client: Client, pod_id: str) -> list[str]:
-    """What the host said lately."""
-    return list(client.get_pod_logs(pod_id, "system", _LOG_LINES, _LOG_SECONDS))
+    """What the host said lately; nothing if its log is not to be had."""
+    try:
+        return list(client.get_pod_logs(pod_id, "system", _LOG_LINES, _LOG_SECONDS))
+    except RunPodError:
+        return []
 
 
 def _hopeless(said: list[str]) -> tuple[str, str] | None:

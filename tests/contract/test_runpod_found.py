@@ -139,3 +139,15 @@ def test_what_is_in_the_record_of_another_account_is_passed_over(runpod: Runpod,
     (tmp_path / ".runpod.json").write_text(json.dumps({"pods": {"gone1": {"name": "labelpod-1"}, "odd": 3}}))
     assert found(runpod) == []
     assert json.loads((tmp_path / ".runpod.json").read_text())["pods"]["gone1"]["ended"]
+
+
+@pytest.mark.parametrize("content", ['{"pods": {"pod1', "[]", "", "\x80"], ids=["cut off", "a list", "empty", "odd"])
+def test_a_record_that_cannot_be_read_is_kept_beside_the_new_one(
+    fake: UnkindRunPod, published: str, runpod: Runpod, tmp_path: Path, content: str
+):
+    record = tmp_path / ".runpod.json"
+    record.write_bytes(content.encode("latin-1"))
+    said = runpod("launch", "--yes")
+    (aside,) = tmp_path.glob(".runpod.json.unreadable-*")
+    assert said.code == 0 and aside.read_bytes() == content.encode("latin-1") and aside.name in said.err, said
+    assert list(json.loads(record.read_text())["pods"]) == [pod["id"] for pod in fake.live()]

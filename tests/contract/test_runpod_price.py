@@ -107,6 +107,46 @@ def test_anothers_launch_at_the_same_time_that_is_dearer_is_no_success(
     assert [pod["id"] for pod in fake.live()] == ["pod0000"]
 
 
+# --- what is advised ---
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_refusal_that_says_nothing_of_capacity_is_told_in_its_own_words(
+    fake: UnkindRunPod, published: str, runpod: Runpod, status: int
+):
+    fake.fail("createPod", status=status, times=9, detail="the key is read-only")
+    said = runpod("launch", "--yes")
+    assert said.code == 1 and "the key is read-only" in said.err, said
+    assert "can be rented now" not in said.err and "--max-price" not in said.err and fake.live() == []
+
+
+def test_a_gpu_that_is_not_allowed_gives_way_to_the_next(fake: UnkindRunPod, published: str, runpod: Runpod):
+    fake.fail("createPod", status=403, detail="this GPU pool is not allowed")
+    assert runpod("launch", "--yes").code == 0
+    assert [pod["gpu"]["id"] for pod in fake.live()] == [A4000]
+
+
+@pytest.mark.parametrize(("price", "enough"), [(0.2449, "0.25"), (0.24, "0.24"), (0.57, "0.57"), (0.29, "0.29")])
+def test_the_advised_price_is_enough(fake: UnkindRunPod, published: str, runpod: Runpod, price: float, enough: str):
+    fake.catalogue = [each | {"price": {"secure": price, "community": 0.0}} for each in fake.catalogue]
+    said = runpod("launch", "--yes", "--max-price", "0.2")
+    assert said.code == 1 and f"--max-price {enough}\n" in said.err, said
+    assert runpod("launch", "--yes", "--max-price", enough).code == 0
+    said = runpod("launch", "--yes", "--max-price", "0.2")
+    assert said.code == 1 and f"--max-price {enough}\n" in said.err, said
+    assert runpod("launch", "--yes", "--max-price", enough).code == 0
+
+
+def test_a_price_that_is_told_late_is_not_said_to_be_another_the_next_time(
+    fake: UnkindRunPod, published: str, runpod: Runpod
+):
+    fake.prices = {ADA: 0.0}
+    fake.token_answers = lambda _: (200, {"name": [pod.update(cost=1.9001) for pod in fake.live()]})
+    said = runpod("launch", "--yes", "--max-price", "0.40")
+    assert said.code == 1 and f"would take {ADA} again: --gpu names another, or --max-price 1.91" in said.err, said
+    assert runpod("launch", "--yes", "--max-price", "1.91").code == 0
+
+
 # --- another host ---
 
 

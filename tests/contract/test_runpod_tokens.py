@@ -104,6 +104,28 @@ def test_a_pod_of_another_token_is_said_to_be_one(fake: FakeRunPod, published: s
     assert len(fake.live()) == 1
 
 
+def test_a_pod_that_was_renamed_in_the_console_is_used_as_before(
+    fake: FakeRunPod, published: str, runpod: Runpod, tmp_path: Path
+):
+    assert runpod("launch", "--yes").code == 0
+    here = runpod("url").out
+    the_pod(fake)["name"] = "anna's pod"
+    assert runpod("url").out == here and runpod("launch", "--yes").code == 0
+    (tmp_path / "elsewhere").mkdir()
+    assert runpod("url", at=tmp_path / "elsewhere").out == here
+
+
+@pytest.mark.parametrize("verb", [["url"], ["launch", "--yes"]], ids=" ".join)
+def test_a_pod_from_the_console_is_said_to_have_its_own_token(
+    fake: FakeRunPod, published: str, runpod: Runpod, verb: list[str]
+):
+    (template,) = fake.templates.values()
+    fake.createPod({"name": "my pod", "templateId": template["id"], "gpu": {"id": "NVIDIA RTX A4000", "count": 1}})
+    said = runpod(*verb)
+    assert said.code == 1 and "was started in RunPod's console: its token is its secret labelpod_token" in said.err
+    assert "another LABELPOD_LABEL_SERVER_TOKEN" not in said.err and len(fake.live()) == 1
+
+
 def test_users_that_cannot_be_read_are_said_before_anything_costs(
     fake: FakeRunPod, published: str, runpod: Runpod, tmp_path: Path
 ):

@@ -170,6 +170,13 @@ def test_a_first_connection_that_never_succeeds_is_given_up_with_the_reason(prog
     assert tries == most and words in said
 
 
+def test_a_pod_of_another_laptops_launch_says_which_key_it_wants(program: Path):
+    (program.parent / "refusal").write_text("labelpod@pod: Permission denied (publickey).")
+    with pytest.raises(tunnel.RefusedError) as refused:
+        tunnel.lend_login([str(program), "labelpod@pod"], HERE)
+    assert "the machine that launched it: copy secrets/runpod_ssh_key and its .pub from there" in refused.value.remedy
+
+
 def test_a_pod_that_lets_us_in_no_more_is_not_tried_for_ever(program: Path):
     """After it has been connected once."""
     does(program, "sleep 0.6; echo 'Connection reset by peer' >&2; exit 255")

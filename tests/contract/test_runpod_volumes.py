@@ -131,3 +131,12 @@ def test_a_volume_that_was_made_late_is_found_by_the_next_launch(fake: UnkindRun
     said = runpod(*LAUNCH)
     assert said.code == 1 and "did not say whether it made the volume" in said.err and fake.live() == []
     assert runpod(*LAUNCH).code == 0 and len(fake.volumes) == len(fake.live()) == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--data-center", "EU-RO-1"]], ids=["anywhere", "in one data center"])
+def test_a_volume_is_not_made_for_the_community_cloud(
+    fake: UnkindRunPod, published: str, runpod: Runpod, more: list[str]
+):
+    said = runpod("launch", "--yes", "--community", "--create-volume", "10", *more)
+    assert said.code == 1 and "the community cloud has no network volumes" in said.err, said
+    assert "leave out --community or --create-volume" in said.err and fake.volumes == {} and fake.live() == []

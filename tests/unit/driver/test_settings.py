@@ -364,3 +364,11 @@ def test_the_file_of_the_api_key_lies_beside_the_file_that_names_it(load, tmp_pa
 def test_no_secret_is_shown_where_the_settings_are_printed(name):
     values = Settings(**{name: f"{SECRET}-{'x' * 20}"})
     assert SECRET not in f"{values!r}{values}"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://{x}.y", "https://{pod", "https://pod.example", "{pod}", "https://{pod}/{", "https://{pod!r}", ""]
+)
+def test_a_pods_url_that_cannot_be_filled_in_is_refused(url: str):
+    with pytest.raises(ValueError, match=r"\{pod\} stands for the pod's id"):
+        Settings(RUNPOD_PROXY_URL=url)
