@@ -49,7 +49,8 @@ def client(
         # Not their values: there may be a login in them.
         named = ", ".join(name for name in sorted(os.environ) if name.lower() in _VARIABLES and os.environ[name])
         raise DeployError(
-            f"{named or 'a proxy'} of the environment cannot be used", "correct or unset it; a proxy is http://HOST:PORT"
+            f"{named or 'a proxy'} of the environment cannot be used",
+            "correct or unset it; a proxy is http://HOST:PORT",
         ) from None
 
 
