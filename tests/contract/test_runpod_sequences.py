@@ -33,8 +33,9 @@ PRICE = "0.30"
 ADA, A4000 = "NVIDIA RTX 2000 Ada Generation", "NVIDIA RTX A4000"
 # What is refused with these is not carried out.
 REFUSALS = (409, 429)
-# A person types the next command after what RunPod's lists may be late.
+# After this, whatever RunPod does late has been done. A person may type the next command sooner.
 A_MINUTE = 60.0
+HURRIED = st.sampled_from([None, "stop", "stop", "terminate", "terminate", "resume", "launch", "reap"])
 
 FAULTS = st.builds(
     Fault,
@@ -52,7 +53,7 @@ FAULTS = st.builds(
 WORLDS = st.fixed_dictionaries(
     {
         "list_lag": st.sampled_from([0.0, 3.0, 12.0]),
-        "get_lag": st.sampled_from([0.0, 2.0]),
+        "get_lag": st.sampled_from([0.0, 2.0, 20.0]),
         "start_seconds": st.sampled_from([0.0, 1.0, 10.0]),
         "stop_seconds": st.sampled_from([0.0, 20.0]),
         "deaf": st.sampled_from([0, 0, 0, 1, 3, 99]),
@@ -74,7 +75,8 @@ VERBS = {
     "runs": ["stop"] * 4 + ["reap", "launch", "terminate", "resume", "status"],
     "stopped": ["resume"] * 8 + ["terminate", "launch", "stop", "status", "reap"],
 }
-KILLS = st.sampled_from([*[None] * 30, *range(1, 20)])
+# After so many requests, or just after one that costs money.
+KILLS = st.sampled_from([*[None] * 30, *range(1, 20), *["createPod", "podAction"] * 5])
 
 
 class Killed(BaseException):
@@ -84,20 +86,21 @@ class Killed(BaseException):
 class Service(UnkindRunPod):
     """The service without a network; it can kill who asks."""
 
-    kill_at: int | None = None  # so many requests from now
+    kill_at: int | str | None = None  # so many requests from now, or just after this operation
     asked = 0
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content) if request.content else None
         self.asked += 1
-        if self.kill_at is not None and self.asked > self.kill_at:
+        if isinstance(self.kill_at, int) and self.asked > self.kill_at:
             raise Killed
+        before = self.calls.copy()
         try:
             target = request.url.raw_path.decode()
             status, answer, headers = self.answer(request.method, target, request.headers["Authorization"], body)
         except ConnectionAbortedError:
             raise httpx.RemoteProtocolError("no answer", request=request) from None
-        if self.asked == self.kill_at:
+        if self.kill_at in (self.asked, *(self.calls - before)):
             raise Killed
         if isinstance(answer, list):
             return httpx.Response(status, text="".join(f"data:{json.dumps({'line': line})}\n\n" for line in answer))
@@ -169,8 +172,23 @@ class Sequence(RuleBasedStateMachine):
         faults=st.lists(FAULTS, max_size=2),
         kill=KILLS,
         hours=st.sampled_from([0, 0, 0, 20]),
+        hurried=HURRIED,
+        pause=st.sampled_from([0.0, 1.0, 5.0, 20.0]),
+        other=st.booleans(),
     )
-    def typed(self, number: int, more: list, laptop: int, world: dict, faults: list, kill: int | None, hours: int):
+    def typed(
+        self,
+        number: int,
+        more: list,
+        laptop: int,
+        world: dict,
+        faults: list,
+        kill: int | str | None,
+        hours: int,
+        hurried: str | None,
+        pause: float,
+        other: bool,
+    ):
         verbs = VERBS["runs" if self.fake.billed() else "stopped" if self.fake.live() else "none"]
         verb = verbs[number % len(verbs)]
         words = {
@@ -191,8 +209,25 @@ class Sequence(RuleBasedStateMachine):
         if code == 0:
             self.see_that_it_is_so(verb, said)
         self.see_what_is_billed(code, said)
+        if hurried:
+            # Only the laptop that has asked for a start knows that it may yet come.
+            there = laptop if hurried == "stop" or not other else 1 - laptop
+            self.typed_at_once(there, [hurried, *words.get(hurried, [])], pause)
         self.become({})
         self.see_that_none_is_forgotten(1 - laptop)
+
+    def typed_at_once(self, laptop: int, words: list[str], pause: float) -> None:
+        """What RunPod tells late goes on being late; what a verb has reported still holds when all of it is done."""
+        self.fake.faults, self.fake.kill_at = [], None
+        self.fake.clock.sleep(pause)
+        self.fake.pass_time()
+        code, out, err = self.type(laptop, *words)
+        for _ in range(6):
+            self.fake.clock.sleep(A_MINUTE / 6)
+            self.fake.pass_time()
+        if code == 0 and words[0] in ("stop", "terminate", "reap"):
+            self.see_that_it_is_so(words[0], out + err)
+        self.see_what_is_billed(code, out + err)
 
     def see_that_it_is_so(self, verb: str, said: str) -> None:
         live, billed = self.fake.live(), self.fake.billed()
