@@ -44,7 +44,7 @@ def unfit(info: dict[str, Any]) -> Words | None:
             "Docker runs rootless, with other networks and limits of memory; this stack was not tried there",
             f"{own}: {undo}",
         )
-    if (choice := chosen(info)) and urlsplit(_address()).hostname not in _HERE:
+    if (choice := chosen(info)) and _host() not in _HERE:
         return f"{choice[0]} is an engine on another machine, which cannot see this folder", f"{own}: {choice[1]}"
     return None
 
@@ -72,6 +72,14 @@ def _is_podman(info: dict[str, Any]) -> bool:
         return False
     names = "{{range .Server.Components}}{{.Name}}{{end}}"
     return "Podman" in process.run("docker", "version", "--format", names, seconds=_SECONDS).stdout
+
+
+def _host() -> str | None:
+    """The machine of the chosen engine; None for this one, and where the address is none and nobody answers."""
+    try:
+        return urlsplit(_address()).hostname
+    except ValueError:  # of a bracket that is not closed
+        return None
 
 
 def _address() -> str:

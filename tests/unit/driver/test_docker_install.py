@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from labelpod import console
+from labelpod.docker import engine
 from labelpod.docker.info import docker_info
 from labelpod.errors import DeployError
 from labelpod.host import docker_install, os_release
@@ -323,3 +324,8 @@ def test_an_engine_of_the_users_choice_on_this_machine_is_used(machine, monkeypa
     machine.programs.add("docker", f"echo '{_info()}'")
     docker_install.ensure(yes=True)
     assert machine.untouched()
+
+
+def test_an_address_of_an_engine_that_is_none_is_no_traceback(monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://[::1")
+    assert engine.unfit({}) is None
