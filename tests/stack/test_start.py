@@ -27,9 +27,8 @@ MODELS = (
 def started_with(stack: Clone, **environment: str) -> Iterator[None]:
     """The label server with other settings: the container is new, the image is the same."""
     before = dict(stack.environment)
-    image = subprocess.run(
-        ["docker", "image", "inspect", "-f", "{{.Id}}", "labelpod/label-server:local"], capture_output=True, check=True
-    )
+    own = f"labelpod/label-server:{stack.project}"
+    image = subprocess.run(["docker", "image", "inspect", "-f", "{{.Id}}", own], capture_output=True, check=True)
     stack.environment.update(environment)
     result = stack.compose("up", "--detach", "--wait", SERVER)
     try:
