@@ -96,3 +96,10 @@ def published(runpod: Runpod) -> str:
     said = runpod("publish", "--image", IMAGE)
     assert said.code == 0, said.err
     return said.out
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """Another machine's checkout."""
+    (tmp_path / "elsewhere").mkdir()
+    return tmp_path / "elsewhere"

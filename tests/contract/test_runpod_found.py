@@ -20,13 +20,6 @@ def pod(fake: UnkindRunPod, published: str, runpod: Runpod) -> dict:
     return pod
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Path:
-    """Another machine's checkout."""
-    (tmp_path / "elsewhere").mkdir()
-    return tmp_path / "elsewhere"
-
-
 def found(runpod: Runpod, **more: object) -> list[str]:
     said = runpod("status", "--json", **more)
     assert said.code == 0, said.err

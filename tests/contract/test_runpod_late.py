@@ -23,13 +23,6 @@ def pod(fake: UnkindRunPod, published: str, runpod: Runpod) -> dict:
     return pod
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Path:
-    """Another machine's checkout."""
-    (tmp_path / "elsewhere").mkdir()
-    return tmp_path / "elsewhere"
-
-
 def ago(**time: float) -> str:
     return (datetime.now(UTC) - timedelta(**time)).isoformat()
 
