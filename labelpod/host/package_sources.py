@@ -1,4 +1,4 @@
-"""Where packages come from: the machine's own apt and pip configuration, handed to image builds.
+"""Where packages come from: the machine's own apt, pip and npm configuration, handed to image builds.
 
 No index and no mirror is named here. A site's mirrors, proxies, logins and certificate authority reach a
 build as BuildKit secrets, so that none of them stays in an image.
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from labelpod import process
-from labelpod.host import os_release
+from labelpod.host import npm_config, os_release
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 # The parts of apt's configuration that say how packages are fetched; certificates come with the CA bundle.
@@ -38,6 +38,7 @@ def write_secrets(folder: Path, codename: str) -> dict[str, Path]:
 
     """
     texts = {"apt_conf": _apt_conf(), "uv_config": _uv_config(), "pip_config": _pip_config()}
+    texts["npm_config"] = npm_config.text()
     if sources := debian_sources(codename):
         texts["apt_sources"] = "\n".join(sources) + "\n"
         texts["apt_conf"] += 'Dir::Etc::sourcelist "/run/apt/labelpod.list";\nDir::Etc::sourceparts "/dev/null";\n'

@@ -4,3 +4,4 @@ import sys
 from pathlib import Path
 
 SAMPLE_APPS = Path(sys.prefix, "monailabel", "sample-apps")
+VIEWER = Path("/opt/labelpod/ohif")

@@ -1,4 +1,4 @@
-"""OHIF, the viewer in the browser, from the files that come with MONAI Label, and scripts of ours beside them."""
+"""OHIF, the viewer in the browser: the files of its package as the image has them, and a mode of ours beside them."""
 
 import base64
 import hashlib
@@ -6,18 +6,16 @@ import os
 import re
 from pathlib import Path
 
-import monailabel
-from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from label_server.paths import VIEWER
 from label_server.users import Role
 
-FOLDER = Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"
-INDEX = (FOLDER / "index.html").resolve()
-CONFIG = (FOLDER / "app-config.js").resolve()
-OWN = Path(__file__).resolve().parent
-_SCRIPT = '<script type="module" src="/ohif/labelpod/panel.js"></script>'
+OWN = Path(__file__).resolve().parent / "scripts"
+CONFIG = OWN / "config.js"
 _UPLOAD = "dicomUploadEnabled: true"
 _INLINE = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 _ASK_AGAIN = {"Cache-Control": "no-cache"}
@@ -33,20 +31,22 @@ _WORKERS_POLICY = _POLICY.format(scripts="'unsafe-eval' blob:")
 
 
 class OhifFiles(StaticFiles):
-    """OHIF: its files with their types (upstream sends index.html for those in sub-folders), pages else."""
+    """OHIF: its files and ours with their types, packed if the browser can unpack them; its page for any other path.
 
-    def __init__(self) -> None:
-        super().__init__(directory=FOLDER)
-        self._own = {f"labelpod/{file.name}": file for file in OWN.glob("*.js")}
-        self._page = _with_script(INDEX.read_text())
-        self._policy = _POLICY.format(scripts=f"'wasm-unsafe-eval' {_digests(self._page)}")
-        self._config = CONFIG.read_text()
-        if _UPLOAD not in self._config:
-            raise ValueError(f"{CONFIG} does not say whether the viewer uploads")
+    Args:
+        folder: as images/label-server/viewer/prepare.py makes it.
+
+    """
+
+    def __init__(self, folder: Path = VIEWER) -> None:
+        super().__init__(directory=folder, check_dir=False)  # a checkout has none
+        self._index = (folder / "index.html").resolve()
+        self._own = {f"labelpod/{file.name}": file for file in OWN.iterdir() if file.suffix in (".js", ".css")}
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
         """A file if there is one; any other path is a page of the viewer's own."""
-        if own := self._own.get(path):
+        own = CONFIG if path == "app-config.js" else self._own.get(path)
+        if own:
             return str(own), own.stat()
         full_path, stat = super().lookup_path(path)
         if stat is None or path in ("", "."):
@@ -56,19 +56,36 @@ class OhifFiles(StaticFiles):
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """The file; the page with our script in it; the configuration with a button to upload for who may."""
+        """The file, packed if it is there packed; the page; the configuration with a button to upload for who may."""
         path = Path(full_path)
-        if path == INDEX:
-            answer: Response = HTMLResponse(self._page, status_code)
-        elif path == CONFIG:
+        if path == self._index:
+            page = path.read_text()
+            answer: Response = HTMLResponse(page, status_code)
+            answer.headers["Content-Security-Policy"] = _POLICY.format(scripts=f"'wasm-unsafe-eval' {_digests(page)}")
+            answer.headers.update(_ASK_AGAIN)
+            return answer
+        if path == CONFIG:
             may = scope["user"].role >= Role.ADMIN
-            config = self._config if may else self._config.replace(_UPLOAD, "dicomUploadEnabled: false")
+            config = path.read_text() if may else path.read_text().replace(_UPLOAD, "dicomUploadEnabled: false")
             answer = Response(config, status_code, media_type="text/javascript")
         else:
-            answer = super().file_response(full_path, stat_result, scope, status_code)
+            answer = self._file(path, stat_result, scope, status_code)
         # The names of ours stay when they change.
-        answer.headers.update(_ASK_AGAIN if path in (INDEX, CONFIG) or path.parent == OWN else _KEEP)
-        answer.headers["Content-Security-Policy"] = self._policy if path == INDEX else _WORKERS_POLICY
+        answer.headers.update(_ASK_AGAIN if path.parent == OWN else _KEEP)
+        answer.headers["Content-Security-Policy"] = _WORKERS_POLICY
+        return answer
+
+    def _file(self, path: Path, stat_result: os.stat_result, scope: Scope, status_code: int) -> Response:
+        packed = path.with_name(f"{path.name}.gz")
+        if not packed.exists():
+            return super().file_response(path, stat_result, scope, status_code)
+        if "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
+            answer = super().file_response(path, stat_result, scope, status_code)
+        else:
+            answer = super().file_response(packed, packed.stat(), scope, status_code)
+            answer.headers["Content-Type"] = super().file_response(path, stat_result, scope).headers["Content-Type"]
+            answer.headers["Content-Encoding"] = "gzip"
+        answer.headers["Vary"] = "Accept-Encoding"
         return answer
 
 
@@ -76,10 +93,3 @@ def _digests(page: str) -> str:
     """The page's own scripts, as a policy names them."""
     scripts = (base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in _INLINE.findall(page))
     return " ".join(f"'sha256-{each}'" for each in scripts)
-
-
-def _with_script(page: str) -> str:
-    head, end, body = page.partition("</head>")
-    if not end:
-        raise ValueError(f"{INDEX} has no head for our script")
-    return f"{head}{_SCRIPT}{end}{body}"

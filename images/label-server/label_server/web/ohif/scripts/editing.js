@@ -1,0 +1,104 @@
+// Tools that a person labels with, and what they do to a segment as a whole.
+
+import { between } from "./between.js";
+import { ohif, say, state, tell } from "./labelling.js";
+import { BACKGROUND, FOREGROUND } from "./points.js";
+import * as points from "./points.js";
+
+// Name -> Cornerstone's tool, what the panel calls it, its key.
+export const TOOLS = {
+  foreground: { tool: FOREGROUND, title: "Point in it", key: "F" },
+  background: { tool: BACKGROUND, title: "Point beside it", key: "G" },
+  sphere: { tool: "SphereBrush", title: "Brush, sphere", key: "B" },
+  circle: { tool: "CircularBrush", title: "Brush, circle", key: "C" },
+  eraser: { tool: "SphereEraser", title: "Eraser", key: "E" },
+  threshold: { tool: "ThresholdSphereBrush", title: "Threshold brush", key: "T" },
+  scissors: { tool: "CircleScissors", title: "Scissors", key: "X" },
+  window: { tool: "WindowLevel", title: "Window and level", key: "W" },
+};
+// What the threshold brush paints, in HU.
+export const THRESHOLDS = { solid: [-300, 3000], "ground glass": [-750, -300], "part-solid": [-750, 3000] };
+const BRUSHES = ["sphere", "circle", "eraser", "threshold"];
+const SMALLEST = 0.5; // mm
+const LARGEST = 50;
+
+export const chosen = { tool: "window", diameter: 3, threshold: "solid" };
+
+export const isBrush = () => BRUSHES.includes(chosen.tool);
+
+/** Take a tool. */
+export function choose(name) {
+  if (!state.map?.alive && name !== "window") return;
+  chosen.tool = name;
+  ohif.commandsManager.run("setToolActiveToolbar", { toolName: TOOLS[name].tool, toolGroupIds: ["mpr", "default"] });
+  resize(chosen.diameter);
+  range(chosen.threshold);
+}
+
+/** Give all brushes a diameter in millimetres. */
+export function resize(diameter) {
+  chosen.diameter = Math.min(LARGEST, Math.max(SMALLEST, Math.round(diameter * 10) / 10));
+  ohif.commandsManager.run("setBrushSize", { value: chosen.diameter / 2 });
+  tell();
+}
+
+/** Choose what the threshold brush paints. */
+export function range(name) {
+  chosen.threshold = name;
+  ohif.commandsManager.run("setThresholdRange", { value: THRESHOLDS[name] });
+  tell();
+}
+
+/** Make a segment the one that is painted; a second time moves the views to it. */
+export function segment(index) {
+  const { map, names } = state;
+  if (!map?.alive || index > names.length) return;
+  const found = map.activeSegment === index && state.measures.of(index);
+  if (found) map.jumpTo(found.center);
+  map.activeSegment = index;
+  tell();
+}
+
+/** Empty a segment; its points go, too. */
+export function empty(index) {
+  const written = new Map();
+  state.map.slices.forEach((slice, place) => {
+    if (slice.includes(index)) written.set(place, slice.map(value => (value === index ? 0 : value)));
+  });
+  points.clear(index);
+  if (written.size) state.map.write(written);
+  say(`${state.names[index - 1]} is empty. Undo brings it back.`);
+}
+
+/** The place of the slice in the axial view. */
+function axialPlace() {
+  const { cornerstoneViewportService, viewportGridService } = ohif.services;
+  for (const id of viewportGridService.getState().viewports.keys()) {
+    const view = cornerstoneViewportService.getCornerstoneViewport(id);
+    if (view?.options?.orientation === "axial" || view?.defaultOptions?.orientation === "axial")
+      return state.map.toVoxel(view.getCamera().focalPoint)[2];
+  }
+  return undefined;
+}
+
+/** Copy the active segment from the neighbouring slice that has it into the one in the axial view. */
+export function copySlice() {
+  const { map } = state;
+  if (!map?.alive) return;
+  const [place, index, slices] = [axialPlace(), map.activeSegment, map.slices];
+  const from = [place - 1, place + 1].find(each => slices[each]?.includes(index));
+  if (from === undefined) return void say("Neither slice beside this one has the chosen label.", "error");
+  const copy = slices[place].map((value, at) => (slices[from][at] === index && value === 0 ? index : value));
+  map.write(new Map([[place, copy]]));
+  say(`${state.names[index - 1]} is copied from the slice beside.`);
+}
+
+/** Fill the slices between those that have the active segment. */
+export function fill() {
+  const { map } = state;
+  if (!map?.alive) return;
+  const written = between(map.slices, map.volume.dimensions[0], map.activeSegment);
+  if (!written.size) return void say("No slice is missing between those that have the chosen label.", "error");
+  map.write(written);
+  say(`${state.names[map.activeSegment - 1]}: the slices between are filled.`);
+}

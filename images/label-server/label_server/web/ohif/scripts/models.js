@@ -1,0 +1,125 @@
+// Models at work on the CT: what they are asked, and how their answers go into the label map.
+
+import { state, say, tell } from "./labelling.js";
+import * as points from "./points.js";
+import * as server from "./server.js";
+import { fromNifti } from "./volumes.js";
+
+const ASK_QUEUE = 1000; // milliseconds
+
+export const running = { model: "", text: "", abort: null };
+// Segment -> Map from places to 1 where the last answer painted: the next one replaces that, and nothing else.
+let answered = new Map();
+let answeredOf = "";
+
+export const takesPoints = model => ["deepgrow", "deepedit", "annotation"].includes(model.type);
+/** Quick enough to be run at each click: one slice. */
+export const isQuick = model => takesPoints(model) && model.dimension === 2;
+
+/** Answers of the CT that is labelled. */
+function answers() {
+  if (answeredOf !== state.image) [answered, answeredOf] = [new Map(), state.image];
+  return answered;
+}
+
+/** What the model is asked, or why it cannot be. */
+function asked(model, segment, voxel) {
+  if (!takesPoints(model)) return { parameters: {} };
+  const found = points.of(segment, point => state.map.toVoxel(point));
+  const here = point => model.dimension !== 2 || point[2] === voxel[2];
+  const foreground = found.foreground.filter(here);
+  const background = found.background.filter(here);
+  if (!foreground.length) return { problem: "Click a point in the nodule first: press F, then click in its middle." };
+  const name = state.names[segment - 1];
+  const byName = model.type === "deepedit" ? { [name]: foreground } : {};
+  return { parameters: { foreground, background, label: name, ...byName } };
+}
+
+/**
+ * Run a model, and put its answer into the label map.
+ *
+ * `voxel` is where the last point was placed; a model of slices answers for that slice.
+ */
+export async function run(model, voxel) {
+  const { map, image } = state;
+  if (!map?.alive || state.hidden) return;
+  running.abort?.abort(); // the next click is about all points
+  const segment = map.activeSegment;
+  const { parameters, problem } = asked(model, segment, voxel);
+  if (problem) return void say(problem, "error");
+  const abort = new AbortController();
+  Object.assign(running, { model: model.name, text: `${model.name} is asked …`, abort });
+  tell();
+  const asking = setInterval(() => follow(abort), ASK_QUEUE);
+  try {
+    const voxels = await fromNifti(await server.infer(model.name, image, parameters, abort.signal), map.volume);
+    if (abort.signal.aborted || state.map !== map) return;
+    const painted = takesPoints(model) ? put(segment, voxels, model.dimension === 2 ? voxel[2] : undefined) : putAll(model, voxels);
+    if (model.trained === false) say(`${model.name} is not trained: its answer means nothing. Undo takes it away.`, "error");
+    else say(painted ? `${model.name}: ${painted}` : `${model.name} found nothing here.`, painted ? "info" : "error");
+  } catch (error) {
+    if (error.name !== "AbortError") say(`${model.name} gave no answer: ${error.message}`, "error");
+  } finally {
+    clearInterval(asking);
+    if (running.abort === abort) Object.assign(running, { model: "", text: "", abort: null });
+    tell();
+  }
+}
+
+/** Say how far the queue is, while an answer is waited for. */
+async function follow(abort) {
+  const { mine } = await server.queue().catch(() => ({}));
+  if (abort.signal.aborted || running.abort !== abort) return;
+  running.text = mine ? `${running.model} waits: place ${mine} of the queue` : `${running.model} is at work …`;
+  tell();
+}
+
+/** Do without the answer. */
+export function cancel() {
+  running.abort?.abort();
+  say("Cancelled.");
+}
+
+/** Put an answer into a segment; only into a slice, if one is given. What a person has painted stays. */
+function put(segment, voxels, slice) {
+  const slices = state.map.slices;
+  const size = slices[0].length;
+  const last = answers().get(segment) ?? new Map();
+  const now = new Map(last);
+  const written = new Map();
+  for (const place of slice === undefined ? slices.keys() : [slice]) {
+    const answer = voxels.subarray(place * size, (place + 1) * size);
+    if (!last.has(place) && !answer.some(Boolean)) continue;
+    const merged = merge(slices[place], answer, last.get(place), segment);
+    written.set(place, merged.slice);
+    now.set(place, merged.painted);
+  }
+  answers().set(segment, now);
+  state.map.write(written, undone => answers().set(segment, undone ? last : now));
+  const found = state.measures.of(segment);
+  return found && state.names[segment - 1];
+}
+
+/** A slice with an answer in it, and where that painted. */
+function merge(before, answer, last, segment) {
+  const slice = before.slice();
+  const painted = new Uint8Array(slice.length);
+  for (let index = 0; index < slice.length; index += 1) {
+    if (last?.[index] && slice[index] === segment) slice[index] = 0;
+    if (answer[index] && slice[index] === 0) slice[index] = painted[index] = segment;
+  }
+  return { slice, painted };
+}
+
+/** Put the answer of a model that needs no points into the segments of the same names. */
+function putAll(model, voxels) {
+  const labels = Array.isArray(model.labels)
+    ? Object.fromEntries(model.labels.map((name, place) => [name, place + 1]))
+    : (model.labels ?? {});
+  const painted = [];
+  for (const [name, value] of Object.entries(labels)) {
+    const segment = state.names.indexOf(name) + 1;
+    if (segment && voxels.includes(value)) painted.push(put(segment, voxels.map(each => each === value)));
+  }
+  return painted.join(", ");
+}

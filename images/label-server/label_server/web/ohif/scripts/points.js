@@ -1,0 +1,55 @@
+// Points in a nodule and beside it, which a model starts from: two tools of Cornerstone's, and what they have placed.
+
+export const FOREGROUND = "LabelpodForeground";
+export const BACKGROUND = "LabelpodBackground";
+const COLORS = { [FOREGROUND]: "rgb(0, 255, 120)", [BACKGROUND]: "rgb(255, 80, 80)" };
+
+/** Tell Cornerstone of both tools; it knows them by their classes' toolName. */
+export function register({ ProbeTool, addTool }) {
+  for (const name of [FOREGROUND, BACKGROUND]) {
+    class PointTool extends ProbeTool {
+      static toolName = name;
+
+      constructor(properties = {}) {
+        super(properties, { configuration: { handleRadius: 5, getTextLines: () => [] } });
+      }
+
+      getAnnotationStyle(context) {
+        return { ...super.getAnnotationStyle(context), color: COLORS[name], lineWidth: 2 };
+      }
+    }
+    addTool(PointTool);
+  }
+}
+
+const all = () =>
+  cornerstoneTools.annotation.state
+    .getAllAnnotations()
+    .filter(({ metadata }) => metadata.toolName === FOREGROUND || metadata.toolName === BACKGROUND);
+
+/** Whether an annotation is one of these points. */
+export const isPoint = annotation => annotation.metadata.toolName in COLORS;
+
+/** Remember which segment a new point is for. */
+export const assign = (annotation, segment) => (annotation.data.segment ??= segment);
+
+/**
+ * The points of a segment as voxels (i, j, k).
+ *
+ * `toVoxel` gives the voxel at a place in millimetres.
+ */
+export function of(segment, toVoxel) {
+  const found = { foreground: [], background: [] };
+  for (const { data, metadata } of all()) {
+    if (data.segment !== segment) continue;
+    found[metadata.toolName === FOREGROUND ? "foreground" : "background"].push(toVoxel(data.handles.points[0]));
+  }
+  return found;
+}
+
+/** Take the points of a segment away; of all of them without one. */
+export function clear(segment) {
+  for (const { annotationUID, data } of all())
+    if (segment === undefined || data.segment === segment)
+      cornerstoneTools.annotation.state.removeAnnotation(annotationUID);
+}

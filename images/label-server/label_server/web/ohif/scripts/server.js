@@ -1,0 +1,88 @@
+// What is asked of the label server.
+
+/** An answer that says no; `status` and what else the server said of it. */
+export class Refused extends Error {
+  constructor(status, said) {
+    super(said.detail ?? `the label server answers ${status}`);
+    Object.assign(this, { status, said });
+  }
+}
+
+/** Ask; a good answer, or `null` for 404 if there may be nothing. Throws `Refused`, or Error without an answer. */
+async function ask(url, { mayBeNothing = false, ...options } = {}) {
+  const answer = await fetch(url, options).catch(error => {
+    throw error.name === "AbortError" ? error : new Error("the label server does not answer");
+  });
+  if (answer.ok) return answer;
+  if (mayBeNothing && answer.status === 404) return null;
+  const refused = new Refused(answer.status, await answer.json().catch(() => ({})));
+  throw Object.assign(refused, { foreign: answer.headers.has("X-Label-Of") });
+}
+
+const json = async (url, options) => (await ask(url, options)).json();
+const asJson = (method, body) => ({
+  method,
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(body),
+});
+const query = parameters => new URLSearchParams(parameters).toString();
+
+export const whoAmI = () => json("/", { headers: { Accept: "application/json" } });
+export const info = () => json("/info/");
+
+/** The stored label: its NIfTI as a stream, what it says of itself, its version; null if there is none. */
+export async function label(image) {
+  const of = query({ label: image, tag: "final" });
+  const answer = await ask(`/datastore/label?${of}`, { mayBeNothing: true });
+  if (!answer) return null;
+  const about = await json(`/datastore/label/info?${of}`);
+  return { body: answer.body, about, version: answer.headers.get("ETag") };
+}
+
+/** The stored label's version; null if there is none. */
+export async function version(image) {
+  const answer = await ask(`/datastore/label?${query({ label: image, tag: "final" })}`, { method: "HEAD", mayBeNothing: true });
+  return answer?.headers.get("ETag") ?? null;
+}
+
+/** Store a label if the stored one is still of this version (null: if there is none); the new version. */
+export async function store(image, file, segments, version) {
+  const form = new FormData();
+  form.append("params", JSON.stringify({ label_info: segments }));
+  form.append("label", file, "label.nrrd");
+  const headers = version ? { "If-Match": version } : { "If-None-Match": "*" };
+  const answer = await ask(`/datastore/label?${query({ image })}`, { method: "PUT", headers, body: form });
+  return answer.headers.get("ETag");
+}
+
+/** A model's answer for an image, as NIfTI. */
+export async function infer(model, image, parameters, signal) {
+  const form = new FormData();
+  form.append("params", JSON.stringify({ ...parameters, result_extension: ".nii.gz", result_dtype: "uint8" }));
+  const url = `/infer/${encodeURIComponent(model)}?${query({ image, output: "image" })}`;
+  return (await ask(url, { method: "POST", body: form, signal })).body;
+}
+
+/** How many inferences work and wait, and the place of one's own among those that wait. */
+export const queue = () => json("/infer/queue");
+
+/** The next image, or why there is none. */
+export const next = strategy => json(`/activelearning/${encodeURIComponent(strategy)}`, asJson("POST", {}));
+export const skip = (image, reason) => ask(`/activelearning/skip?${query({ image })}`, asJson("POST", { reason }));
+
+/** Labels that wait for a reviewer, and what was said of those that were reviewed. */
+export const reviews = () => json("/datastore/review");
+
+/** Say what a reviewer thinks of a label, as MONAI Label Reviewer does. */
+export function review(image, said) {
+  const form = new FormData();
+  form.append("params", JSON.stringify({ segmentationMeta: said }));
+  return ask(`/datastore/updatelabelinfo?${query({ label: image, tag: "final" })}`, { method: "PUT", body: form });
+}
+
+export const train = model => ask(`/train/${encodeURIComponent(model)}`, asJson("POST", {}));
+/** The training that runs; null if none does. */
+export async function training() {
+  const answer = await ask("/train/?check_if_running=true", { mayBeNothing: true });
+  return answer && answer.json();
+}
