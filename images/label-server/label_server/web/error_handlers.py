@@ -24,7 +24,7 @@ from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import PacsImages
 from label_server.datastore.stored_labels import UnreadLabel
-from label_server.errors import Changed, Forbidden, NotStored, Refused
+from label_server.errors import Changed, Forbidden, NotStored, Overtaken, Refused
 from label_server.web.worker_pools import Busy
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,10 @@ async def _forbidden(request: Request, error: Exception) -> Response:
 
 
 async def _changed(request: Request, error: Exception) -> Response:
-    return _answer(409, f"The label was not saved: {error}")
+    detail = f"The label was not saved: {error}"
+    logger.warning(f"409: {detail}")
+    more = {"changed_by": error.by, "changed_at": error.at} if isinstance(error, Overtaken) else {}
+    return JSONResponse({"detail": detail} | more, 409)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
