@@ -31,7 +31,7 @@ from label_server.radiology import image_readers
 from label_server.radiology.activelearning.leased import LeasedStrategy, RandomStrategy
 from label_server.radiology.activelearning.leases import Leases
 from label_server.radiology.activelearning.prefetch import Prefetch
-from label_server.radiology.infers import clicks, saving, unavailable
+from label_server.radiology.infers import clicks, purposes, saving, unavailable
 from label_server.radiology.infers.batch import BatchInfer
 from label_server.settings import SAMPLE_LEASE_SECONDS
 from labelpod_common import labels
@@ -153,13 +153,14 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         self._leases.end(image_id)
 
     def info(self) -> dict[str, Any]:
-        """Upstream's information; our labels first, the device, and of each model whether it is trained."""
+        """Upstream's information; our labels first, the device, and what each model is good for and whether trained."""
         meta: dict[str, Any] = super().info()
         if _APP == "radiology":
             ours = [label.name for label in _LABELS]
             meta["labels"] = ours + [name for name in meta["labels"] if name not in ours]
         for name, model in meta["models"].items():
             model["trained"] = unavailable.is_trained(self._infers[name])
+            model["purpose"] = purposes.of(name, model.get("description"))
         if state.rented():
             meta["stops_at"] = state.stops_at()
         meta["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
