@@ -51,6 +51,7 @@ _CHANGES = {
 # Clients ask these every few seconds; they say nothing of a patient and change nothing.
 UNRECORDED = (
     "GET /info/",
+    "GET /infer/queue",
     "GET /train/",
     "GET /scoring/",
     "GET /batch/infer",

@@ -25,7 +25,7 @@ from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import PacsImages
 from label_server.datastore.stored_labels import UnreadLabel
 from label_server.errors import Changed, Forbidden, NotStored, Overtaken, Refused
-from label_server.web.worker_pools import Busy
+from label_server.web.worker_pools import Busy, Left
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,10 @@ async def _unread_label(request: Request, error: Exception) -> Response:
 
 async def _busy(request: Request, error: Exception) -> Response:
     return _answer(503, f"Too many {error} wait already", **{"Retry-After": "5"})
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    return _answer(499, "The client has gone")  # nginx's number: nobody gets it but the logs
 
 
 async def _out_of_memory(request: Request, error: Exception) -> Response:
@@ -141,6 +145,7 @@ HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     NotStored: _not_stored,
     UnreadLabel: _unread_label,
     Busy: _busy,
+    Left: _left,
     torch.OutOfMemoryError: _out_of_memory,
     IncompleteSeries: _incomplete,
     requests.ConnectionError: _dicomweb_away,

@@ -30,7 +30,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of upstream's functions that would have run; none does."""
     ran: list[str] = []
 
-    async def run(self: Any, endpoint: Any, arguments: dict[str, Any]) -> httpx.Response:
+    async def run(self: Any, endpoint: Any, arguments: dict[str, Any], left: Any) -> httpx.Response:
         ran.append(endpoint.__name__)
         return routes.JSONResponse({})
 
@@ -174,7 +174,7 @@ def test_a_training_does_not_run_in_the_server(server: Server, nothing_runs, mon
     """Whatever the client says of run_sync."""
     given: list[dict[str, Any]] = []
 
-    async def run(self: Any, endpoint: Any, arguments: dict[str, Any]) -> Any:
+    async def run(self: Any, endpoint: Any, arguments: dict[str, Any], left: Any) -> Any:
         given.append(arguments)
         return routes.JSONResponse({})
 
