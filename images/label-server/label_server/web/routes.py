@@ -47,6 +47,7 @@ from label_server.web import (
     labels,
     next_sample,
     request_validation,
+    skips,
     upload_reading,
     worker_pools,
 )
@@ -60,6 +61,7 @@ _ROUTERS = (
     wsi_infer,
     batch_infer,
     train,
+    skips,  # before upstream's, which takes any word for a strategy
     activelearning,
     scoring,
     datastore,
@@ -105,6 +107,9 @@ ENDPOINTS = {
         among=("strategy", "_strategies"),
         function=next_sample.sample,
     ),
+    ("POST", "/activelearning/skip"): _ANNOTATOR,
+    ("DELETE", "/activelearning/skip"): _ANNOTATOR,
+    ("GET", "/activelearning/skipped"): _ANNOTATOR,
     ("POST", "/infer/{model}"): _INFER,
     ("GET", "/infer/queue"): _ANNOTATOR,
     ("GET", "/datastore/"): Endpoint(Role.ANNOTATOR, function=training_list.datastore),

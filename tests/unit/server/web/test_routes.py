@@ -43,6 +43,8 @@ def arguments(method: str, path: str, uid: str) -> dict[str, Any]:
     query = {} if path.startswith("/session") else dict.fromkeys(("image", "id", "label", "tag"), uid)
     if method in ("GET", "HEAD", "DELETE"):
         return {"params": query}
+    if path == "/activelearning/skip":
+        return {"params": query, "json": {"reason": "motion"}}
     if path.startswith(("/train", "/activelearning", "/batch", "/scoring")):
         return {"params": query, "json": {}}
     if path.endswith("info"):
@@ -84,6 +86,8 @@ def test_what_is_for_whom():
     of_annotators = {entry for entry in changing if least[entry] == "annotator"}
     assert of_annotators == {
         ("POST", "/activelearning/{strategy}"),
+        ("POST", "/activelearning/skip"),
+        ("DELETE", "/activelearning/skip"),
         ("POST", "/infer/{model}"),
         ("PUT", "/datastore/"),
         ("PUT", "/datastore/image"),
