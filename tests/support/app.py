@@ -10,6 +10,10 @@ from monailabel.config import settings
 from monailabel.interfaces.utils import app as upstream
 
 from label_server import paths, startup
+from label_server.datastore.datastore import RepairedDicomWebDatastore
+from label_server.dicomweb.client import DicomWebClient
+from label_server.dicomweb.own_labels import OwnLabels
+from labelpod_common.labels import parse
 
 SAMPLE_APPS = Path(__file__).with_name("sample_apps")
 LABELS = "nodule1:1,nodule2:1,nodule3:1"
@@ -47,3 +51,15 @@ def load(folder: Path, studies: str, patch: pytest.MonkeyPatch, **conf: str) -> 
         patch.setattr(settings, name, value)
     patch.setattr(upstream, "apps", {})
     return upstream.app_instance()
+
+
+def another_server(url: str, folder: Path) -> RepairedDicomWebDatastore:
+    """The datastore of a second label server over the same archive, with the same key.
+
+    Args:
+        url: of the DICOMweb server.
+        folder: the first one's workspace.
+
+    """
+    own = OwnLabels((folder / "label_key").read_text().strip(), folder, url)
+    return RepairedDicomWebDatastore(DicomWebClient(url=url), own, {"Modality": "CT"}, folder / "other", parse(LABELS))

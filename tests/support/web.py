@@ -72,7 +72,13 @@ class Server:
         return sitk.GetArrayFromImage(nifti(answer.content))
 
     def submit(
-        self, uid: str, voxels: NDArray[Any], user: str = "anna", names: tuple[str, ...] = NAMES, tag: str = "final"
+        self,
+        uid: str,
+        voxels: NDArray[Any],
+        user: str = "anna",
+        names: tuple[str, ...] = NAMES,
+        tag: str = "final",
+        **headers: str,
     ) -> httpx.Response:
         """Save a label map as 3D Slicer does: its values are the places of the names, and it says who paints."""
         label = sitk.GetImageFromArray(voxels.astype(np.uint8))
@@ -80,7 +86,8 @@ class Server:
         info = [{"name": name, "idx": number} for number, name in enumerate(names, start=1)]
         form = {"params": json.dumps({"label_info": info, "user": "of-the-workstation", "client_id": "user-xyz"})}
         file = {"label": ("label.nii.gz", written(label))}
-        return self.ask("PUT", f"/datastore/label?image={uid}&tag={tag}", user, data=form, files=file)
+        address = f"/datastore/label?image={uid}&tag={tag}"
+        return self.ask("PUT", address, user, data=form, files=file, headers=headers)
 
 
 def audit(folder: Path) -> Audit:

@@ -21,6 +21,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from label_server import users
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.sessions import OwnedSessions
 from label_server.dicomweb import client, own_labels
@@ -28,10 +29,12 @@ from label_server.dicomweb.own_labels import OwnLabels
 from label_server.paths import SAMPLE_APPS
 from label_server.pod import state
 from label_server.radiology import image_readers
+from label_server.radiology.activelearning import remaining
 from label_server.radiology.activelearning.leased import LeasedStrategy, RandomStrategy
 from label_server.radiology.activelearning.leases import Leases
 from label_server.radiology.activelearning.prefetch import Prefetch
-from label_server.radiology.infers import clicks, saving, unavailable
+from label_server.radiology.activelearning.skips import Skips
+from label_server.radiology.infers import clicks, purposes, saving, unavailable
 from label_server.radiology.infers.batch import BatchInfer
 from label_server.settings import SAMPLE_LEASE_SECONDS
 from labelpod_common import labels
@@ -121,10 +124,29 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
 
     def init_strategies(self) -> dict[str, Strategy]:
         """The sample app's strategies; none gives an annotator what another is working on."""
-        self._leases = Leases(Path(self.app_dir).parent / "leases.json", SAMPLE_LEASE_SECONDS)
+        workspace = Path(self.app_dir).parent
+        self._leases = Leases(workspace / "leases.json", SAMPLE_LEASE_SECONDS)
+        self.skips = Skips(workspace / "skips.json")
         strategies: dict[str, Strategy] = super().init_strategies() | {"random": RandomStrategy()}
         prefetch, self._clicks_ahead = Prefetch(), Prefetch()
-        return {name: LeasedStrategy(strategy, self._leases, prefetch) for name, strategy in strategies.items()}
+        shared = (self._leases, prefetch, self.skips)
+        return {name: LeasedStrategy(strategy, *shared) for name, strategy in strategies.items()}
+
+    def skip(self, user: str, image: str, reason: str) -> None:
+        """Put an image aside for a user, who gives it back.
+
+        Raises:
+            ImageNotFoundException: nobody is given such an image.
+
+        """
+        if image not in self.datastore().list_images():
+            raise ImageNotFoundException(f"Image {image} not found")
+        self.skips.add(user, image, reason)
+        self._leases.give_back(image, user)
+
+    def remaining(self, user: str, client: str) -> dict[str, Any]:
+        """Why a user, at a client of this name, is offered nothing."""
+        return remaining.told(self.datastore(), self._leases, self.skips, f"{user}/{client}")
 
     def init_batch_infer(self) -> BatchInfer:
         """Upstream's inference over all images, repaired."""
@@ -148,18 +170,20 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         return super().train(request)
 
     def on_save_label(self, image_id: str, label_id: str) -> None:
-        """Nobody works on the image any more."""
+        """Nobody works on the image any more, and who has labelled it wants it."""
         super().on_save_label(image_id, label_id)
         self._leases.end(image_id)
+        self.skips.end(users.current.get().name, image_id)
 
     def info(self) -> dict[str, Any]:
-        """Upstream's information; our labels first, the device, and of each model whether it is trained."""
+        """Upstream's information; our labels first, the device, and what each model is good for and whether trained."""
         meta: dict[str, Any] = super().info()
         if _APP == "radiology":
             ours = [label.name for label in _LABELS]
             meta["labels"] = ours + [name for name in meta["labels"] if name not in ours]
         for name, model in meta["models"].items():
             model["trained"] = unavailable.is_trained(self._infers[name])
+            model["purpose"] = purposes.of(name, model.get("description"))
         if state.rented():
             meta["stops_at"] = state.stops_at()
         meta["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
@@ -179,6 +203,7 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
 
     def _forget(self, image: str, file: Path) -> None:
         self._leases.end(image)
+        self.skips.forget(image)
         if task := self._click_task():
             task.forget(str(file))
 

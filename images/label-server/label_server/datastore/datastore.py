@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import authors, label_files, label_values, listing, seg_writer
+from label_server.datastore import authors, label_files, label_values, label_versions, listing, seg_writer
 from label_server.datastore.guarded import plain
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
@@ -101,15 +101,30 @@ class RepairedDicomWebDatastore(PacsImages):
     # --- labels ---
 
     def save_label(
-        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
+        self,
+        image_id: str,
+        label_filename: str,
+        label_tag: str,
+        label_info: dict[str, Any],
+        label_id: str = "",
+        follows: str | None = None,
     ) -> str:
         """Store a label; a final one goes to the DICOMweb server as DICOM SEG first.
 
         Upstream names segments by rank, fails on an empty label and shows the case as unlabelled for up to
         two hours (dicom.py:173-214, convert.py:94-134).
 
+        Args:
+            image_id: of the image.
+            label_filename: the label map.
+            label_tag: `final`, or that of a draft.
+            label_info: what is known of it; more is written into it.
+            label_id: not used.
+            follows: the version of the final label that this one is to follow, "" if there must be none; None for any.
+
         Raises:
             LabelError: the label does not fit the image or holds values without a name.
+            Overtaken: another label counts than the one that it is to follow.
 
         """
         plain(label_tag)  # it names a folder
@@ -118,8 +133,22 @@ class RepairedDicomWebDatastore(PacsImages):
         label_info |= authors.said(author)
         label = Path(label_filename)
         with self._submits.turn(image_id), label.open("rb") as file, self.kept_if_it_changes(image_id, file, ".nii.gz"):
+            self._demand(image_id, follows)
             self._save(image_id, image_file, label_filename, label_tag, label_info)
         return image_id
+
+    def label_version(self, image_id: str) -> str:
+        """The version of the final label of an image that counts, "" if there is none."""
+        label = self.labels().get(image_id)
+        return self._stored.version(label) if label else ""
+
+    def _demand(self, image_id: str, version: str | None) -> None:
+        """Refuse a save that is to follow another version than the DICOMweb server has now."""
+        if version is None:
+            return
+        self._index.forget()
+        if self.label_version(image_id) != version:
+            raise label_versions.overtaken(self.labels().get(image_id))
 
     def _save(self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:

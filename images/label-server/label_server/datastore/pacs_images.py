@@ -233,7 +233,7 @@ class PacsImages(GuardedDatastore):
 
     @contextmanager
     def kept_if_it_changes(self, image_id: str, label: BinaryIO, suffix: str) -> Iterator[None]:
-        """Keep a label for its author if its image is not what it was, and say so.
+        """Keep a label for its author if its image, or the label before it, is not what it was, and say so.
 
         Raises:
             Changed: it is not.
@@ -251,7 +251,8 @@ class PacsImages(GuardedDatastore):
             if not changed:
                 raise
             name = self.kept.keep(user, image_id, suffix, label)
-            raise Changed(f"{changed}. It is kept for you: GET /datastore/kept/{name}") from None
+            changed.args = (f"{changed}. It is kept for you: GET /datastore/kept/{name}",)
+            raise changed from None
 
     # --- what is gone there ---
 

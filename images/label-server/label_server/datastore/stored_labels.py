@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from label_server.datastore import dicom_files, seg_reader, slice_places
+from label_server.datastore import dicom_files, label_versions, seg_reader, slice_places
 from label_server.datastore.label_check import LabelCheck, Positions
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.unread_labels import Unread, UnreadLabels
@@ -83,6 +83,10 @@ class StoredLabels:
         """What the label map of another program's label is made of, and how; nothing for ours, which is one SEG."""
         together = [] if label.own else self._index.together_with(label)
         return [f"{FOREIGN_LABELS} {each.uid} {each.instances}" for each in together]
+
+    def version(self, label: LabelSeries) -> str:
+        """The version of a label that counts, with what belongs together with it."""
+        return label_versions.version(self._index.together_with(label))
 
     def read(self, label: LabelSeries, image: sitk.Image, slices: Path) -> NDArray[np.uint8]:
         """The label map of the label that counts; that of another program with what belongs together with it.

@@ -22,6 +22,7 @@ _READS = {
     "read label": ("GET /datastore/label", "GET /datastore/kept", "GET /datastore/kept/{name}"),
     "check label": ("HEAD /datastore/label", "GET /datastore/label/info"),
     "list images": ("GET /datastore/",),
+    "list skipped images": ("GET /activelearning/skipped",),
     "next sample": ("POST /activelearning/{strategy}",),
     "infer": ("POST /infer/{model}", "POST /infer/wsi/{model}", "POST /infer/wsi_v2/{model}"),
     "read session": ("GET /session/{session_id}",),
@@ -36,6 +37,8 @@ _CHANGES = {
     "delete label": ("DELETE /datastore/label",),
     "upload session": ("PUT /session/",),
     "delete session": ("DELETE /session/{session_id}",),
+    "skip image": ("POST /activelearning/skip",),
+    "take image back": ("DELETE /activelearning/skip",),
     "train": ("POST /train/", "POST /train/{model}"),
     "stop training": ("DELETE /train/",),
     "score": ("POST /scoring/", "POST /scoring/{method}"),
@@ -51,6 +54,7 @@ _CHANGES = {
 # Clients ask these every few seconds; they say nothing of a patient and change nothing.
 UNRECORDED = (
     "GET /info/",
+    "GET /infer/queue",
     "GET /train/",
     "GET /scoring/",
     "GET /batch/infer",
@@ -76,7 +80,9 @@ def _pattern(route: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{\w+\}", "[^/]+", route.rstrip("/")))
 
 
-_PATTERNS = [(_pattern(route), action) for route, action in (ENDPOINTS | dict.fromkeys(UNRECORDED, ASK)).items()]
+_ROUTES = ENDPOINTS | dict.fromkeys(UNRECORDED, ASK)
+# Those that name no part first: `{strategy}` is any word.
+_PATTERNS = [(_pattern(route), _ROUTES[route]) for route in sorted(_ROUTES, key=lambda route: "{" in route)]
 
 
 def action(method: str, path: str) -> Action:

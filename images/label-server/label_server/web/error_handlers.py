@@ -24,8 +24,8 @@ from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import PacsImages
 from label_server.datastore.stored_labels import UnreadLabel
-from label_server.errors import Changed, Forbidden, NotStored, Refused
-from label_server.web.worker_pools import Busy
+from label_server.errors import Changed, Forbidden, NotStored, Overtaken, Refused
+from label_server.web.worker_pools import Busy, Left
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,10 @@ async def _forbidden(request: Request, error: Exception) -> Response:
 
 
 async def _changed(request: Request, error: Exception) -> Response:
-    return _answer(409, f"The label was not saved: {error}")
+    detail = f"The label was not saved: {error}"
+    logger.warning(f"409: {detail}")
+    more = {"changed_by": error.by, "changed_at": error.at} if isinstance(error, Overtaken) else {}
+    return JSONResponse({"detail": detail} | more, 409)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
@@ -71,6 +74,10 @@ async def _unread_label(request: Request, error: Exception) -> Response:
 
 async def _busy(request: Request, error: Exception) -> Response:
     return _answer(503, f"Too many {error} wait already", **{"Retry-After": "5"})
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    return _answer(499, "The client has gone")  # nginx's number: nobody gets it but the logs
 
 
 async def _out_of_memory(request: Request, error: Exception) -> Response:
@@ -138,6 +145,7 @@ HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
     NotStored: _not_stored,
     UnreadLabel: _unread_label,
     Busy: _busy,
+    Left: _left,
     torch.OutOfMemoryError: _out_of_memory,
     IncompleteSeries: _incomplete,
     requests.ConnectionError: _dicomweb_away,

@@ -1,4 +1,4 @@
-"""Which image an annotator gets next; and where there is none, what is left out and why."""
+"""Which image an annotator gets next; and where there is none, why."""
 
 from typing import Any
 
@@ -6,13 +6,23 @@ from monailabel.endpoints import activelearning
 from monailabel.endpoints.user.auth import User
 from monailabel.interfaces.utils.app import app_instance
 
+from label_server import users
 from label_server.datastore.pacs_images import PacsImages
+from label_server.users import Role
 
 
 def sample(strategy: str, params: dict[str, Any] | None = None, user: User | None = None) -> dict[str, Any]:
-    """Upstream's answer, which says nothing where there is no image."""
+    """Upstream's answer, which says nothing where there is no image: clients take one without `id` for that."""
     found: dict[str, Any] = activelearning.sample(strategy, params, user.username if user else None)
-    datastore = app_instance().datastore()
-    if not found and isinstance(datastore, PacsImages) and (left_out := datastore.left_out()):
-        return {"left_out": left_out}
-    return found
+    return found or _why_none((params or {}).get("client_id") or "")
+
+
+def _why_none(client: str) -> dict[str, Any]:
+    """What keeps the images from the user; who has which is for reviewers and admins."""
+    app, user = app_instance(), users.current.get()
+    told: dict[str, Any] = app.remaining(user.name, client)
+    if user.role < Role.REVIEWER:
+        del told["loans"]
+    datastore = app.datastore()
+    left_out = datastore.left_out() if isinstance(datastore, PacsImages) else {}
+    return told | ({"left_out": left_out} if left_out else {})

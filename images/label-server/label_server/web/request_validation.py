@@ -9,6 +9,7 @@ again, from any sender.
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -48,6 +49,7 @@ _SERVERS_STATES = frozenset(
 _DEPTH = 16
 _MOST_VALUES = 100_000  # of clicks, above all
 _MOST_TEXT = 4096
+_MOST_SENTENCE = 200
 
 
 def path(raw: str) -> None:
@@ -80,6 +82,14 @@ def name(value: str, what: str) -> None:
             raise Refused(f"{what} is not a plain name")
 
 
+def sentence(value: str, what: str) -> None:
+    """Refuse what is no short line of text; it may say anything."""
+    if not 1 <= len(value.strip()) <= _MOST_SENTENCE:
+        raise Refused(f"{what} has no or more than {_MOST_SENTENCE} characters")
+    if any(unicodedata.category(each)[0] == "C" or each in "\u2028\u2029" for each in value):
+        raise Refused(f"{what} holds a character that is not to be seen")
+
+
 def arguments(given: Mapping[str, Any]) -> None:
     """Look at every text, parameter and upload among the arguments of an endpoint."""
     for key, value in given.items():
@@ -87,6 +97,8 @@ def arguments(given: Mapping[str, Any]) -> None:
             parameters(_json(value, key))
         elif isinstance(value, str) and key == "info":
             states(_json(value, key))
+        elif isinstance(value, str) and key == "reason":
+            sentence(value, key)
         elif isinstance(value, str):
             name(value, key)
         elif isinstance(value, dict | BaseModel):

@@ -7,6 +7,7 @@ and its pages, which load scripts from elsewhere.
 
 import inspect
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from monailabel.endpoints import (
 )
 from monailabel.endpoints.user.auth import User as UpstreamUser
 from monailabel.interfaces.utils.app import app_instance
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
@@ -36,12 +38,16 @@ from label_server.datastore import training_list
 from label_server.models import training_runs, upload
 from label_server.users import Role
 from label_server.web import (
+    client_left,
     downloads,
     endpoint_checks,
+    infer_queue,
     inferences,
     kept_labels,
+    labels,
     next_sample,
     request_validation,
+    skips,
     upload_reading,
     worker_pools,
 )
@@ -55,12 +61,14 @@ _ROUTERS = (
     wsi_infer,
     batch_infer,
     train,
+    skips,  # before upstream's, which takes any word for a strategy
     activelearning,
     scoring,
     datastore,
     logs,
     session,
     kept_labels,
+    infer_queue,
 )
 
 
@@ -99,17 +107,23 @@ ENDPOINTS = {
         among=("strategy", "_strategies"),
         function=next_sample.sample,
     ),
+    ("POST", "/activelearning/skip"): _ANNOTATOR,
+    ("DELETE", "/activelearning/skip"): _ANNOTATOR,
+    ("GET", "/activelearning/skipped"): _ANNOTATOR,
     ("POST", "/infer/{model}"): _INFER,
+    ("GET", "/infer/queue"): _ANNOTATOR,
     ("GET", "/datastore/"): Endpoint(Role.ANNOTATOR, function=training_list.datastore),
     ("PUT", "/datastore/"): _IMAGE,
     ("PUT", "/datastore/image"): _IMAGE,
     ("GET", "/datastore/image"): Endpoint(Role.ANNOTATOR, function=downloads.image),
     ("HEAD", "/datastore/image"): Endpoint(Role.ANNOTATOR, function=downloads.check),
     ("GET", "/datastore/image/info"): _ANNOTATOR,
-    ("GET", "/datastore/label"): _ANNOTATOR,
-    ("HEAD", "/datastore/label"): _ANNOTATOR,
-    ("PUT", "/datastore/label"): Endpoint(Role.ANNOTATOR, check=endpoint_checks.save, reading=upload_reading.label),
-    ("GET", "/datastore/label/info"): _ANNOTATOR,
+    ("GET", "/datastore/label"): Endpoint(Role.ANNOTATOR, function=labels.download),
+    ("HEAD", "/datastore/label"): Endpoint(Role.ANNOTATOR, function=labels.check),
+    ("PUT", "/datastore/label"): Endpoint(
+        Role.ANNOTATOR, check=endpoint_checks.save, function=labels.save, reading=upload_reading.label
+    ),
+    ("GET", "/datastore/label/info"): Endpoint(Role.ANNOTATOR, function=labels.info),
     ("GET", "/datastore/kept"): _ANNOTATOR,
     ("GET", "/datastore/kept/{name}"): _ANNOTATOR,
     ("GET", "/session/{session_id}"): _ANNOTATOR,
@@ -200,11 +214,14 @@ def _add(app: FastAPI, opened: Endpoint, method: str, route: APIRoute) -> None:
 
 
 def _checked(opened: Endpoint, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without upstream's `user`: its arguments are checked, and it runs in the endpoint's worker pool."""
-    signature = inspect.signature(function)
-    hidden = {"user", *dict(opened.fixed)}
+    """The function without upstream's `user`: its arguments are checked, and it runs in the endpoint's worker pool.
 
-    async def answer(**given: Any) -> Any:
+    A client that goes away before its turn leaves the queue of inferences; what it saves is saved all the same.
+    """
+    signature = inspect.signature(function)
+    hidden, leaves = {"user", *dict(opened.fixed)}, opened.pool is worker_pools.inference
+
+    async def answer(http_request: Request, **given: Any) -> Any:
         request_validation.arguments(given)
         if opened.among and given[opened.among[0]] not in getattr(app_instance(), opened.among[1]):
             raise HTTPException(404, f"There is no such {opened.among[0]}")
@@ -215,7 +232,8 @@ def _checked(opened: Endpoint, function: Callable[..., Any]) -> Callable[..., An
         try:
             if opened.reading:
                 await worker_pools.reading.call(opened.reading, given)
-            result = await opened.pool.run(function, given | dict(opened.fixed))
+            async with client_left.watched(http_request) if leaves else nullcontext() as left:
+                result = await opened.pool.run(function, given | dict(opened.fixed), left)
             if isinstance(result, FileResponse):
                 result.chunk_size = _PIECE
             return result
@@ -227,5 +245,6 @@ def _checked(opened: Endpoint, function: Callable[..., Any]) -> Callable[..., An
 
     answer.__name__ = function.__name__
     shown = [each for each in signature.parameters.values() if each.name not in hidden]
-    answer.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    request = inspect.Parameter("http_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+    answer.__signature__ = signature.replace(parameters=[*shown, request])  # type: ignore[attr-defined]
     return answer

@@ -24,6 +24,10 @@ class Busy(Exception):
     """The queue is full, of what the message says."""
 
 
+class Left(Exception):
+    """The client has gone before it was its turn."""
+
+
 class WorkerPool:
     """A thread pool with a bounded queue; users take turns, and it rejects requests when the queue is full.
 
@@ -45,16 +49,26 @@ class WorkerPool:
         self._working: Counter[str] = Counter()
         self._limiter: CapacityLimiter | None = None
 
-    async def run(self, endpoint: Callable[..., Any], arguments: dict[str, Any]) -> Response:
-        """The endpoint's answer. Raises as `call`."""
-        answer: Response = await self.call(_answer, endpoint, arguments)
+    async def run(
+        self, endpoint: Callable[..., Any], arguments: dict[str, Any], left: asyncio.Future[None] | None = None
+    ) -> Response:
+        """The endpoint's answer. Takes `left` and raises as `call`."""
+        answer: Response = await self.call(_answer, endpoint, arguments, left=left)
         return answer
 
-    async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def call(
+        self, function: Callable[..., Any], *arguments: Any, left: asyncio.Future[None] | None = None
+    ) -> Any:
         """What a function returns.
+
+        Args:
+            function: to run.
+            arguments: its own.
+            left: is done when the client has gone; what works by then cannot be stopped.
 
         Raises:
             Busy: too many wait already, or too many of this user.
+            Left: the client has gone.
 
         """
         user = users.current.get().name
@@ -64,7 +78,7 @@ class WorkerPool:
         self._limiter = self._limiter or CapacityLimiter(self._workers)
         self._here += 1
         try:
-            await self._turn(user)
+            await self._turn(user, left)
             try:
                 return await run_sync(function, *arguments, limiter=self._limiter)
             finally:
@@ -73,7 +87,17 @@ class WorkerPool:
             self._here -= 1
             self._call_next()
 
-    async def _turn(self, user: str) -> None:
+    def queue(self, user: str) -> dict[str, int | None]:
+        """How many work and wait, and the place of the user's first among those who wait: 1 is called next.
+
+        Each user before them is called once before they are.
+        """
+        waiting = [(who, len(queue)) for who, queue in list(self._waiting.items()) if queue]
+        places = {who: place for place, (who, _) in enumerate(waiting, start=1)}
+        number = sum(number for _, number in waiting)
+        return {"working": self._working.total(), "waiting": number, "mine": places.get(user)}
+
+    async def _turn(self, user: str, left: asyncio.Future[None] | None) -> None:
         """Wait until this user may have a worker; it is counted as working then."""
         mine = self._waiting.setdefault(user, deque())
         if not self._may_work(user) and len(mine) >= self._most_of_one:
@@ -81,6 +105,8 @@ class WorkerPool:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         mine.append(turn)
         self._call_next()
+        if left:
+            left.add_done_callback(lambda _: turn.cancel())
         try:
             await turn
         except asyncio.CancelledError:
@@ -88,6 +114,8 @@ class WorkerPool:
                 self._working[user] -= 1
             elif turn in mine:
                 mine.remove(turn)
+            if left and left.done():
+                raise Left from None
             raise
 
     def _may_work(self, user: str) -> bool:

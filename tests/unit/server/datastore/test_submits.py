@@ -14,7 +14,6 @@ import SimpleITK as sitk
 from label_server.datastore import datastore, submits
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.dicomweb.client import DicomWebClient
-from label_server.dicomweb.own_labels import OwnLabels
 from labelpod_common.labels import parse
 from tests.support import app, web
 from tests.support.ct import Ct
@@ -67,19 +66,11 @@ def test_a_clients_draft_is_not_another_clients_to_replace(server: Server, image
 # --- at once ---
 
 
-def another_server(pacs: Pacs, folder: Path) -> RepairedDicomWebDatastore:
-    """A second label server over the same archive, with the same key."""
-    own = OwnLabels((folder / "label_key").read_text().strip(), folder, pacs.url)
-    return RepairedDicomWebDatastore(
-        DicomWebClient(url=pacs.url), own, {"Modality": "CT"}, folder / "other", parse(app.LABELS)
-    )
-
-
 def test_two_servers_that_store_at_once_do_not_take_back_each_others(
     label_app: Any, image: Ct, pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Each deleted whatever else the author had by then: both labels were lost in 30 of 50 rounds."""
-    stores = [label_app.datastore(), another_server(pacs, tmp_path)]
+    stores = [label_app.datastore(), app.another_server(pacs.url, tmp_path)]
     store, both = DicomWebClient.store_instances, threading.Barrier(2)
 
     def store_and_wait(self: DicomWebClient, *given: Any, **more: Any) -> Any:
@@ -107,7 +98,7 @@ def test_a_label_that_another_of_the_author_has_replaced_before_it_was_seen_is_n
     server: Server, image: Ct, pacs: Pacs, label_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """As two servers may do, one of which has listed the other's label."""
-    stores, see = [label_app.datastore(), another_server(pacs, tmp_path)], submits.Submits._see
+    stores, see = [label_app.datastore(), app.another_server(pacs.url, tmp_path)], submits.Submits._see
     label = sitk.GetImageFromArray(painted())
     label.CopyInformation(server.image(image.uid))
     sitk.WriteImage(label, str(tmp_path / "label.nii.gz"))

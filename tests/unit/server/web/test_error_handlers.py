@@ -19,7 +19,7 @@ from label_server.datastore.label_values import LabelError
 from label_server.datastore.stored_labels import UnreadLabel
 from label_server.errors import Changed, Forbidden, NotStored, Refused
 from label_server.web.error_handlers import HANDLERS
-from label_server.web.worker_pools import Busy
+from label_server.web.worker_pools import Busy, Left
 from tests.support.web import Server
 
 
@@ -42,6 +42,7 @@ RAISED = [
     (NotStored("it is not there"), 502, "The label was not saved: it is not there"),
     (UnreadLabel("it has no voxels"), 422, "Another program's label cannot be read: it has no voxels"),
     (Busy("inferences"), 503, "Too many inferences wait already"),
+    (Left(), 499, "The client has gone"),
     (torch.OutOfMemoryError("CUDA out of memory"), 503, "The GPU has not enough free memory for this model"),
     (IncompleteSeries("5 of 6 slices"), 503, "5 of 6 slices"),
     (requests.ConnectionError("secret"), 503, f"{AWAY} (ConnectionError)"),

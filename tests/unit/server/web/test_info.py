@@ -1,5 +1,6 @@
 """What the server tells of itself and of its models, and whether it is ready."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from monailabel.config import settings
 
 from label_server.models import registry
+from label_server.radiology.infers import purposes
 from tests.support import app, web
 from tests.support.attacks import code
 from tests.support.ct import Ct, ct
@@ -53,6 +55,20 @@ def test_a_model_that_cannot_be_had_says_why(pacs: Pacs, tmp_path: Path, monkeyp
         assert told["wholeBody"]["trained"] is False and "could not be downloaded" in told["sam_2d"]["description"]
         answer = server.ask("POST", f"/infer/wholeBody?image={ct().uid}", "anna")
     assert answer.status_code == 400 and answer.json()["detail"] == "bundle wholeBody could not be downloaded"
+
+
+def test_every_model_says_what_it_is_good_for(server: Server, label_app, monkeypatch: pytest.MonkeyPatch):
+    task, long = label_app._infers["threshold"], copy.copy(label_app._infers["threshold"])
+    long.description = "a bundle\n  of " + "words " * 100
+    monkeypatch.setattr(label_app, "_infers", {"deepgrow_2d": task, "threshold": task, "bundle": long})
+    told = {name: model["purpose"] for name, model in server.ask("GET", "/info/", "anna").json()["models"].items()}
+    assert told["deepgrow_2d"] == "one slice at a time, about a second on any machine; start with this one"
+    assert told["threshold"] == "What is denser than a threshold"
+    assert told["bundle"].startswith("a bundle of words") and len(told["bundle"]) == 200
+
+
+def test_a_model_that_says_nothing_of_itself_has_a_purpose_of_no_words():
+    assert purposes.of("bundle", None) == ""
 
 
 def test_weights_replace_a_model_only_if_they_fit(server: Server, weights: Path, saved):

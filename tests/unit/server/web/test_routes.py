@@ -30,7 +30,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of upstream's functions that would have run; none does."""
     ran: list[str] = []
 
-    async def run(self: Any, endpoint: Any, arguments: dict[str, Any]) -> httpx.Response:
+    async def run(self: Any, endpoint: Any, arguments: dict[str, Any], left: Any) -> httpx.Response:
         ran.append(endpoint.__name__)
         return routes.JSONResponse({})
 
@@ -43,6 +43,8 @@ def arguments(method: str, path: str, uid: str) -> dict[str, Any]:
     query = {} if path.startswith("/session") else dict.fromkeys(("image", "id", "label", "tag"), uid)
     if method in ("GET", "HEAD", "DELETE"):
         return {"params": query}
+    if path == "/activelearning/skip":
+        return {"params": query, "json": {"reason": "motion"}}
     if path.startswith(("/train", "/activelearning", "/batch", "/scoring")):
         return {"params": query, "json": {}}
     if path.endswith("info"):
@@ -84,6 +86,8 @@ def test_what_is_for_whom():
     of_annotators = {entry for entry in changing if least[entry] == "annotator"}
     assert of_annotators == {
         ("POST", "/activelearning/{strategy}"),
+        ("POST", "/activelearning/skip"),
+        ("DELETE", "/activelearning/skip"),
         ("POST", "/infer/{model}"),
         ("PUT", "/datastore/"),
         ("PUT", "/datastore/image"),
@@ -174,7 +178,7 @@ def test_a_training_does_not_run_in_the_server(server: Server, nothing_runs, mon
     """Whatever the client says of run_sync."""
     given: list[dict[str, Any]] = []
 
-    async def run(self: Any, endpoint: Any, arguments: dict[str, Any]) -> Any:
+    async def run(self: Any, endpoint: Any, arguments: dict[str, Any], left: Any) -> Any:
         given.append(arguments)
         return routes.JSONResponse({})
 

@@ -1,4 +1,4 @@
-"""Which image an annotator gets next: upstream's strategies, among what nobody else works on.
+"""Which image an annotator gets next: upstream's strategies, among what nobody else works on and they have not skipped.
 
 The one after it is chosen as well and fetched ahead. It is kept to only when the present one has been labelled: who
 asks again before that gets what the strategy says.
@@ -21,8 +21,9 @@ from label_server import users
 from label_server.datastore.filtered import DatastoreView
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.errors import Refused
-from label_server.radiology.activelearning.leases import Leases
+from label_server.radiology.activelearning.leases import Leases, user_of
 from label_server.radiology.activelearning.prefetch import Prefetch
+from label_server.radiology.activelearning.skips import Skips
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +59,16 @@ class LeasedStrategy(Strategy):
         strategy: the one that chooses.
         leases: of all strategies.
         prefetch: of all strategies.
+        skips: of all strategies.
 
     """
 
-    def __init__(self, strategy: Strategy, leases: Leases, prefetch: Prefetch) -> None:
+    def __init__(self, strategy: Strategy, leases: Leases, prefetch: Prefetch, skips: Skips) -> None:
         super().__init__(strategy.description)
         self._strategy = strategy
         self._leases = leases
         self._prefetch = prefetch
+        self._skips = skips
         self._plans: dict[str, _Plan] = {}
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
@@ -84,16 +87,22 @@ class LeasedStrategy(Strategy):
     def _lend(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
         with self._leases.lock:
             chosen = self._choose(request, datastore, owner)
-            if not (chosen and chosen.get("id")) and self._leases.share(owner):
+            if not chosen and self._leases.share(owner, self._skips.of(user_of(owner))):
                 chosen = self._choose(request, datastore, owner)
-            if not chosen or not chosen.get("id"):
+            if not chosen:
                 return None
             self._leases.take(chosen["id"], owner)
             return chosen
 
     def _choose(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
-        free = _Without(datastore, self._leases.of_others(owner))
-        return self._planned(owner, free) or self._strategy(request, free)
+        """An image that nobody has skipped, else one that somebody else has."""
+        taken = self._leases.of_others(owner)
+        for skipped in (self._skips.of_all(), self._skips.of(user_of(owner))):
+            free = _Without(datastore, taken | skipped)
+            chosen = self._planned(owner, free) or self._strategy(request, free)
+            if chosen and chosen.get("id"):
+                return chosen
+        return None
 
     def _planned(self, owner: str, free: "_Without") -> dict[str, Any] | None:
         plan = self._plans.pop(owner, None)
@@ -102,7 +111,8 @@ class LeasedStrategy(Strategy):
 
     def _fetch_next(self, request: dict[str, Any], datastore: Datastore, owner: str, image: str) -> None:
         with self._leases.lock:
-            following = self._strategy(request, _Without(datastore, self._leases.of_others(owner) | {image}))
+            hidden = self._leases.of_others(owner) | self._skips.of_all() | {image}
+            following = self._strategy(request, _Without(datastore, hidden))
             if not following or not following.get("id"):
                 return
             self._plans[owner] = _Plan(image, following)

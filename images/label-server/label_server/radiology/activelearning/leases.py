@@ -6,6 +6,7 @@ Upstream gives two annotators the same image whenever it draws so (monailabel 0.
 import json
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from labelpod_common import atomic_file
@@ -37,6 +38,12 @@ class Leases:
         with self.lock:
             return {image for image, (who, until) in self._leases.items() if who != owner and until > now}
 
+    def all(self) -> list[tuple[str, str, float]]:
+        """Each image that is on loan, who has it, and until when (seconds since 1970)."""
+        now = time.time()
+        with self.lock:
+            return [(image, who, until) for image, (who, until) in self._leases.items() if until > now]
+
     def holder(self, image: str) -> str | None:
         """Who has an image, if anybody has."""
         owner, until = self._leases.get(image, ("", 0.0))
@@ -51,10 +58,14 @@ class Leases:
             self._leases[image] = (owner, now + self._seconds)
             self._write()
 
-    def share(self, owner: str) -> bool:
+    def share(self, owner: str, unwanted: Collection[str] = ()) -> bool:
         """Take back, for somebody who finds nothing, what was lent first to the user who has most, if that is several.
 
         A user may ask under any number of clients' names.
+
+        Args:
+            owner: for whom.
+            unwanted: images that are of no use to them.
 
         Returns:
             Whether there was any.
@@ -62,15 +73,21 @@ class Leases:
         """
         with self.lock:
             theirs: dict[str, list[str]] = {}
-            for image in self.of_others(owner):
-                theirs.setdefault(_user(self._leases[image][0]), []).append(image)
-            theirs.pop(_user(owner), None)
+            for image in self.of_others(owner).difference(unwanted):
+                theirs.setdefault(user_of(self._leases[image][0]), []).append(image)
+            theirs.pop(user_of(owner), None)
             most = max(theirs.values(), key=len, default=[])
             if len(most) < 2:
                 return False
             del self._leases[min(most, key=lambda image: self._leases[image][1])]
             self._write()
             return True
+
+    def give_back(self, image: str, user: str) -> None:
+        """The user, under whatever client's name, does not work on the image any more."""
+        with self.lock:
+            if user_of(self._leases.get(image, ("", 0.0))[0]) == user:
+                self.end(image)
 
     def end(self, image: str) -> None:
         """The image was labelled."""
@@ -82,5 +99,6 @@ class Leases:
         atomic_file.write(self._file, json.dumps(self._leases).encode())
 
 
-def _user(owner: str) -> str:
+def user_of(owner: str) -> str:
+    """The user behind an owner, who may be one of several clients."""
     return owner.partition("/")[0]
