@@ -64,6 +64,8 @@ ENDPOINTS: dict[str, Action] = {
     for words, routes in actions.items()
     for route in routes
 }
+# What the start page's button asks for.
+_OF_PAGES = {"POST /next": ENDPOINTS["POST /activelearning/{strategy}"]}
 _DICOMWEB = re.compile(rf"/proxy/dicom/[a-z]+/(?:studies/({UID})(?:/series/({UID}))?)?(.*)")
 _STORE = Action("DICOMweb store", Kind.CHANGE)
 _RETRIEVE, _SEARCH = Action("DICOMweb read", Kind.READ), Action("DICOMweb search", Kind.READ)
@@ -76,7 +78,9 @@ def _pattern(route: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{\w+\}", "[^/]+", route.rstrip("/")))
 
 
-_PATTERNS = [(_pattern(route), action) for route, action in (ENDPOINTS | dict.fromkeys(UNRECORDED, ASK)).items()]
+_PATTERNS = [
+    (_pattern(route), action) for route, action in (ENDPOINTS | _OF_PAGES | dict.fromkeys(UNRECORDED, ASK)).items()
+]
 
 
 def action(method: str, path: str) -> Action:
