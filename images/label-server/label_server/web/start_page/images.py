@@ -18,9 +18,10 @@ DAYS = 30
 
 @dataclass(frozen=True)
 class Loan:
-    """An image that somebody works on: its address in the viewer, "" if it has none, and until when it is theirs."""
+    """An image that somebody works on: the day of its study, its address in the viewer, and until when it is theirs."""
 
     image: str
+    day: str
     address: str
     user: str
     until: datetime
@@ -62,9 +63,9 @@ def address(store: Datastore, image: str) -> str | None:
 def loans(store: Datastore, lent: Mapping[str, tuple[str, float]]) -> list[Loan]:
     """What is on loan of the images that are here, the newest first."""
     found = [
-        Loan(image, where, authors.said(owner)["user"], datetime.fromtimestamp(until, UTC))
+        Loan(image, store.study_date(image), where, authors.said(owner)["user"], datetime.fromtimestamp(until, UTC))
         for image, (owner, until) in lent.items()
-        if (where := address(store, image))
+        if isinstance(store, RepairedDicomWebDatastore) and (where := address(store, image))
     ]
     return sorted(found, key=lambda loan: loan.until, reverse=True)
 

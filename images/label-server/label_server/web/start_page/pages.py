@@ -20,7 +20,7 @@ from label_server.web import html, next_sample, readiness, worker_pools
 from label_server.web.start_page import images, machine, models
 from label_server.web.token_auth import ENTRY, KNOWN
 
-_STYLE = Path(__file__).with_name("start.css")
+_FOLDER = Path(__file__).parent
 _DEFAULT_STRATEGY = "random"
 # With no-referrer, browsers would not say where a form comes from.
 _HEADERS = {"Referrer-Policy": "same-origin"}
@@ -112,8 +112,8 @@ async def _connection(request: Request) -> Response:
     return html.page("connection.html", _who(request) | {"dicomweb": await readiness.problem()}, headers=_HEADERS)
 
 
-async def _style(request: Request) -> Response:
-    return FileResponse(_STYLE, headers={"Cache-Control": "no-cache"})
+async def _file(request: Request) -> Response:
+    return FileResponse(_FOLDER / request.url.path.lstrip("/"), headers={"Cache-Control": "no-cache"})
 
 
 def _who(request: Request) -> dict[str, Any]:
@@ -137,5 +137,6 @@ routes = [
     Route("/next", _next, methods=["POST"]),
     Route("/next", _nothing_left, methods=["GET"]),
     Route("/connection", _connection),
-    Route("/start.css", _style),
+    Route("/start.css", _file),
+    Route("/start.svg", _file),
 ]
