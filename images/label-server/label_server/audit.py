@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 Record = dict[str, Any]
 
 MAX_BYTES, FILES = 10 * 2**20, 10
+_NEWEST_BYTES = 2**18
 LOST = "audit log resumed"
 SUBMIT = "submit label"
 
@@ -115,6 +117,14 @@ def records(folder: Path, since: str = "", user: str = "", study: str = "") -> I
         about = study in ("", record.get("study"), record.get("series"))
         if record["time"] >= since and user in ("", record.get("user")) and about:
             yield record
+
+
+def newest(folder: Path) -> Iterator[tuple[Kind, Record]]:
+    """The last records of each kind, for who cannot wait for all of them."""
+    for kind in Kind:
+        with suppress(FileNotFoundError), _file(folder, kind).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _NEWEST_BYTES))
+            yield from ((kind, record) for line in file if (record := _parsed(line)))
 
 
 def users(folder: Path) -> dict[str, Record]:

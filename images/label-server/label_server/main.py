@@ -152,6 +152,10 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         """Upstream's inference over all images, repaired."""
         return BatchInfer()
 
+    def loans(self) -> dict[str, tuple[str, float]]:
+        """Who works on which image, and until when in seconds since 1970."""
+        return self._leases.all()
+
     def prepare(self, image: str) -> None:
         """Soon, make an image that somebody was given ready for its first click."""
         task = self._click_task()

@@ -167,3 +167,15 @@ def test_the_program_prints_lines_and_users(past: Path, monkeypatch, capsys):
 
 def test_without_a_record_there_is_nothing_to_tell(tmp_path: Path):
     assert list(audit.records(tmp_path / "audit")) == [] and audit.users(tmp_path / "audit") == {}
+
+
+def test_the_newest_records_are_read_without_the_older_ones(tmp_path: Path):
+    """A log that is full takes seconds to read, and the start page waits for it."""
+    trail = Trail(tmp_path)
+    for number in range(5000):
+        trail.write(Kind.READ, {"user": "anna", "number": number, "padding": "x" * 50})
+    trail.write(Kind.CHANGE, {"user": "berta"})
+    found = list(audit.newest(tmp_path))
+    reads = [record["number"] for kind, record in found if kind == Kind.READ]
+    assert reads == list(range(reads[0], 5000)) and 1000 < len(reads) < 4000
+    assert [record["user"] for kind, record in found if kind == Kind.CHANGE] == ["berta"]

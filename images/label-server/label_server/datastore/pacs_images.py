@@ -1,6 +1,7 @@
 """The images of a DICOMweb server: complete, as they are there now, and only such as can be labelled."""
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -114,6 +115,12 @@ class PacsImages(GuardedDatastore):
         """The study of an image, if the lists as they are have it; nobody is asked."""
         opened = self.opened.of(image_id)
         return self._index.known_study(opened[0] if opened else image_id)
+
+    def study_date(self, image_id: str) -> str:
+        """The day of an image's study as YYYY-MM-DD, "" if the lists do not say."""
+        series = self._index.image(image_id)
+        said = series.attributes["StudyDate"] if series else ""
+        return f"{said[:4]}-{said[4:6]}-{said[6:]}" if re.fullmatch(r"[0-9]{8}", said) else ""
 
     def status(self) -> dict[str, Any]:
         """As upstream's; and the images that are left out, with the reasons."""

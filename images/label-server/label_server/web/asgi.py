@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
-import httpx
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from label_server import audit, users
@@ -20,18 +19,13 @@ from label_server.datastore.judging import Judging
 from label_server.datastore.pacs_images import PacsImages
 from label_server.parsing import readers
 from label_server.users import LOOPBACK
-from label_server.web import dicomweb_proxy, routes
+from label_server.web import dicomweb_proxy, readiness, routes
 from label_server.web.audit_log import Audit
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.error_handlers import HANDLERS
 from label_server.web.gateway import Gateway
 from label_server.web.ohif import OhifFiles
-
-
-async def _home(request: Request) -> Response:
-    if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("/ohif/", 303)
-    return JSONResponse({"name": "labelpod", "user": request.user.name})
+from label_server.web.start_page import pages
 
 
 async def _viewer(request: Request) -> Response:
@@ -40,15 +34,7 @@ async def _viewer(request: Request) -> Response:
 
 async def _ready(request: Request) -> Response:
     """Whether a label can be asked for: models are loaded before any request; the DICOMweb server must answer."""
-    if settings.MONAI_LABEL_STUDIES.startswith("/"):
-        return PlainTextResponse("ready\n")
-    try:
-        async with dicomweb_proxy.client(httpx.Timeout(3)) as client:
-            answer = await client.get(f"{settings.MONAI_LABEL_STUDIES.rstrip('/')}/studies", params={"limit": "1"})
-        problem = "" if answer.is_success else f"answers {answer.status_code}"
-    except httpx.HTTPError as error:
-        problem = f"does not answer ({type(error).__name__})"
-    if problem:
+    if problem := await readiness.problem():
         return PlainTextResponse(f"the DICOMweb server {problem}\n", 503, {"Retry-After": "5"})
     return PlainTextResponse("ready\n")
 
@@ -69,7 +55,7 @@ def application() -> Starlette:
     """Make what is behind the gateway."""
     return Starlette(
         routes=[
-            Route("/", _home),
+            *pages.routes,
             Route("/readyz", _ready),
             Route("/ohif", _viewer),
             Mount("/proxy/dicom", routes=dicomweb_proxy.routes),

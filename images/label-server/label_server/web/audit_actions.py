@@ -68,6 +68,8 @@ ENDPOINTS: dict[str, Action] = {
     for words, routes in actions.items()
     for route in routes
 }
+# What the start page's button asks for.
+_OF_PAGES = {"POST /next": ENDPOINTS["POST /activelearning/{strategy}"]}
 _DICOMWEB = re.compile(rf"/proxy/dicom/[a-z]+/(?:studies/({UID})(?:/series/({UID}))?)?(.*)")
 _STORE = Action("DICOMweb store", Kind.CHANGE)
 _RETRIEVE, _SEARCH = Action("DICOMweb read", Kind.READ), Action("DICOMweb search", Kind.READ)
@@ -80,7 +82,7 @@ def _pattern(route: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{\w+\}", "[^/]+", route.rstrip("/")))
 
 
-_ROUTES = ENDPOINTS | dict.fromkeys(UNRECORDED, ASK)
+_ROUTES = ENDPOINTS | _OF_PAGES | dict.fromkeys(UNRECORDED, ASK)
 # Those that name no part first: `{strategy}` is any word.
 _PATTERNS = [(_pattern(route), _ROUTES[route]) for route in sorted(_ROUTES, key=lambda route: "{" in route)]
 

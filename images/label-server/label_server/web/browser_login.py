@@ -22,6 +22,8 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     # With no-referrer, browsers would not say where a form comes from.
     "Referrer-Policy": "strict-origin",
+    # They may hold the token beside the words of a link: compressed, their length would tell it bit by bit.
+    "Cache-Control": "no-store, no-transform",
 }
 
 

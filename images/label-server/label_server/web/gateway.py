@@ -11,8 +11,10 @@ from label_server.users import Users
 from label_server.web.audit_log import Audit, AuditLog
 from label_server.web.browser_login import BrowserLogin
 from label_server.web.browser_sessions import BrowserSessions
+from label_server.web.compression import Compression
 from label_server.web.middleware import AccessLog, AddressCheck, Liveness, Refusals, SecurityHeaders, UseNote
 from label_server.web.rate_limits import BodyLimit, Concurrency, HeaderLimit
+from label_server.web.refusal_pages import RefusalPages
 from label_server.web.token_auth import Authentication
 
 
@@ -32,6 +34,8 @@ def middleware(
         Middleware(Liveness),
         Middleware(AccessLog),
         Middleware(SecurityHeaders),
+        Middleware(Compression),
+        Middleware(RefusalPages),
         Middleware(Refusals),
         Middleware(HeaderLimit),
         *([Middleware(AuditLog, audit)] if audit else []),

@@ -21,7 +21,8 @@ from label_server.web.rate_limits import Failures, client_address
 _SAFE = ("GET", "HEAD")
 _SHORTEST = 16
 _PORT = re.compile(r":[0-9]*$")
-ENTRY = "labelpod.entry"  # in the scope
+# In the scope: how it was shown who asks, and the users that there are.
+ENTRY, KNOWN = "labelpod.entry", "labelpod.known"
 _UNKNOWN = "Not authorised"
 
 
@@ -67,7 +68,7 @@ class Authentication:
             if self._failures.note(client_address(scope)):
                 raise HTTPException(429, _UNKNOWN, {"Retry-After": "60"})
             raise HTTPException(401, _UNKNOWN, {"WWW-Authenticate": "Bearer"})
-        scope["user"], scope[ENTRY] = entry.user, entry
+        scope["user"], scope[ENTRY], scope[KNOWN] = entry.user, entry, self._users
         users.current.set(entry.user)
         await self._app(scope, receive, send)
 

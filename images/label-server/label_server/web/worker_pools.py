@@ -49,6 +49,16 @@ class WorkerPool:
         self._working: Counter[str] = Counter()
         self._limiter: CapacityLimiter | None = None
 
+    @property
+    def working(self) -> int:
+        """Requests that are worked on now."""
+        return self._working.total()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return self._here - self._working.total()
+
     async def run(
         self, endpoint: Callable[..., Any], arguments: dict[str, Any], left: asyncio.Future[None] | None = None
     ) -> Response:

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from label_server.web import ohif
-from tests.support.web import HTML, Server
+from tests.support.web import Server
 
 SCRIPT = '<script type="module" src="/ohif/labelpod/panel.js"></script></head>'
 
@@ -68,11 +68,6 @@ def test_only_a_worker_may_make_functions_of_text(server: Server):
     assert policy(server, "/ohif/app-config.js")["script-src"] == {"'self'", "'unsafe-eval'", "blob:"}
     for path in ("/ohif/", "/ohif/app-config.js", "/info/"):
         assert "'unsafe-inline'" not in policy(server, path).get("script-src", policy(server, path)["default-src"])
-
-
-def test_a_browser_is_sent_to_the_viewer_and_a_program_told_who_it_is(server: Server):
-    assert server.ask("GET", "/", "anna", headers=HTML).headers["location"] == "/ohif/"
-    assert server.ask("GET", "/", "rita").json() == {"name": "labelpod", "user": "rita"}
 
 
 def test_there_is_no_way_out_of_the_folder(server: Server):

@@ -49,6 +49,12 @@ class Leases:
         owner, until = self._leases.get(image, ("", 0.0))
         return owner if until > time.time() else None
 
+    def all(self) -> dict[str, tuple[str, float]]:
+        """Who has which image, and until when in seconds since 1970."""
+        now = time.time()
+        with self.lock:
+            return {image: lease for image, lease in self._leases.items() if lease[1] > now}
+
     def take(self, image: str, owner: str) -> None:
         """Lend an image; what the owner had until now is given back."""
         now = time.time()
