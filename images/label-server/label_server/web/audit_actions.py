@@ -55,6 +55,8 @@ _CHANGES = {
 UNRECORDED = (
     "GET /info/",
     "GET /infer/queue",
+    "GET /viewer/label",
+    "GET /viewer/training",
     "GET /train/",
     "GET /scoring/",
     "GET /batch/infer",

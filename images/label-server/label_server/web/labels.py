@@ -24,7 +24,7 @@ _VERSION = re.compile(r'"([0-9a-f]{32})"')
 
 def download(label: str, tag: str) -> Response:
     """The file of a label."""
-    version = _etag(label, tag)  # before the file: a newer file than its version makes a save too careful at most
+    version = etag(label, tag)  # before the file: a newer file than its version makes a save too careful at most
     answer: Response = upstream.download_label(label, tag)
     answer.headers.update(version)
     return answer
@@ -34,13 +34,13 @@ def check(tag: str, image: str = "", label: str = "") -> Response:
     """Whether there is a label; upstream calls the image `image` here and `label` everywhere else."""
     if not (asked := label or image):
         raise HTTPException(422, "no image is named")
-    version = _etag(asked, tag)
+    version = etag(asked, tag)
     return JSONResponse(upstream.download_label(asked, tag, check_only=True), headers=version)
 
 
 def info(label: str, tag: str) -> Response:
     """What is known of a label."""
-    version = _etag(label, tag)
+    version = etag(label, tag)
     return JSONResponse(upstream.get_label_info(label, tag), headers=version)
 
 
@@ -85,7 +85,8 @@ def _follows(if_match: str | None, if_none_match: str | None) -> str | None:
     raise Refused("If-Match is no version of a label")
 
 
-def _etag(image: str, tag: str) -> dict[str, str]:
+def etag(image: str, tag: str) -> dict[str, str]:
+    """The header that tells a label's version; none if there is no label, or none with versions."""
     store = app_instance().datastore()
     if tag != _FINAL or not isinstance(store, RepairedDicomWebDatastore):
         return {}

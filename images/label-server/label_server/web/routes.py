@@ -49,6 +49,7 @@ from label_server.web import (
     request_validation,
     skips,
     upload_reading,
+    viewer_state,
     worker_pools,
 )
 from label_server.web.error_handlers import HANDLERS, fault, not_valid
@@ -69,6 +70,7 @@ _ROUTERS = (
     session,
     kept_labels,
     infer_queue,
+    viewer_state,
 )
 
 
@@ -124,6 +126,8 @@ ENDPOINTS = {
         Role.ANNOTATOR, check=endpoint_checks.save, function=labels.save, reading=upload_reading.label
     ),
     ("GET", "/datastore/label/info"): Endpoint(Role.ANNOTATOR, function=labels.info),
+    ("GET", "/viewer/label"): _ANNOTATOR,
+    ("GET", "/viewer/training"): _ANNOTATOR,
     ("GET", "/datastore/kept"): _ANNOTATOR,
     ("GET", "/datastore/kept/{name}"): _ANNOTATOR,
     ("GET", "/session/{session_id}"): _ANNOTATOR,

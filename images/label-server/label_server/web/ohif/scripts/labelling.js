@@ -124,17 +124,15 @@ async function open(displaySet) {
 /** Put what is stored into the label map. */
 async function restore() {
   try {
-    const label = await server.label(state.image);
-    state.version = label?.version ?? null;
-    state.about = label?.about ?? null;
-    if (label) state.map.put(state.map.differing(await named(label)));
+    await learnVersion();
+    if (state.version) state.map.put(state.map.differing(await stored()));
     keepAsStored();
     const [first] = state.measures.present();
     if (first) {
       state.map.activeSegment = first;
       state.map.jumpTo(state.measures.of(first).center);
     }
-    say(label ? `Stored: ${listed(state.measures.present())}` : "Nothing is stored yet");
+    say(state.version ? `Stored: ${listed(state.measures.present())}` : "Nothing is stored yet");
   } catch (error) {
     // What cannot be shown must not be replaced unseen; another program's stays where it is.
     state.hidden = !error.foreign;
@@ -143,10 +141,16 @@ async function restore() {
   }
 }
 
-/** The voxels of a stored label, numbered as the list of labels is. */
-async function named({ body, about }) {
-  const voxels = await fromNifti(body, state.map.volume);
-  const values = Object.fromEntries((about.label_info ?? []).map(({ name, idx }) => [idx, state.names.indexOf(name) + 1]));
+/** Which label is stored now. */
+async function learnVersion() {
+  const { version, info } = await server.about(state.image);
+  Object.assign(state, { version, about: info });
+}
+
+/** The voxels of the stored label, numbered as the list of labels is. */
+async function stored() {
+  const voxels = await fromNifti(await server.label(state.image), state.map.volume);
+  const values = Object.fromEntries((state.about.label_info ?? []).map(({ name, idx }) => [idx, state.names.indexOf(name) + 1]));
   for (const [idx, segment] of Object.entries(values))
     if (!segment && voxels.includes(Number(idx))) throw new Error("it holds a label that is not in the list");
   return translated(voxels, values);
@@ -165,7 +169,7 @@ const copied = ([place, slice]) => [place, slice.slice()];
 
 /** Somebody wants to label it anew, though what is stored cannot be shown; that stays in the archive's history. */
 export async function startAnew() {
-  state.version = await server.version(state.image);
+  await learnVersion();
   state.hidden = false;
   say("Start anew: what you save replaces the label that cannot be shown. Nothing else is lost.");
 }
@@ -255,10 +259,9 @@ export async function save() {
 /** After a conflict: show what somebody else has stored, or store what is here in its place. */
 export async function settle(mine) {
   state.conflict = null;
-  const label = await server.label(state.image);
-  state.version = label?.version ?? null;
+  await learnVersion();
   if (mine) return save();
-  state.map.write(state.map.differing(await named(label)));
+  state.map.write(state.map.differing(await stored()));
   keepAsStored();
   say("This is the label that somebody else stored. Undo brings yours back.");
   return true;

@@ -8,13 +8,12 @@ export class Refused extends Error {
   }
 }
 
-/** Ask; a good answer, or `null` for 404 if there may be nothing. Throws `Refused`, or Error without an answer. */
-async function ask(url, { mayBeNothing = false, ...options } = {}) {
+/** Ask; a good answer. Throws `Refused`, or Error without an answer. */
+async function ask(url, options) {
   const answer = await fetch(url, options).catch(error => {
     throw error.name === "AbortError" ? error : new Error("the label server does not answer");
   });
   if (answer.ok) return answer;
-  if (mayBeNothing && answer.status === 404) return null;
   const refused = new Refused(answer.status, await answer.json().catch(() => ({})));
   throw Object.assign(refused, { foreign: answer.headers.has("X-Label-Of") });
 }
@@ -30,20 +29,11 @@ const query = parameters => new URLSearchParams(parameters).toString();
 export const whoAmI = () => json("/", { headers: { Accept: "application/json" } });
 export const info = () => json("/info/");
 
-/** The stored label: its NIfTI as a stream, what it says of itself, its version; null if there is none. */
-export async function label(image) {
-  const of = query({ label: image, tag: "final" });
-  const answer = await ask(`/datastore/label?${of}`, { mayBeNothing: true });
-  if (!answer) return null;
-  const about = await json(`/datastore/label/info?${of}`);
-  return { body: answer.body, about, version: answer.headers.get("ETag") };
-}
+/** Which label of an image counts: its version, null if there is none, and what it says of itself. */
+export const about = image => json(`/viewer/label?${query({ image })}`);
 
-/** The stored label's version; null if there is none. */
-export async function version(image) {
-  const answer = await ask(`/datastore/label?${query({ label: image, tag: "final" })}`, { method: "HEAD", mayBeNothing: true });
-  return answer?.headers.get("ETag") ?? null;
-}
+/** The stored label, as NIfTI. */
+export const label = async image => (await ask(`/datastore/label?${query({ label: image, tag: "final" })}`)).body;
 
 /** Store a label if the stored one is still of this version (null: if there is none); the new version. */
 export async function store(image, file, segments, version) {
@@ -81,8 +71,5 @@ export function review(image, said) {
 }
 
 export const train = model => ask(`/train/${encodeURIComponent(model)}`, asJson("POST", {}));
-/** The training that runs; null if none does. */
-export async function training() {
-  const answer = await ask("/train/?check_if_running=true", { mayBeNothing: true });
-  return answer && answer.json();
-}
+/** The trainings that run: of which model, and how many of its epochs are done. */
+export const trainings = () => json("/viewer/training");
