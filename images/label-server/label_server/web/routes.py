@@ -47,6 +47,7 @@ from label_server.web import (
     labels,
     next_sample,
     request_validation,
+    reviews,
     skips,
     upload_reading,
     worker_pools,
@@ -69,6 +70,7 @@ _ROUTERS = (
     session,
     kept_labels,
     infer_queue,
+    reviews,
 )
 
 
@@ -124,6 +126,7 @@ ENDPOINTS = {
         Role.ANNOTATOR, check=endpoint_checks.save, function=labels.save, reading=upload_reading.label
     ),
     ("GET", "/datastore/label/info"): Endpoint(Role.ANNOTATOR, function=labels.info),
+    ("GET", "/datastore/review"): _ANNOTATOR,
     ("GET", "/datastore/kept"): _ANNOTATOR,
     ("GET", "/datastore/kept/{name}"): _ANNOTATOR,
     ("GET", "/session/{session_id}"): _ANNOTATOR,
@@ -133,8 +136,8 @@ ENDPOINTS = {
     ("GET", "/scoring/"): _ANNOTATOR,
     ("GET", "/batch/infer"): _ANNOTATOR,
     ("PUT", "/datastore/image/info"): _REVIEWER,
-    ("PUT", "/datastore/label/info"): _REVIEWER,
-    ("PUT", "/datastore/updatelabelinfo"): _REVIEWER,
+    ("PUT", "/datastore/label/info"): Endpoint(Role.REVIEWER, function=reviews.judge),
+    ("PUT", "/datastore/updatelabelinfo"): Endpoint(Role.REVIEWER, function=reviews.judge_as_slicer),
     ("DELETE", "/datastore/"): _ADMIN,
     ("DELETE", "/datastore/image"): _ADMIN,
     ("DELETE", "/datastore/label"): _ADMIN,
