@@ -31,7 +31,7 @@ from label_server.web.ohif import OhifFiles
 async def _home(request: Request) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/ohif/", 303)
-    return JSONResponse({"name": "labelpod", "user": request.user.name})
+    return JSONResponse({"name": "labelpod", "user": request.user.name, "role": request.user.role.name.lower()})
 
 
 async def _viewer(request: Request) -> Response:

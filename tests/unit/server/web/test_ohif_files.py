@@ -72,7 +72,7 @@ def test_only_a_worker_may_make_functions_of_text(server: Server):
 
 def test_a_browser_is_sent_to_the_viewer_and_a_program_told_who_it_is(server: Server):
     assert server.ask("GET", "/", "anna", headers=HTML).headers["location"] == "/ohif/"
-    assert server.ask("GET", "/", "rita").json() == {"name": "labelpod", "user": "rita"}
+    assert server.ask("GET", "/", "rita").json() == {"name": "labelpod", "user": "rita", "role": "reviewer"}
 
 
 def test_there_is_no_way_out_of_the_folder(server: Server):
