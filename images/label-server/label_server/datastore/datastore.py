@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import authors, label_files, label_values, label_versions, listing, seg_writer
+from label_server.datastore import authors, label_files, label_values, listing, seg_writer
 from label_server.datastore.guarded import plain
 from label_server.datastore.image_cache import IncompleteSeries
+from label_server.datastore.label_information import LabelInformation
 from label_server.datastore.label_values import LabelError
-from label_server.datastore.pacs_images import PacsImages, deleted
+from label_server.datastore.pacs_images import deleted
 from label_server.datastore.stored_labels import StoredLabels, UnreadLabel
 from label_server.datastore.submits import Submits
 from label_server.dicomweb.client import DicomWebClient
@@ -51,7 +52,7 @@ _ASSISTED = "assisted"
 _UNREADABLE = (LabelError, Refused, IncompleteSeries, ImageNotFoundException, requests.HTTPError, RuntimeError)
 
 
-class RepairedDicomWebDatastore(PacsImages):
+class RepairedDicomWebDatastore(LabelInformation):
     """Upstream's datastore with its own list, download, label and cache handling.
 
     Args:
@@ -87,10 +88,6 @@ class RepairedDicomWebDatastore(PacsImages):
         """Series UIDs of the images that nobody has labelled yet."""
         labelled = self.labels()
         return [uid for uid in self.list_images() if uid not in labelled]
-
-    def labels(self) -> Mapping[str, LabelSeries]:
-        """The label that counts of each labelled image, by the image's UID; the same object while nothing changes."""
-        return self._stored.counting()
 
     def files(self, image_id: str) -> dict[str, str]:
         """Where a labelled image and its label are for a training, once they have been fetched."""
@@ -136,19 +133,6 @@ class RepairedDicomWebDatastore(PacsImages):
             self._demand(image_id, follows)
             self._save(image_id, image_file, label_filename, label_tag, label_info)
         return image_id
-
-    def label_version(self, image_id: str) -> str:
-        """The version of the final label of an image that counts, "" if there is none."""
-        label = self.labels().get(image_id)
-        return self._stored.version(label) if label else ""
-
-    def _demand(self, image_id: str, version: str | None) -> None:
-        """Refuse a save that is to follow another version than the DICOMweb server has now."""
-        if version is None:
-            return
-        self._index.forget()
-        if self.label_version(image_id) != version:
-            raise label_versions.overtaken(self.labels().get(image_id))
 
     def _save(self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
@@ -285,17 +269,14 @@ class RepairedDicomWebDatastore(PacsImages):
             info |= {"label_info": self._listed(), "made_of": self._stored.made_of(series)}
             info |= authors.said(series.creator)
             with self._mutex:
-                states = LocalDatastore.get_label_info(self, image_id, label_tag) if cached else {}
+                known = self._known_as(image_id)
+                states = known if self._is_version(known, series) else {}  # what was said of another is not of this
                 LocalDatastore.save_label(self, image_id, str(path), label_tag, states | info)
         return str(LocalDatastore.get_label_uri(self, image_id, label_tag))
 
-    def _known_as(self, image_id: str) -> dict[str, Any]:
-        return dict(LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL))
-
     def _is_of(self, image_id: str, series: LabelSeries) -> bool:
         info = self._known_as(image_id)
-        as_listed = info.get("SeriesInstanceUID") == series.uid and info.get("label_info") == self._listed()
-        return as_listed and info.get("made_of", []) == self._stored.made_of(series)
+        return info.get("label_info") == self._listed() and self._is_version(info, series)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label; a final one from the DICOMweb server as well, where upstream leaves it.
@@ -331,7 +312,7 @@ class RepairedDicomWebDatastore(PacsImages):
         for uid in images:
             known["objects"].setdefault(uid, listing.image(uid))
         for uid, entry in known["objects"].items():
-            entry["labels"] = listing.labels(uid, entry["labels"], labels.get(uid))
+            entry["labels"] = listing.labels(uid, entry["labels"], labels.get(uid), self._is_version)
         for label in self._stored.left_out():
             told = {"SeriesInstanceUID": label.series, "reason": label.reason}
             known["objects"].setdefault(label.image, listing.image(label.image)).setdefault("left_out", []).append(told)

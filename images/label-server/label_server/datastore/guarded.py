@@ -5,6 +5,7 @@ What another process has written, as an inference over all images, is read befor
 
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 from monailabel.datastore.dicom import DICOMWebDatastore
@@ -31,10 +32,11 @@ class GuardedDatastore(DICOMWebDatastore):
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Add to what is known of a label, its state in a review among it; who painted it stays."""
+        by = {"reviewer": users.current.get().name, "reviewed": datetime.now(UTC).isoformat(timespec="seconds")}
         judgement = {key: value for key, value in info.items() if key not in ("user", "client_id")}
         with self._mutex:
             self._init_from_datastore_file()
-            super().update_label_info(label_id, label_tag, judgement | {"reviewer": users.current.get().name})
+            super().update_label_info(label_id, label_tag, judgement | by)
 
     def remove_image(self, image_id: str) -> None:
         """Remove an image and its labels from the cache."""

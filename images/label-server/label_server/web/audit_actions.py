@@ -22,6 +22,7 @@ _READS = {
     "read label": ("GET /datastore/label", "GET /datastore/kept", "GET /datastore/kept/{name}"),
     "check label": ("HEAD /datastore/label", "GET /datastore/label/info"),
     "list images": ("GET /datastore/",),
+    "list reviews": ("GET /datastore/review",),
     "list skipped images": ("GET /activelearning/skipped",),
     "next sample": ("POST /activelearning/{strategy}",),
     "infer": ("POST /infer/{model}", "POST /infer/wsi/{model}", "POST /infer/wsi_v2/{model}"),

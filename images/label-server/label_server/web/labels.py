@@ -58,22 +58,33 @@ def save(
         Overtaken: it is another one; the label is kept for its author.
 
     """
-    app, info = app_instance(), json.loads(params or "{}")
-    store, tag, follows = app.datastore(), tag or _FINAL, _follows(if_match, if_none_match)
-    of_pacs = isinstance(store, RepairedDicomWebDatastore)
-    if follows is not None and (tag != _FINAL or not of_pacs):
-        raise Refused("only final labels in a DICOMweb server have versions")
+    app, info, tag = app_instance(), json.loads(params or "{}"), tag or _FINAL
+    store, version = app.datastore(), follows(tag, if_match, if_none_match)
     with NamedTemporaryFile(suffix="".join(Path(str(label.filename)).suffixes)) as file:
         shutil.copyfileobj(label.file, file)
         file.flush()
-        more = {"follows": follows} if of_pacs else {}
+        more = {} if version is None else {"follows": version}
         label_id = store.save_label(image, file.name, tag, info, **more)
     told = (app.on_save_label(image, label_id) or {}) | {"image": image, "label": label_id}
     stored = info.get("SeriesInstanceUID") if tag == _FINAL else None
     return JSONResponse(told, headers=_quoted(label_versions.of_own(stored)) if stored else {})
 
 
-def _follows(if_match: str | None, if_none_match: str | None) -> str | None:
+def follows(tag: str, if_match: str | None, if_none_match: str | None = None) -> str | None:
+    """The version that a request is about, "" for none, None if it does not say so.
+
+    Raises:
+        Refused: it is no version, or of a label that has none.
+
+    """
+    version = _version(if_match, if_none_match)
+    of_pacs = isinstance(app_instance().datastore(), RepairedDicomWebDatastore)
+    if version is not None and (tag != _FINAL or not of_pacs):
+        raise Refused("only final labels in a DICOMweb server have versions")
+    return version
+
+
+def _version(if_match: str | None, if_none_match: str | None) -> str | None:
     if if_none_match is not None:
         if if_match is not None or if_none_match != "*":
             raise Refused('If-None-Match is "*" only, and not beside If-Match')

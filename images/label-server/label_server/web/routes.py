@@ -47,6 +47,7 @@ from label_server.web import (
     labels,
     next_sample,
     request_validation,
+    reviews,
     skips,
     upload_reading,
     viewer_state,
@@ -71,6 +72,7 @@ _ROUTERS = (
     kept_labels,
     infer_queue,
     viewer_state,
+    reviews,
 )
 
 
@@ -128,6 +130,7 @@ ENDPOINTS = {
     ("GET", "/datastore/label/info"): Endpoint(Role.ANNOTATOR, function=labels.info),
     ("GET", "/viewer/label"): _ANNOTATOR,
     ("GET", "/viewer/training"): _ANNOTATOR,
+    ("GET", "/datastore/review"): _ANNOTATOR,
     ("GET", "/datastore/kept"): _ANNOTATOR,
     ("GET", "/datastore/kept/{name}"): _ANNOTATOR,
     ("GET", "/session/{session_id}"): _ANNOTATOR,
@@ -137,8 +140,8 @@ ENDPOINTS = {
     ("GET", "/scoring/"): _ANNOTATOR,
     ("GET", "/batch/infer"): _ANNOTATOR,
     ("PUT", "/datastore/image/info"): _REVIEWER,
-    ("PUT", "/datastore/label/info"): _REVIEWER,
-    ("PUT", "/datastore/updatelabelinfo"): _REVIEWER,
+    ("PUT", "/datastore/label/info"): Endpoint(Role.REVIEWER, function=reviews.judge),
+    ("PUT", "/datastore/updatelabelinfo"): Endpoint(Role.REVIEWER, function=reviews.judge_as_slicer),
     ("DELETE", "/datastore/"): _ADMIN,
     ("DELETE", "/datastore/image"): _ADMIN,
     ("DELETE", "/datastore/label"): _ADMIN,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from pydicom import Dataset
 
 from label_server.dicomweb.client import DicomWebClient
 from tests.support import app, segs
@@ -162,3 +163,17 @@ def test_of_two_that_follow_the_same_label_at_once_one_is_stored(server: Server,
 )
 def test_a_version_that_is_none_is_refused(server: Server, image: Ct, pacs: Pacs, headers: dict[str, str]):
     assert server.submit(image.uid, painted(), **headers).status_code == 400 and pacs.segmentations() == []
+
+
+def test_a_label_that_cannot_be_read_is_none_that_a_first_one_would_replace(server: Server, image: Ct, pacs: Pacs):
+    """The viewer cannot show it, and starts anew beside it."""
+
+    def beside_the_grid(seg: Dataset) -> None:
+        measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.PixelSpacing = [3 * value for value in measures.PixelSpacing]
+
+    pacs.take(written(segs.make(ct(), Painted("Nodule", painted() == 2), change=beside_the_grid)))
+    assert server.ask("GET", f"/datastore/label?label={image.uid}&tag=final", "anna").status_code == 422
+    answer = server.submit(image.uid, painted(), **{"If-None-Match": "*"})
+    ok(answer)
+    assert seen(server, image.uid) == answer.headers["etag"] and len(pacs.segmentations()) == 2

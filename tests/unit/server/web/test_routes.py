@@ -169,8 +169,8 @@ def test_a_name_that_the_app_has_not_is_404(server: Server, method: str, path: s
 def test_upstream_is_told_who_asks(server: Server, image: Ct, monkeypatch: pytest.MonkeyPatch):
     """Its own login is off: it would take everybody for admin."""
     told: list[Any] = []
-    monkeypatch.setattr(upstream_datastore, "update_label_info", lambda *given: told.append(given[-1]))
-    answer = server.ask("PUT", "/datastore/label/info?label=1.2&tag=final&user=admin", "rita", data={"info": "{}"})
+    monkeypatch.setattr(upstream_datastore, "update_image_info", lambda *given: told.append(given[-1]))
+    answer = server.ask("PUT", "/datastore/image/info?image=1.2&user=admin", "rita", data={"info": "{}"})
     assert answer.status_code == 200 and told == ["rita"]
 
 
