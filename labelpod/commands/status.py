@@ -14,9 +14,10 @@ from labelpod.doctor import examine
 
 
 def show_status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show what runs, its addresses and passwords, models and studies."""
+    """Show what runs, its addresses and passwords, models and studies; ends with 1 if a service does not answer."""
     state = status.collect(Stack.load(project(context)))
     show(as_json, state, lambda: status.text(state))
+    ended(status.well(state))
 
 
 def logs(
