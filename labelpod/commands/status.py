@@ -45,8 +45,7 @@ def connect_slicer(
     output: Annotated[Path, typer.Option(parser=path, metavar="FILE", help="The script.")] = Path("connect.py"),
 ) -> None:
     """Write a script that connects 3D Slicer to the label server."""
-    place = project(context)
-    slicer.write(settings.load(place.env_file), place, output)
+    slicer.write(settings.load(project(context).env_file), output)
     console.out.print(
         f"{output} written; run it once by: Slicer --python-script {output}\n"
         "It holds the token of admin: no other user of this machine can read it, and no other person should get it."
