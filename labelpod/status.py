@@ -6,8 +6,10 @@ from typing import Any
 from python_on_whales import Container
 
 from labelpod.clients.label_server import LabelServer
+from labelpod.clients.orthanc import Connection, Orthanc
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
+from labelpod.docker import published
 from labelpod.docker.stack import LABEL_SERVER, ORTHANC, POSTGRES, Stack, end_reason
 from labelpod.errors import DeployError
 from labelpod_common import labels
@@ -19,11 +21,11 @@ _INFO_SECONDS = 10
 
 def collect(stack: Stack) -> dict[str, Any]:
     """The state of the stack; the keys are stable, tests and scripts rely on them."""
-    values = stack.values
-    url = addresses.label_server(values, values.LABEL_SERVER_TOKEN.get_secret_value())
-    info, problem = _info(values)
     containers = stack.containers()
     running = {name: container.state.status or "" for name, container in containers.items()}
+    values = published.in_use(stack.values, {name: containers[name] for name in running if running[name] == "running"})
+    url = addresses.label_server(values, values.LABEL_SERVER_TOKEN.get_secret_value())
+    info, problem = _info(values)
     ends = {name: reason for name, container in containers.items() if (reason := end_reason(container))}
     problem = ends.get(LABEL_SERVER) or problem
     if not info and _starts(containers.get(LABEL_SERVER)):
@@ -45,6 +47,7 @@ def collect(stack: Stack) -> dict[str, Any]:
         "orthanc": {
             "url": addresses.orthanc(values),
             **_said(ORTHANC, running, ends),
+            **(_answer(values) if running.get(ORTHANC) == "running" else {"answers": False}),
             "username": values.ORTHANC_USERNAME,
             "password": values.ORTHANC_PASSWORD.get_secret_value(),
             "dicom": addresses.dicom(values),
@@ -57,8 +60,22 @@ def collect(stack: Stack) -> dict[str, Any]:
             "unread_labels": datastore.get("unread_labels", []),
             "left_out": datastore.get("left_out", {}),
         },
+        "trainings": [
+            {"model": model, "epoch": now["epoch"], "epochs": now["epochs"]}
+            for model, stats in sorted(info.get("train_stats", {}).items())
+            if (now := stats.get("progress"))
+        ],
         "labels": info.get("labels") or [label.name for label in labels.parse(values.LABELS)],
     }
+
+
+def well(state: dict[str, Any]) -> bool:
+    """Whether every service answers that should: none should before the first `up`, and after `down`."""
+    services = [state[name] for name in (ORTHANC, POSTGRES) if name in state]
+    if all(each["state"] == "not started" for each in (state["label_server"], *services)):
+        return True
+    runs = all(each["state"] == "running" for each in services)
+    return bool(state["label_server"]["ready"] and state[ORTHANC]["answers"] and runs)
 
 
 def text(state: dict[str, Any]) -> str:
@@ -66,9 +83,9 @@ def text(state: dict[str, Any]) -> str:
     server, orthanc, studies = state["label_server"], state["orthanc"], state["studies"]
     health = f"ready, on {server['device']}" if server["ready"] else f"{server['state']}: {server['problem']}"
     rows = [
-        ("Label server", f"{server['url']}  (paste into 3D Slicer, module MONAI Label)"),
+        ("Label server", f"{server['url']}  (open in the browser; paste into 3D Slicer, module MONAI Label)"),
         ("", health),
-        ("OHIF", f"{state['ohif']['url']}  (open in the browser)"),
+        ("OHIF", f"{state['ohif']['url']}  (the study list)"),
         ("Orthanc", f"{orthanc['url']}  user {orthanc['username']}, password {orthanc['password']}"),
         ("", f"{_state(orthanc)}; DICOM {orthanc['dicom']}"),
     ]
@@ -81,6 +98,7 @@ def text(state: dict[str, Any]) -> str:
             ("Studies", f"{studies['total']}, {studies['labelled']} of them labelled"),
         ]
         rows += [("", f"{words} (`python3 deploy.py studies list` names all)") for words in _left_out(studies)]
+    rows += [("Training", _training(each)) for each in state["trainings"]]
     return "\n".join(f"{name:<14}{words}" for name, words in rows)
 
 
@@ -94,6 +112,11 @@ def _left_out(studies: dict[str, Any]) -> Iterator[str]:
 def untrained(state: dict[str, Any]) -> list[str]:
     """Names of the models that have no weights."""
     return [model["name"] for model in state["label_server"]["models"] if model["trained"] is False]
+
+
+def _training(training: dict[str, Any]) -> str:
+    done = f"epoch {training['epoch']} of {training['epochs']}"
+    return f"{training['model']}, {done} (`python3 deploy.py train --watch` shows it)"
 
 
 def _model(model: dict[str, Any]) -> str:
@@ -113,6 +136,16 @@ def _said(name: str, running: dict[str, str], ends: dict[str, str]) -> dict[str,
 
 def _state(service: dict[str, Any]) -> str:
     return ": ".join(clean(service[key]) for key in ("state", "problem") if key in service)
+
+
+def _answer(values: Settings) -> dict[str, Any]:
+    """Whether Orthanc answers; if not, why."""
+    try:
+        with Connection(Orthanc.of(values), _INFO_SECONDS) as connection:
+            connection.greet()
+    except DeployError as error:
+        return {"answers": False, "problem": f"{error.message}; {error.remedy}"}
+    return {"answers": True}
 
 
 def _info(values: Settings) -> tuple[dict[str, Any], str]:

@@ -16,7 +16,6 @@ from labelpod.security import certificate
 from labelpod_common.text import clean
 
 _PAUSES = (0.2, 0.5, 1.0)  # seconds before each further attempt if a connection broke
-_TIMEOUT = httpx.Timeout(60, connect=3)
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,21 @@ class RefusedError(DeployError):
 
 
 class Connection:
-    """Asks Orthanc. Keeps its connections open; threads may share it."""
+    """Asks Orthanc. Keeps its connections open; threads may share it.
 
-    def __init__(self, orthanc: Orthanc) -> None:
+    Args:
+        orthanc: where it answers.
+        seconds: that an answer may take.
+
+    """
+
+    def __init__(self, orthanc: Orthanc, seconds: float = 60) -> None:
         self._orthanc = orthanc
         login = httpx.BasicAuth(orthanc.username, orthanc.password)
         # Proxies of the environment are for elsewhere.
+        timeout = httpx.Timeout(seconds, connect=3)
         self._client = httpx.Client(
-            base_url=orthanc.url, auth=login, timeout=_TIMEOUT, verify=orthanc.trust, trust_env=False
+            base_url=orthanc.url, auth=login, timeout=timeout, verify=orthanc.trust, trust_env=False
         )
 
     def __enter__(self) -> "Connection":

@@ -14,9 +14,10 @@ from labelpod.doctor import examine
 
 
 def show_status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show what runs, its addresses and passwords, models and studies."""
+    """Show what runs, its addresses and passwords, models and studies; ends with 1 if a service does not answer."""
     state = status.collect(Stack.load(project(context)))
     show(as_json, state, lambda: status.text(state))
+    ended(status.well(state))
 
 
 def logs(
@@ -44,8 +45,7 @@ def connect_slicer(
     output: Annotated[Path, typer.Option(parser=path, metavar="FILE", help="The script.")] = Path("connect.py"),
 ) -> None:
     """Write a script that connects 3D Slicer to the label server."""
-    place = project(context)
-    slicer.write(settings.load(place.env_file), place, output)
+    slicer.write(settings.load(project(context).env_file), output)
     console.out.print(
         f"{output} written; run it once by: Slicer --python-script {output}\n"
         "It holds the token of admin: no other user of this machine can read it, and no other person should get it."

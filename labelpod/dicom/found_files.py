@@ -9,8 +9,8 @@ from labelpod.dicom.file_header import FileError
 from labelpod.errors import DeployError
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-# Programs, their tests' DICOM files and secrets, in this checkout; the first two also in any other folder.
-_ANYWHERE = {".git", ".venv"}
+# Programs, their tests' DICOM files and secrets: in any folder, and in this checkout, where hidden ones are, too.
+_ANYWHERE = {".git", ".venv", "__pycache__", "node_modules"}
 _OWN = {"bench", "build", "docs", "images", "labelpod", "labelpod_common", "secrets", "templates", "tests"}
 # zip, gzip, 7z, RAR, bzip2, xz and zstd begin with these; tar has its word further on.
 _PACKED = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -68,6 +68,11 @@ def _walk(folder: Path, errors: list[FileError]) -> Iterator[Path]:
         errors.append(FileError(Path(error.filename), error.strerror or "cannot be read"))
 
     for place, folders, names in os.walk(folder, onerror=unreadable):
-        ours = _OWN if Path(place).resolve() == _CHECKOUT else set()
-        folders[:] = sorted(name for name in folders if name not in _ANYWHERE | ours)
+        ours = Path(place).resolve() == _CHECKOUT
+        folders[:] = sorted(name for name in folders if name not in _ANYWHERE and not (ours and _is_own(name)))
         yield from (file for file in (Path(place, name) for name in sorted(names)) if file.is_file())
+
+
+def _is_own(folder: str) -> bool:
+    """Whether a folder of the checkout is no place for studies."""
+    return folder in _OWN or folder.startswith(".")

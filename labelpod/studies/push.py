@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,18 @@ from labelpod_common.text import clean, counted
 
 # What Orthanc's words for a status mean.
 _REASONS = {"FilteredStatus": "Orthanc takes no objects of this kind; LABELPOD_DICOM_KINDS in .env adds some"}
+_MOST_NAMED = 20
+_NEXT = "Next: open the address that `python3 deploy.py status` shows in a browser, and press Next CT."
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a push: numbers of instances and skipped files, series refused or sent with problems, errors."""
+    """What became of a push: numbers of instances and skipped files, series by what became of them, errors."""
 
     sent: int
     already: int
     skipped: int
+    taken: list[Series]
     refused: list[Series]
     doubtful: list[Series]
     errors: list[FileError]
@@ -89,6 +92,7 @@ def push(paths: Iterable[Path], orthanc: Orthanc, modality: str, force: bool = F
         sent=results.count("sent"),
         already=results.count("already"),
         skipped=report.skipped,
+        taken=series,
         refused=[] if force else [each for each in judged if each.refused],
         doubtful=[each for each in series if each.problems],
         errors=[*report.errors, *(each for each in results if isinstance(each, FileError))],
@@ -164,7 +168,7 @@ def list_studies(orthanc: Orthanc) -> list[Study]:
 
 
 def outcome_table(outcome: Outcome) -> Text:
-    """Problems first, then the numbers, for people."""
+    """Problems first, then the numbers, for people; of a push without any the studies, and what comes next."""
     problems = map(preflight.series_lines, [*outcome.doubtful, *outcome.refused])
     text = Text().join([*problems, *map(preflight.error_line, outcome.errors)])
     text.append(f"{counted(outcome.sent, 'instance')} sent, {outcome.already} there already")
@@ -172,7 +176,20 @@ def outcome_table(outcome: Outcome) -> Text:
         text.append(f"; {counted(len(outcome.refused), 'series')} refused, --force sends them anyway")
     if outcome.errors:
         text.append(f"; {counted(len(outcome.errors), 'file')} failed")
-    return text.append(preflight.skipped_words(outcome.skipped))
+    text.append(preflight.skipped_words(outcome.skipped))
+    return Text("\n").join([*_studies(outcome.taken), text, Text(_NEXT)]) if outcome.ok else text
+
+
+def _studies(taken: Iterable[Series]) -> Iterator[Text]:
+    """One line for each study, without what tells the patient."""
+    studies = defaultdict[str, list[Series]](list)
+    for each in taken:
+        studies[each.study_uid].append(each)
+    for uid, found in list(studies.items())[:_MOST_NAMED]:
+        parts = ["  ".join(filter(None, (each.modality, each.description))) for each in found]
+        yield Text(f"{uid}  {counted(sum(len(each.files) for each in found), 'instance')}  {', '.join(parts)}")
+    if len(studies) > _MOST_NAMED:
+        yield Text(f"and {len(studies) - _MOST_NAMED} more")
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
@@ -182,6 +199,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "sent": outcome.sent,
         "already": outcome.already,
         "skipped": outcome.skipped,
+        "studies": sorted({each.study_uid for each in outcome.taken}),
         "refused": [preflight.series_json(each) for each in outcome.refused],
         "doubtful": [preflight.series_json(each) for each in outcome.doubtful],
         "errors": [preflight.error_json(each) for each in outcome.errors],

@@ -70,7 +70,10 @@ class Clone:
         return result.stdout
 
     def status(self) -> dict[str, Any]:
-        return json.loads(self.done("status", "--json"))
+        """What `status` tells programs, whether all services answer or not."""
+        result = self.cli("status", "--json")
+        assert result.returncode in (0, 1), result.stderr
+        return json.loads(result.stdout)
 
     def compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Compose as a user does who does without deploy.py."""

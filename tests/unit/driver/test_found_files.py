@@ -30,20 +30,21 @@ def files(*paths: Path) -> list[Path]:
     return found_files.below(paths, [])
 
 
-@pytest.mark.parametrize("name", [".git", ".venv", "deep/.git"])
+@pytest.mark.parametrize("name", [".git", ".venv", "deep/.git", "node_modules", "deep/__pycache__"])
 def test_no_folder_of_programs_is_walked_into(slices, name):
     (slices / name / "objects").mkdir(parents=True)
     (slices / name / "objects" / "a").touch()
-    assert all(".git" not in path.parts and ".venv" not in path.parts for path in files(slices))
+    assert all(path.parent == slices for path in files(slices))
     assert len(files(slices)) == len(list(slices.glob("*.dcm")))
 
 
 def test_our_own_folders_are_not_walked_into(tmp_path, monkeypatch):
     monkeypatch.setattr(found_files, "_CHECKOUT", tmp_path)
-    for name in ("secrets", "tests", "build", "CT1", "CT1/tests"):
+    for name in ("secrets", "tests", "build", ".ci", ".mypy_cache", "CT1", "CT1/tests", "CT1/.hidden"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a").touch()
-    assert files(tmp_path) == [tmp_path / "CT1" / "a", tmp_path / "CT1" / "tests" / "a"]
+    studies = tmp_path / "CT1"
+    assert files(tmp_path) == [studies / "a", studies / ".hidden" / "a", studies / "tests" / "a"]
     assert files(tmp_path / "tests") == [tmp_path / "tests" / "a"], "whoever names it means it"
 
 

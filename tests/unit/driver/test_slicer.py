@@ -1,19 +1,15 @@
-"""The script that connects 3D Slicer, run against stand-ins for Slicer and Qt that note what it does."""
+"""The script that connects 3D Slicer, run against stand-ins for Slicer and Qt."""
 
-import builtins
 import getpass
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from labelpod import slicer
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
-from labelpod.project import Project
 from tests.support import paths
+from tests.support.fake_slicer import Slicer
 
-PROJECT = Project(paths.ROOT)
 TOKEN = "t" * 32
 URL = f"http://127.0.0.1:8000/{TOKEN}/"
 HOSTILE = [
@@ -27,49 +23,13 @@ HOSTILE = [
 ]
 
 
-class Slicer:
-    """3D Slicer, with or without the extension, and a user who says yes or no."""
-
-    def __init__(self, extension: bool = True, yes: bool = True) -> None:
-        self.stored: dict[str, Any] = {}
-        self.done: list[str] = []
-        self.installable = True
-        widget = SimpleNamespace(
-            updateServerUrlGUIFromSettings=lambda: self.done.append("read settings"),
-            onClickFetchInfo=lambda: self.done.append(f"connect {self.stored['MONAILabel/serverUrl']}"),
-        )
-        util = SimpleNamespace(
-            selectModule=lambda name: self.done.append(f"open {name}"),
-            getModuleWidget=lambda _: widget,
-            confirmYesNoDisplay=lambda question: self.done.append("ask") or yes,
-            errorDisplay=lambda message: self.done.append(message),
-        )
-        self.manager = SimpleNamespace(interactive=True, installExtensionFromServer=self._install)
-        app = SimpleNamespace(extensionsManagerModel=lambda: self.manager)
-        modules = SimpleNamespace(monailabel=object()) if extension else SimpleNamespace()
-        settings = SimpleNamespace(value=self.stored.get, setValue=self.stored.__setitem__)
-        self._modules = {
-            "slicer": SimpleNamespace(util=util, app=app, modules=modules),
-            "qt": SimpleNamespace(QSettings=lambda: settings),
-        }
-
-    def _install(self, name: str, restart: bool) -> bool:
-        self.done.append(f"install {name}, restart {restart}, dialogs {self.manager.interactive}")
-        return self.installable
-
-    def run(self, url: str = URL) -> None:
-        names = vars(builtins) | {"__import__": self._import}
-        exec(
-            compile(slicer.script(url, PROJECT), "connect.py", "exec"), {"__name__": "__main__", "__builtins__": names}
-        )
-
-    def _import(self, name: str, *how: Any) -> Any:
-        return self._modules.get(name) or __import__(name, *how)
+def run(app: Slicer, url: str = URL) -> None:
+    app.run(slicer.script(url))
 
 
 def test_slicer_is_set_up_and_connected():
     app = Slicer()
-    app.run()
+    run(app)
     assert app.stored == {
         "MONAILabel/serverUrl": URL,
         "MONAILabel/serverUrlHistory": URL,
@@ -87,50 +47,50 @@ def test_what_the_user_has_chosen_stays_and_a_second_run_changes_nothing():
         "MONAILabel/clientId": "anna",
         "Modules/FavoriteModules": ("Data", "Volumes"),
     }
-    app.run()
+    run(app)
     history = app.stored["MONAILabel/serverUrlHistory"].split(";")
     assert history[:2] == [URL, "http://0"] and len(history) == 10
     assert app.stored["MONAILabel/clientId"] == "anna"
     assert app.stored["Modules/FavoriteModules"] == ["Data", "Volumes", "MONAILabel"]
     before = dict(app.stored)
-    app.run()
+    run(app)
     assert app.stored == before
 
 
 def test_a_single_favourite_which_qt_gives_as_text_stays():
     app = Slicer()
     app.stored["Modules/FavoriteModules"] = "Data"
-    app.run()
+    run(app)
     assert app.stored["Modules/FavoriteModules"] == ["Data", "MONAILabel"]
 
 
 def test_a_missing_extension_is_installed_if_wanted():
     app = Slicer(extension=False)
-    app.run()
+    run(app)
     assert app.done == ["ask", "install MONAILabel, restart True, dialogs False"]
     assert app.stored["MONAILabel/serverUrl"] == URL
 
 
 def test_nothing_is_installed_where_the_user_does_not_want_it():
     app = Slicer(extension=False, yes=False)
-    app.run()
+    run(app)
     assert app.done == ["ask"]
 
 
 def test_an_installation_that_fails_is_said_with_what_to_do():
     app = Slicer(extension=False)
     app.installable = False
-    app.run()
+    run(app)
     assert "Extensions Manager" in app.done[-1]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_whatever_the_url_is_it_stays_a_text(text):
     app = Slicer()
-    app.run(f"http://{text}")
+    run(app, f"http://{text}")
     assert app.stored["MONAILabel/serverUrl"] == f"http://{text}"
-    assert slicer.script(text, PROJECT).count("\n") == slicer.script("", PROJECT).count("\n")
-    assert slicer.script(text, PROJECT).isascii()  # Slicer may read it in the encoding of its machine
+    assert slicer.script(text).count("\n") == slicer.script("").count("\n")
+    assert slicer.script(text).isascii()  # Slicer may read it in the encoding of its machine
 
 
 def test_the_keys_are_those_of_the_module_itself():
@@ -138,7 +98,7 @@ def test_the_keys_are_those_of_the_module_itself():
     if not module.exists():
         pytest.skip("the module is not installed: it comes with the packages of the tests")
     app, text = Slicer(), module.read_text()
-    app.run()
+    run(app)
     for key in app.stored:
         assert key.startswith("Modules/") or f'"{key}"' in text, key
     for method in ("updateServerUrlGUIFromSettings", "onClickFetchInfo"):
@@ -148,11 +108,11 @@ def test_the_keys_are_those_of_the_module_itself():
 def test_the_file_is_for_its_owner_alone(tmp_path):
     path = tmp_path / "connect.py"
     path.touch(0o644)
-    slicer.write(Settings(LABEL_SERVER_TOKEN=TOKEN), PROJECT, path)
+    slicer.write(Settings(LABEL_SERVER_TOKEN=TOKEN), path)
     assert path.stat().st_mode & 0o777 == 0o600 and repr(URL) in path.read_text()
 
 
 def test_before_there_is_a_token_there_is_no_script(tmp_path):
     with pytest.raises(DeployError) as raised:
-        slicer.write(Settings(), PROJECT, tmp_path / "connect.py")
+        slicer.write(Settings(), tmp_path / "connect.py")
     assert "deploy.py up" in raised.value.remedy and not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from labelpod import status
+from labelpod import cli, status
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
 from labelpod.docker.stack import last_word
@@ -16,17 +16,29 @@ TOKEN = "t" * 32
 INFO = {"device": "CPU", "labels": ["one"], "models": {}, "datastore": {"total": 2, "completed": 1}}
 
 
+def container(health: str = "healthy", **ports: tuple[str, int]) -> SimpleNamespace:
+    """A container that runs, and its ports on the host: `port_8000=("127.0.0.1", 1)`."""
+    published = {
+        f"{name.removeprefix('port_')}/tcp": [{"HostIp": address, "HostPort": str(port)}]
+        for name, (address, port) in ports.items()
+    }
+    return SimpleNamespace(
+        state=SimpleNamespace(status="running", health=SimpleNamespace(status=health)),
+        network_settings=SimpleNamespace(ports=published | {"22/tcp": None}),
+    )
+
+
 @pytest.fixture
 def collect(web) -> Callable[..., dict]:
     """The state of a stack whose label server is the stand-in."""
 
-    def run(health: str = "", **values: str) -> dict:
+    def run(health: str = "", others: tuple[str, ...] = (), **values: str) -> dict:
         settings = Settings(
             LABEL_SERVER_PORT=int(web.url.rpartition(":")[2]), LABEL_SERVER_TOKEN=TOKEN, ORTHANC_PASSWORD="p"
         )
         settings = settings.model_copy(update=values)
-        state = SimpleNamespace(status="running", health=SimpleNamespace(status=health))
-        containers = {"label-server": SimpleNamespace(state=state)} if health else {}
+        containers = {"label-server": container(health)} if health else {}
+        containers |= {name: container("healthy") for name in others}
         return status.collect(SimpleNamespace(values=settings, containers=lambda: containers))
 
     return run
@@ -170,3 +182,81 @@ def test_status_gives_dockers_reason_for_what_does_not_run(collect, monkeypatch,
 )
 def test_a_services_last_word_is_the_error_and_not_that_it_has_stopped(log, word):
     assert last_word(SimpleNamespace(logs=lambda tail: log)).startswith(word)
+
+
+# --- what runs, and not what is set ---
+
+
+def test_the_addresses_are_those_of_what_runs(web):
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    here = ("127.0.0.1", int(web.url.rpartition(":")[2]))
+    containers = {
+        "label-server": container(port_8000=here),
+        "orthanc": container(port_8042=("127.0.0.2", 1), port_4242=("127.0.0.3", 2)),
+    }
+    changed = Settings(LABEL_SERVER_PORT=9, ORTHANC_PORT=9, DICOM_PORT=9, LABEL_SERVER_TOKEN=TOKEN)
+    state = status.collect(SimpleNamespace(values=changed, containers=lambda: containers))
+    assert state["label_server"]["url"] == f"{web.url}/{TOKEN}/" and state["label_server"]["ready"] is True
+    assert (state["orthanc"]["url"], state["orthanc"]["dicom"]) == ("http://127.0.0.2:1/", "LABELPOD@127.0.0.3:2")
+    stopped = status.collect(SimpleNamespace(values=changed, containers=dict))
+    assert stopped["label_server"]["url"] == f"http://127.0.0.1:9/{TOKEN}/"
+
+
+def test_a_training_that_runs_is_shown(collect, web):
+    progress = {"epoch": 3, "epochs": 10, "loss": []}
+    stats = {"deepgrow_2d": {"progress": progress}, "deepgrow_3d": {"progress": None}, "deepedit": {}}
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO | {"train_stats": stats}).encode())
+    state = collect()
+    assert state["trainings"] == [{"model": "deepgrow_2d", "epoch": 3, "epochs": 10}]
+    assert "Training      deepgrow_2d, epoch 3 of 10" in status.text(state)
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    assert collect()["trainings"] == [] and "Training" not in status.text(collect())
+
+
+@pytest.fixture
+def whole(collect, web) -> Callable[..., dict]:
+    """The state of a stack of which all answers, but for what is said."""
+
+    def run(server: int = 200, orthanc: int = 200, others: tuple[str, ...] = ("orthanc",), **values: str) -> dict:
+        web.pages["/info/"] = web.answer(server, json.dumps(INFO).encode())
+        web.pages["/system"] = web.answer(orthanc, json.dumps({"ApiVersion": 27}).encode())
+        return collect("healthy", others, ORTHANC_PORT=int(web.url.rpartition(":")[2]), **values)
+
+    return run
+
+
+def test_all_is_well_if_every_service_answers(whole):
+    assert status.well(whole()) and whole()["orthanc"]["answers"] is True
+    assert status.well(whole(others=("orthanc", "postgres"), ORTHANC_DB="postgres"))
+
+
+def test_nothing_is_wrong_where_nothing_was_started(collect):
+    assert status.well(collect()) and status.well(collect(ORTHANC_DB="postgres"))
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"server": 503},
+        {"orthanc": 503},
+        {"orthanc": 401},
+        {"others": ()},
+        {"ORTHANC_DB": "postgres"},
+    ],
+    ids=["label server", "orthanc", "its password", "orthanc is gone", "database is gone"],
+)
+def test_not_well_if_a_service_does_not_answer(whole, what):
+    assert not status.well(whole(**what))
+
+
+def test_an_orthanc_that_runs_and_does_not_answer_is_said_with_what_to_do(whole):
+    state = whole(orthanc=401)
+    assert state["orthanc"]["answers"] is False and "running: " in status.text(state)
+    assert state["orthanc"]["problem"] in status.text(state) and "password" in state["orthanc"]["problem"].lower()
+
+
+def test_status_ends_with_1_unless_all_is_well(monkeypatch, whole, collect):
+    for state, code in ((whole(), 0), (whole(server=503), 1), (collect(), 0)):
+        monkeypatch.setattr(status, "collect", lambda _, state=state: state)
+        for options in ([], ["--json"]):
+            assert cli.main(["status", *options]) == code

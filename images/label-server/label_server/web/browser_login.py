@@ -123,6 +123,7 @@ def _logout(user: User) -> tuple[str, str]:
 
 def _page(title: str, body: str) -> Response:
     text = (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><h1>{title}</h1>{body}</html>\n'
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
+        f"<title>{title}</title><main><h1>{title}</h1>{body}</main></html>\n"
     )
     return HTMLResponse(text, headers=_HEADERS)

@@ -61,9 +61,10 @@ class _Rewriter:
 
     def _page(self, start: Message) -> HTMLResponse:
         status: int = start["status"]
-        stranger = "user" not in self._scope and status in _OF_STRANGERS
+        known = "user" in self._scope
+        stranger = not known and status in _OF_STRANGERS
         title, detail = _TITLES.get(status, _OTHER), _detail(self._body)
-        values = {"title": title, "stranger": stranger, "status": status, "detail": detail}
+        values = {"title": title, "known": known, "stranger": stranger, "status": status, "detail": detail}
         answer = html.page("refusal.html", values, status)
         answer.raw_headers += [pair for pair in start["headers"] if pair[0].lower() not in _REPLACED]
         return answer

@@ -138,3 +138,4 @@ def test_every_door_of_the_server_has_the_page(server: Server, image: Ct):
 
 def test_the_page_needs_no_file_that_takes_a_token(gate: Server):
     assert not re.search(r"\ssrc=|<link|<script|style", gate.ask("GET", "/", headers=HTML).text)
+    assert 'href="/start.css"' in gate.ask("GET", "/404", "anna", headers=HTML).text

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import timeit
 from html import unescape
 from pathlib import Path
 
@@ -209,9 +210,8 @@ def test_a_thousand_studies_take_less_than_300_ms(
     labels = {uid: LabelSeries(f"{uid}.9", "1.2", uid, "20260101120000", True, "anna") for uid in list(many)[:500]}
     monkeypatch.setattr(index, "images", lambda: list(many))
     monkeypatch.setattr(store._stored, "counting", lambda: labels)
-    started = time.perf_counter()
-    text = page(server, "admin")
-    assert "500 (0 by you)" in text and time.perf_counter() - started < 0.3
+    assert "500 (0 by you)" in page(server, "admin")
+    assert min(timeit.repeat(lambda: page(server, "admin"), number=1, repeat=3)) < 0.3
 
 
 # --- models and what runs ---
@@ -231,9 +231,11 @@ def test_models_are_told_with_what_they_are_for_and_their_trainings(server: Serv
     run(folder, "one", [0.5, 0.823])
     run(folder, "two", [float("nan")])
     run(folder, "three", [], "out of <memory>")
+    with (folder / "runs.jsonl").open("a") as file:
+        file.write('{"run": "of another version"}\n')
     text = page(server)
     assert 'aria-label="Dice of the last trainings of threshold: 0.82"' in text
-    assert re.findall(r"</th><td>([^<]*)</td>", text)[-3:] == ["not measured", "not measured", "0.82"]
+    assert re.findall(r"</th><td>([^<]*)</td>", text)[-4:] == ["not measured", "not measured", "not measured", "0.82"]
     assert "out of &lt;memory&gt;" in server.ask("GET", "/", "anna", headers=HTML).text
 
 
@@ -267,6 +269,13 @@ def test_the_start_page_says_if_the_dicom_server_is_away(server: Server, pacs: P
     pacs.status = 503
     text = words(page(server))
     assert "The DICOM server answers 503: no CT can be opened or saved now" in text
+
+
+def test_a_dicom_server_that_is_away_is_told_to_who_asks_for_the_next_ct(server: Server, pacs: Pacs, image: Ct):
+    pacs.status = 503
+    for answer in (next_ct(server), server.ask("GET", "/next", "anna", headers=HTML)):
+        assert answer.status_code == 502 and "The DICOMweb server answered 503" in answer.text
+        assert answer.headers["content-type"].startswith("text/html")
 
 
 def test_the_connection_is_tested_in_words(server: Server, pacs: Pacs):

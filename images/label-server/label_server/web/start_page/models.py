@@ -78,7 +78,10 @@ def work(app: MONAILabelApp) -> Work:
 
 def _trainings(app: MONAILabelApp, model: str) -> list[Training]:
     runs = training_runs.history(_folder(model))[-_TRAININGS:] if model in app._trainers else []
-    return [Training(str(run["started"])[:10], _dice(run["best_dice"]), str(run["problem"])) for run in runs]
+    return [
+        Training(str(run.get("started", ""))[:10], _dice(run.get("best_dice")), str(run.get("problem", "")))
+        for run in runs
+    ]
 
 
 def _dice(value: Any) -> float | None:

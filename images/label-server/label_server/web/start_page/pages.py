@@ -17,7 +17,8 @@ from starlette.routing import Route
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.users import Role, User
 from label_server.web import html, next_sample, readiness, worker_pools
-from label_server.web.start_page import images, machine, models
+from label_server.web.browser_sessions import secure
+from label_server.web.start_page import images, machine, models, slicer_script
 from label_server.web.token_auth import ENTRY, KNOWN
 
 _FOLDER = Path(__file__).parent
@@ -112,6 +113,11 @@ async def _connection(request: Request) -> Response:
     return html.page("connection.html", _who(request) | {"dicomweb": await readiness.problem()}, headers=_HEADERS)
 
 
+async def _slicer(request: Request) -> Response:
+    name = {"Content-Disposition": 'attachment; filename="connect.py"'}
+    return Response(slicer_script.script(_server(request)), headers=name, media_type="text/x-python")
+
+
 async def _file(request: Request) -> Response:
     return FileResponse(_FOLDER / request.url.path.lstrip("/"), headers={"Cache-Control": "no-cache"})
 
@@ -122,8 +128,13 @@ def _who(request: Request) -> dict[str, Any]:
         "user": user.name,
         "role": user.role.name.lower(),
         "in_session": request.scope[ENTRY].by == "cookie",
-        "server": f"{request.url.scheme}://{request.headers.get('host', '')}/",
+        "server": _server(request),
     }
+
+
+def _server(request: Request) -> str:
+    """What the addresses of this server begin with, as the browser knows it."""
+    return f"{'https' if secure(request.scope) else 'http'}://{request.headers.get('host', '')}/"
 
 
 def _strategies(strategies: dict[str, Any]) -> list[tuple[str, str]]:
@@ -137,6 +148,7 @@ routes = [
     Route("/next", _next, methods=["POST"]),
     Route("/next", _nothing_left, methods=["GET"]),
     Route("/connection", _connection),
+    Route("/connect.py", _slicer),
     Route("/start.css", _file),
     Route("/start.svg", _file),
 ]
