@@ -71,7 +71,7 @@ class Case:
 
     def __init__(self, pacs: Pacs, folder: Path, **headers: object) -> None:
         self.uid, self.image = stored(pacs, folder, **headers)  # type: ignore[arg-type]
-        self.study = next(str(each.StudyInstanceUID) for each in pacs.series("CT") if each.SeriesInstanceUID == self.uid)
+        self.study = str(pydicom.dcmread(next(folder.glob("*.dcm"))).StudyInstanceUID)
 
     def empty(self) -> NDArray[np.uint8]:
         return np.zeros(self.image.GetSize()[::-1], dtype=np.uint8)
@@ -90,7 +90,7 @@ def paint(page: Viewer, key: str = "b", segment: str = "1") -> None:
     """A stroke in the middle of the axial view."""
     page.press(segment)
     page.press(key)
-    page.stroke(page.place(*MIDDLE), page.place(*BESIDE))
+    page.paints(page.place(*MIDDLE), page.place(*BESIDE))
 
 
 # --- to the first label ---
@@ -157,8 +157,7 @@ def test_a_click_paints_what_the_model_says_and_the_next_one_replaces_it(
     page.said("not trained")
 
     page.press("c")  # by hand, where the model has painted nothing
-    by_hand = page.place(0.2, 0.3)
-    page.click(by_hand)
+    page.paints(page.place(0.2, 0.3))
     own = page.masks(LABELS)["nodule2"] & ~first
     assert own.any()
     page.press("g")
@@ -192,7 +191,9 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_painted_is_what_highdicom_reads(page: Viewer, pacs: Pacs, annotator: Annotator, tmp_path: Path, way: str):
+def test_what_is_painted_is_what_highdicom_reads(
+    page: Viewer, pacs: Pacs, annotator: Annotator, tmp_path: Path, way: str
+):
     """Also from the far end: with a slice that is not in the middle, and a label that is as wide as it is high."""
     case = Case(pacs, tmp_path, **WAYS[way])
     page.open(case.study, case.uid)
@@ -202,7 +203,7 @@ def test_what_is_painted_is_what_highdicom_reads(page: Viewer, pacs: Pacs, annot
     page.press("b")
     place = page.place(0.4, 0.55)
     lies = case.image.TransformPhysicalPointToIndex(page.world(place))
-    page.click(place)
+    page.paints(place)
     painted = page.masks(LABELS)
     assert painted["nodule3"][lies[::-1]] and not painted["nodule3"][len(painted["nodule3"]) - 1 - lies[2]].any()
     page.save("Saved in the archive")

@@ -118,6 +118,13 @@ class Viewer:
     def click(self, place: tuple[float, float]) -> None:
         self.page.mouse.click(*place)
 
+    def paints(self, start: tuple[float, float], end: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+        """A stroke, or a click, after which something else is painted than before: that."""
+        before = self.voxels()
+        self.stroke(start, end or start)
+        eventually(lambda: not np.array_equal(self.voxels(), before), 5, "the stroke is painted")
+        return self.voxels()
+
     def infer(self, place: tuple[float, float]) -> dict[str, Any]:
         """Click a point, and wait for the model's answer; what it was asked."""
         with self.page.expect_response(lambda answer: "/infer/" in answer.url and "queue" not in answer.url) as answer:

@@ -1,6 +1,7 @@
 // A segment in the slices between those that are painted: their shapes blend into each other (shape-based
-// interpolation: S. P. Raya, J. K. Udupa, IEEE Transactions on Medical Imaging 9, 1990), each moved onto the line
-// between their centres. Cornerstone's own fetches its program from another host.
+// interpolation: S. P. Raya, J. K. Udupa, IEEE Transactions on Medical Imaging 9, 1990), as they lie, and each moved
+// onto the line between their centres, since a vessel runs aslant. Cornerstone's own fetches its program from another
+// host.
 
 const FAR = 1e9;
 
@@ -71,13 +72,14 @@ function blend(one, other, part) {
   const mix = (a, b) => a + (b - a) * part;
   const center = [0, 1].map(axis => mix(one.center[axis], other.center[axis]));
   const moved = (it, x, y) => it.depth(x - center[0] + it.center[0], y - center[1] + it.center[1]);
-  const reach = axis => {
-    const [low, high] = axis ? ["top", "bottom"] : ["left", "right"];
-    const before = Math.max(one.center[axis] - one.box[low], other.center[axis] - other.box[low]);
-    const after = Math.max(one.box[high] - one.center[axis], other.box[high] - other.center[axis]);
-    return [Math.floor(center[axis] - before), Math.ceil(center[axis] + after)];
+  const reach = (low, high, axis) => {
+    const shifts = [one, other].map(it => center[axis] - it.center[axis]);
+    const ends = [one.box, other.box].flatMap((box, at) => [box[low], box[high], box[low] + shifts[at], box[high] + shifts[at]]);
+    return [Math.floor(Math.min(...ends)), Math.ceil(Math.max(...ends))];
   };
-  return { columns: reach(0), rows: reach(1), has: (x, y) => mix(moved(one, x, y), moved(other, x, y)) > 0 };
+  const has = (x, y) =>
+    mix(moved(one, x, y), moved(other, x, y)) >= 0 || mix(one.depth(x, y), other.depth(x, y)) >= 0;
+  return { columns: reach("left", "right", 0), rows: reach("top", "bottom", 1), has };
 }
 
 /**
@@ -99,7 +101,7 @@ export function between(slices, columns, segment) {
       for (let row = Math.max(0, top); row <= Math.min(last, bottom); row += 1)
         for (let column = Math.max(0, left); column <= Math.min(columns - 1, right); column += 1)
           if (!slice[row * columns + column] && inside(column, row)) slice[row * columns + column] = segment;
-      written.set(place, slice);
+      if (slice.some((value, at) => value !== slices[place][at])) written.set(place, slice);
     }
   });
   return written;

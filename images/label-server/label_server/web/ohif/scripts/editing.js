@@ -19,8 +19,7 @@ export const TOOLS = {
 // What the threshold brush paints, in HU.
 export const THRESHOLDS = { solid: [-300, 3000], "ground glass": [-750, -300], "part-solid": [-750, 3000] };
 const BRUSHES = ["sphere", "circle", "eraser", "threshold"];
-const SMALLEST = 0.5; // mm
-const LARGEST = 50;
+const LARGEST = 50; // mm
 
 export const chosen = { tool: "window", diameter: 3, threshold: "solid" };
 
@@ -35,9 +34,16 @@ export function choose(name) {
   range(chosen.threshold);
 }
 
+/** The smallest brush that paints a voxel wherever it is set down in a slice. */
+function smallest() {
+  const [x, y] = state.map.volume.spacing;
+  return Math.hypot(x, y);
+}
+
 /** Give all brushes a diameter in millimetres. */
 export function resize(diameter) {
-  chosen.diameter = Math.min(LARGEST, Math.max(SMALLEST, Math.round(diameter * 10) / 10));
+  const least = state.map?.alive ? smallest() : 0;
+  chosen.diameter = Math.min(LARGEST, Math.max(Math.ceil(least * 10) / 10, Math.round(diameter * 10) / 10));
   ohif.commandsManager.run("setBrushSize", { value: chosen.diameter / 2 });
   tell();
 }
