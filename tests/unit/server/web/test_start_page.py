@@ -13,11 +13,12 @@ import pytest
 from label_server import audit
 from label_server.dicomweb.series import LabelSeries
 from label_server.models import training_runs
-from label_server.web import readiness, worker_pools
+from label_server.web import readiness, start_page, worker_pools
 from tests.support.ct import Ct, ct, read
 from tests.support.dicomweb import Pacs
 from tests.support.web import HTML, TOKENS, Server
 
+STYLE = Path(start_page.__file__).with_name("start.css")
 OWN = {"Origin": "http://testserver"}
 
 
@@ -142,6 +143,15 @@ def test_what_is_left_out_is_told_with_the_reason_and_escaped(
         assert "localizer: &lt;b&gt;it is one <code>1.2.3</code>" in text
 
 
+def test_of_many_that_are_left_out_the_first_are_named(
+    server: Server, images: list[Ct], label_app, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(label_app.datastore(), "left_out", lambda: {f"1.2.{n}": "localizer" for n in range(53)})
+    for path in ("/", "/next"):
+        text = words(page(server, path=path))
+        assert text.count("localizer") == 50 and "and 3 more: deploy.py studies list names all" in text
+
+
 def test_an_archive_without_a_ct_is_told_from_one_that_is_done(server: Server):
     assert next_ct(server).headers["location"] == "/next"
     assert "The server has no CT that can be labelled" in page(server, path="/next")
@@ -200,17 +210,17 @@ def test_labels_per_day_are_a_plot_and_numbers(server: Server, images: list[Ct])
     assert len(re.findall(r'<rect class="all"', text)) == 30
 
 
-def test_a_thousand_studies_take_less_than_300_ms(
+def test_a_thousand_labelled_studies_take_less_than_300_ms(
     server: Server, label_app, images: list[Ct], monkeypatch: pytest.MonkeyPatch
 ):
     store, index = label_app.datastore(), label_app.datastore()._index
     page(server)
     known = index._lists.images[images[0].uid]
-    many = {f"1.2.{number}": known for number in range(1000)}
-    labels = {uid: LabelSeries(f"{uid}.9", "1.2", uid, "20260101120000", True, "anna") for uid in list(many)[:500]}
+    many = {f"1.2.{number}": known for number in range(2000)}
+    labels = {uid: LabelSeries(f"{uid}.9", "1.2", uid, "20260101120000", True, "anna") for uid in list(many)[:1000]}
     monkeypatch.setattr(index, "images", lambda: list(many))
     monkeypatch.setattr(store._stored, "counting", lambda: labels)
-    assert "500 (0 by you)" in page(server, "admin")
+    assert "1000 (0 by you)" in page(server, "admin"), "a separator of thousands would be another in each country"
     assert min(timeit.repeat(lambda: page(server, "admin"), number=1, repeat=3)) < 0.3
 
 
@@ -293,3 +303,28 @@ def test_what_the_dicom_server_lacks_is_no_fault_of_the_page(
 
     monkeypatch.setattr(readiness, "problem", away)
     assert "does not answer (ConnectError)" in page(server)
+
+
+# --- how it looks ---
+
+
+def luminance(color: str) -> float:
+    """Of a colour as #rrggbb, as WCAG 2 has it."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_text_has_contrast_in_the_light_and_in_the_dark():
+    schemes = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part)) for part in STYLE.read_text().split("@media")]
+    assert len(schemes) == 2 and schemes[0].keys() == schemes[1].keys()
+    for colors in schemes:
+        pairs = {(text, back) for text in ("text", "soft", "strong", "mine", "warn") for back in ("back", "card")}
+        for text, back in pairs | {("on-strong", "strong")}:
+            assert contrast(colors[text], colors[back]) >= 4.5, (text, back)
+        assert contrast(colors["line"], colors["card"]) >= 3

@@ -25,7 +25,6 @@ _FOLDER = Path(__file__).parent
 _DEFAULT_STRATEGY = "random"
 # With no-referrer, browsers would not say where a form comes from.
 _HEADERS = {"Referrer-Policy": "same-origin"}
-_MOST_SHOWN = 50  # of what is left out
 
 
 async def _start(request: Request) -> Response:
@@ -69,8 +68,8 @@ def _left_out(store: Datastore) -> dict[str, str]:
     if not isinstance(store, RepairedDicomWebDatastore):
         return {}
     unread = store.status().get("unread_labels", [])
-    found = store.left_out() | {each["SeriesInstanceUID"]: each["reason"] for each in unread}
-    return dict(list(found.items())[:_MOST_SHOWN])
+    found: dict[str, str] = store.left_out() | {each["SeriesInstanceUID"]: each["reason"] for each in unread}
+    return found
 
 
 async def _next(request: Request) -> Response:
