@@ -7,17 +7,33 @@ from monailabel.endpoints import datastore as upstream
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 
+from label_server.datastore.stored_labels import UnreadLabel
 from label_server.web import labels
 from label_server.web.start_page import models
 
+_FINAL = DefaultLabelTag.FINAL.value
 router = APIRouter(prefix="/viewer", tags=["Viewer"])
 
 
 def label(image: str) -> dict[str, Any]:
-    """Tell of the label that counts: `version` as its ETag is, None if there is none, and what it says of itself."""
-    version = labels.etag(image, DefaultLabelTag.FINAL.value).get("ETag")
-    info = upstream.get_label_info(image, DefaultLabelTag.FINAL.value) if version else {}
-    return {"version": version, "info": info}
+    """Tell of the label that counts.
+
+    Returns:
+        `version` as its ETag is, None if there is none; `info`, what it says of itself; `problem`, why another
+        program's label does not count, "" if there is none.
+
+    """
+    version = labels.etag(image, _FINAL).get("ETag")
+    info = upstream.get_label_info(image, _FINAL) if version else {}
+    return {"version": version, "info": info, "problem": "" if version else _problem(image)}
+
+
+def _problem(image: str) -> str:
+    try:
+        app_instance().datastore().get_label_uri(image, _FINAL)
+    except UnreadLabel as error:
+        return str(error)
+    return ""
 
 
 def training() -> list[dict[str, Any]]:

@@ -54,8 +54,12 @@ export class LabelMap {
     return cornerstoneTools.segmentation.state.getSegmentation(this.id)?.representationData.Labelmap;
   }
 
-  /** The CT's volume: its grid is the label map's. */
+  /** The CT's volume: its grid is the label map's, also when the views are gone. */
   get volume() {
+    return (this.found ??= this.#find());
+  }
+
+  #find() {
     const { cornerstoneViewportService, viewportGridService } = this.services;
     for (const viewportId of viewportGridService.getState().viewports.keys()) {
       const view = cornerstoneViewportService.getCornerstoneViewport(viewportId);

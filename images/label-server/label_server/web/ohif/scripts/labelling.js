@@ -7,7 +7,7 @@ import { LabelMap } from "./label_map.js";
 import { Measures } from "./measures.js";
 import * as points from "./points.js";
 import * as server from "./server.js";
-import { fromNifti, toNrrd, translated } from "./volumes.js";
+import { fromNifti, toNrrd, translated, valuesOf } from "./volumes.js";
 import { firstName, setWindow } from "./windows.js";
 
 const KEEP_AFTER = 1000; // milliseconds without a change until unsaved work is kept in this browser
@@ -136,23 +136,23 @@ async function restore() {
   } catch (error) {
     // What cannot be shown must not be replaced unseen; another program's stays where it is.
     state.hidden = !error.foreign;
-    const advice = error.foreign ? "A label that you save is stored beside it." : "Start anew to label it again.";
+    const advice = error.foreign ? "What you save is stored beside it." : "Correct it in 3D Slicer, or start anew.";
     say(`The stored label cannot be shown: ${error.message}. ${advice}`, "error");
   }
 }
 
 /** Which label is stored now. */
 async function learnVersion() {
-  const { version, info } = await server.about(state.image);
+  const { version, info, problem } = await server.about(state.image);
   Object.assign(state, { version, about: info });
+  if (problem) throw Object.assign(new Error(`another program's label cannot be read: ${problem}`), { foreign: true });
 }
 
 /** The voxels of the stored label, numbered as the list of labels is. */
 async function stored() {
   const voxels = await fromNifti(await server.label(state.image), state.map.volume);
   const values = Object.fromEntries((state.about.label_info ?? []).map(({ name, idx }) => [idx, state.names.indexOf(name) + 1]));
-  for (const [idx, segment] of Object.entries(values))
-    if (!segment && voxels.includes(Number(idx))) throw new Error("it holds a label that is not in the list");
+  if (valuesOf(voxels).some(value => !values[value])) throw new Error("it holds a label that is not in the list");
   return translated(voxels, values);
 }
 
@@ -259,29 +259,36 @@ export async function save() {
 /** After a conflict: show what somebody else has stored, or store what is here in its place. */
 export async function settle(mine) {
   state.conflict = null;
-  await learnVersion();
-  if (mine) return save();
-  state.map.write(state.map.differing(await stored()));
-  keepAsStored();
-  say("This is the label that somebody else stored. Undo brings yours back.");
-  return true;
+  try {
+    await learnVersion();
+    if (mine) return save();
+    const theirs = state.map.differing(state.version ? await stored() : new Uint8Array(state.map.read().length));
+    state.map.write(theirs);
+    keepAsStored();
+    say("This is the label that somebody else stored. Undo brings yours back.");
+  } catch (error) {
+    say(`Their label cannot be shown: ${error.message}. Yours is still here.`, "error");
+  }
+  return false;
 }
 
-/** Leave the CT: unsaved work stays in this browser. */
-export async function leave() {
-  if (unsaved()) {
-    await keepDraft();
-    ohif.services.uiNotificationService.show({
-      title: "Not saved",
-      message: "The label that you left is kept in this browser. Open the CT again to go on.",
-      type: "warning",
-      duration: 8000,
-    });
-  }
+/** Leave the CT: unsaved work stays in this browser. All is let go of at once; what is awaited is the draft. */
+export function leave() {
+  const kept = unsaved() ? keepDraft().then(tellLeft) : Promise.resolve();
   points.clear();
   if (state.map?.alive) state.map.remove();
   Object.assign(state, { image: "", map: null, measures: null, draft: null, conflict: null, stored: new Map() });
-  state.changed.clear();
+  state.changed = new Set();
+  return kept;
+}
+
+function tellLeft() {
+  ohif.services.uiNotificationService.show({
+    title: "Not saved",
+    message: "The label that you left is kept in this browser. Open the CT again to go on.",
+    type: "warning",
+    duration: 8000,
+  });
 }
 
 /** Begin: OHIF is there, and no study yet. */

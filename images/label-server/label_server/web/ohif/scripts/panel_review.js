@@ -21,7 +21,7 @@ export function review() {
     const said = { status: verdict.value, level: level.value, comment: comment.value };
     const meta = { ...said, approvedBy: state.user, editTime: Math.floor(Date.now() / 1000) };
     try {
-      await server.review(state.image, meta);
+      await server.review(state.image, meta, state.version);
       state.about = { ...state.about, segmentationMeta: meta };
       say(`Review saved: ${verdict.value || "not reviewed"}`, "good");
     } catch (error) {

@@ -63,11 +63,12 @@ export const skip = (image, reason) => ask(`/activelearning/skip?${query({ image
 /** Labels that wait for a reviewer, and what was said of those that were reviewed. */
 export const reviews = () => json("/datastore/review");
 
-/** Say what a reviewer thinks of a label, as MONAI Label Reviewer does. */
-export function review(image, said) {
+/** Say what a reviewer thinks of this version of a label, as MONAI Label Reviewer does. */
+export function review(image, said, version) {
   const form = new FormData();
   form.append("params", JSON.stringify({ segmentationMeta: said }));
-  return ask(`/datastore/updatelabelinfo?${query({ label: image, tag: "final" })}`, { method: "PUT", body: form });
+  const url = `/datastore/updatelabelinfo?${query({ label: image, tag: "final" })}`;
+  return ask(url, { method: "PUT", headers: { "If-Match": version }, body: form });
 }
 
 export const train = model => ask(`/train/${encodeURIComponent(model)}`, asJson("POST", {}));

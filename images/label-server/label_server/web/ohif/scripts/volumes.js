@@ -22,12 +22,6 @@ export function valuesOf(voxels) {
   return [...seen.keys()].filter(value => value && seen[value]);
 }
 
-export function same(some, others) {
-  let place = 0;
-  while (place < some.length && some[place] === others[place]) place += 1;
-  return place === some.length && place === others.length;
-}
-
 /** A file of the volume's size and place with these voxels, as NRRD: it says its grid in DICOM's own coordinates. */
 export async function toNrrd(volume, voxels) {
   const rows = grid(volume);
