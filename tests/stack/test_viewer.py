@@ -2,16 +2,21 @@
 
 import itertools
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 import requests
 import SimpleITK as sitk
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, sync_playwright
 from pydicom.uid import generate_uid
@@ -19,6 +24,7 @@ from pydicom.uid import generate_uid
 from docs.tools.screenshot import CHROMIUM, FLAGS
 from labelpod.dicom import phantom
 from tests.clients.session import image_of
+from tests.support import npm
 from tests.support.annotator import LABELS, Annotator
 from tests.support.clone import Clone
 from tests.support.pacs import Pacs, masks
@@ -180,6 +186,22 @@ def test_a_model_without_a_point_says_what_to_do(page: Viewer, case: Case):
     page.said("Click a point in the nodule first")
 
 
+def test_a_model_that_waits_says_its_place_and_can_be_cancelled(
+    page: Viewer, ct: str, annotator: Annotator, pacs: Pacs
+):
+    page.open(str(pacs.series("CT")[0].StudyInstanceUID), ct)
+    page.press("f")
+    with ThreadPoolExecutor() as others:
+        for _ in range(2):
+            others.submit(annotator.click, "deepgrow_3d", ct, [100, 100, 4])
+        eventually(lambda: requests.get(f"{annotator.url}/infer/queue", timeout=5).json()["waiting"], 20, "they wait")
+        page.click(page.place(*MIDDLE))
+        page.panel.get_by_text("place 1 of the queue").wait_for(timeout=20_000)
+        page.button("Cancel").click()
+        page.said("Cancelled")
+    assert page.masks(LABELS) == {}
+
+
 # --- what is painted is what is stored ---
 
 WAYS = {
@@ -252,6 +274,46 @@ def test_every_tool_by_its_key_with_undo_and_redo(page: Viewer, case: Case):
         page.press("Control+y")
         eventually(lambda voxels=voxels: np.array_equal(page.voxels(), voxels), 5, "redo")
     assert page.button("Save *").count() == 1
+
+
+EVENTS = st.one_of(
+    st.tuples(st.sampled_from(["b", "c", "e", "x"]), st.sampled_from("123"), *[st.floats(0.3, 0.7)] * 4),
+    st.sampled_from(["Control+z", "Control+y"]),
+)
+
+
+@settings(
+    max_examples=4, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+)
+@given(events=st.lists(EVENTS, min_size=25, max_size=25))
+def strokes_undo_and_redo_agree(page: Viewer, events: list[Any]) -> None:
+    """Every undo shows what was there before the stroke, every redo what was there after it."""
+    seen, at = [page.voxels()], 0
+    for event in events:
+        if isinstance(event, str):
+            to = at + (-1 if event == "Control+z" else 1)
+            if not 0 <= to < len(seen):
+                continue
+            at = to
+            page.press(event)
+            eventually(lambda at=at: np.array_equal(page.voxels(), seen[at]), 5, event)
+        else:
+            tool, segment, *places = event
+            page.press(segment)
+            page.press(tool)
+            page.stroke(page.place(*places[:2]), page.place(*places[2:]))
+            page.page.wait_for_timeout(80)
+            if not np.array_equal(page.voxels(), seen[at]):  # a stroke that changes nothing leaves nothing to undo
+                seen[at + 1 :] = [page.voxels()]
+                at += 1
+
+
+def test_a_hundred_strokes_with_undo_and_redo_in_between(page: Viewer, pacs: Pacs, case: Case):
+    page.open(case.study, case.uid)
+    strokes_undo_and_redo_agree(page)
+    page.save("Saved in the archive")
+    (seg,) = pacs.segmentations(case.uid)
+    assert same(masks(seg, case.image), page.masks(LABELS))
 
 
 def test_the_threshold_brush_paints_what_is_dense_enough(page: Viewer, case: Case):
@@ -463,6 +525,42 @@ def test_training_is_for_admins(page: Viewer, case: Case):
     page.open(case.study, case.uid)
     assert page.panel.get_by_role("heading", name="Training").is_visible()
     assert page.panel.get_by_role("heading", name="Review").is_visible()
+
+
+AXE = "axe-core@4.14.1"
+AXE_INTEGRITY = "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+# Of the page, or of our panel in it: what stops people with a screen reader, or who see or reach less.
+SERIOUS = """async within => (await axe.run(within)).violations
+  .filter(({ impact }) => ["serious", "critical"].includes(impact))
+  .map(({ id, nodes }) => [id, nodes.map(({ target }) => String(target))])"""
+
+
+def test_axe_finds_nothing_serious(page: Viewer, case: Case, tmp_path_factory: pytest.TempPathFactory):
+    source = npm.file(AXE, AXE_INTEGRITY, "axe.min.js", tmp_path_factory.mktemp("npm"))
+    page.page.goto(page.address)
+    page.page.evaluate(source)
+    assert page.page.evaluate(SERIOUS, "html") == []
+    page.open(case.study, case.uid)
+    paint(page)
+    page.button("Skip …").click()
+    page.page.evaluate(source)
+    assert page.page.evaluate(SERIOUS, "labelpod-panel") == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (3840, 2160)])
+def test_the_panel_fits_the_screen(browser: Browser, address: str, case: Case, width: int, height: int):
+    with viewer(browser, address, viewport={"width": width, "height": height}) as page:
+        page.open(case.study, case.uid)
+        panel, store = page.panel.bounding_box(), page.button("Save").bounding_box()
+        assert panel and store and panel["x"] + panel["width"] <= width and panel["y"] + panel["height"] <= height
+        assert store["x"] + store["width"] <= width and store["y"] + store["height"] <= height
+
+
+def test_numbers_are_written_as_the_browsers_language_writes_them(browser: Browser, address: str, case: Case):
+    with viewer(browser, address, locale="de-DE") as page:
+        page.open(case.study, case.uid)
+        paint(page)
+        assert re.fullmatch(r"\d+,\d mm, \d+,\d\d ml", page.panel.locator(".size").first.text_content() or "")
 
 
 def test_the_keys_are_listed(page: Viewer, case: Case):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Locator, Page, Response
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Response
 
 from tests.support.waiting import eventually
 
@@ -54,9 +54,15 @@ class Viewer:
         self.errors: list[str] = []
         self.expected: set[int] = set()  # answers that a test has asked for
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._said)
         page.on("response", self._note)
         page.on("requestfailed", self._failed)
         page.on("dialog", lambda dialog: dialog.accept())  # leaving with unsaved work
+
+    def _said(self, message: ConsoleMessage) -> None:
+        # A browser says of an answer that it is none; that is what _note is for.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.errors.append(message.text)
 
     def _note(self, answer: Response) -> None:
         if answer.status >= 400 and answer.status not in self.expected:
@@ -157,7 +163,7 @@ class Viewer:
 @contextmanager
 def viewer(browser: Browser, address: str, **more: Any) -> Iterator[Viewer]:
     """A page of its own, with cookies and a store of its own; nothing may have failed in it."""
-    context = browser.new_context(**({"viewport": {"width": 1400, "height": 900}} | more))
+    context = browser.new_context(**({"viewport": {"width": 1280, "height": 720}} | more))
     try:
         shown = Viewer(context.new_page(), address)
         yield shown
