@@ -12,7 +12,6 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from label_server.paths import VIEWER
 from label_server.users import Role
 from label_server.web.compression import takes_gzip
 
@@ -40,7 +39,7 @@ class OhifFiles(StaticFiles):
 
     """
 
-    def __init__(self, folder: Path = VIEWER) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder, check_dir=False)  # a checkout has none
         self._index = (folder / "index.html").resolve()
         self._own = {f"labelpod/{file.name}": file for file in OWN.iterdir() if file.suffix in (".js", ".css")}
