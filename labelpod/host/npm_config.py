@@ -13,13 +13,23 @@ _VARIABLE = re.compile(r"\$\{([^}]+)\}")
 
 def text() -> str:
     """An npmrc of what npm on this machine would use, "" if nothing is set; npm itself need not be there."""
+    return "".join(f"{key}={value}\n" for key, value in sorted(_found().items()))
+
+
+def registry(scope: str) -> str:
+    """The registry that is set for a scope's packages, "" if npm takes its own."""
+    found = _found()
+    return found.get(f"{scope}:registry") or found.get("registry", "")
+
+
+def _found() -> dict[str, str]:
     found: dict[str, str] = {}
     for file in (*_SYSTEM, Path(_from_environment("userconfig") or "~/.npmrc").expanduser()):
         found |= _settings(file)
     for name in _FROM_ENVIRONMENT:
         if value := _from_environment(name):
             found[name.replace("_", "-")] = value
-    return "".join(f"{key}={value}\n" for key, value in sorted(found.items()))
+    return found
 
 
 def _from_environment(name: str) -> str:

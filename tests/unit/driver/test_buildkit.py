@@ -14,7 +14,9 @@ from labelpod.images import buildkit
 from labelpod.project import Project
 from tests.support.paths import ROOT
 
-STEP = "#12 [viewer 4/4] RUN --mount=type=secret,id=npm_config,target=/root/.npmrc package=$(python prepare.py --name)\n"
+STEP = (
+    "#12 [viewer 4/4] RUN --mount=type=secret,id=npm_config,target=/root/.npmrc package=$(python prepare.py --name)\n"
+)
 SUMMARY = 'ERROR: failed to solve: process "/bin/bash -c package=..." did not complete successfully: exit code: 1\n'
 
 

@@ -116,3 +116,11 @@ def test_a_file_that_cannot_be_read_is_as_good_as_none(npm):
 def test_a_file_that_is_not_utf8_is_read_as_far_as_it_can_be(npm):
     npm.user.write_bytes(b"; M\xfcller\nregistry=https://packages.example/\n")
     assert npm.settings() == ["registry=https://packages.example/"]
+
+
+def test_the_registry_of_a_scope_is_its_own_or_that_of_all(npm):
+    assert npm_config.registry("@ohif") == ""
+    npm.user.write_text("registry=https://all.example/\n")
+    assert npm_config.registry("@ohif") == "https://all.example/"
+    npm.user.write_text("registry=https://all.example/\n@ohif:registry=https://ohif.example/\n")
+    assert npm_config.registry("@ohif") == "https://ohif.example/"
