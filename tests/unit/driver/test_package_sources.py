@@ -276,6 +276,15 @@ def test_builds_mount_exactly_the_secrets_written(machine, tmp_path, monkeypatch
     assert {part.split(",")[0] for part in orthanc.split("--mount=type=secret,id=")[1:]} <= written
 
 
+def test_of_the_stage_that_knows_npms_login_only_the_viewer_goes_into_the_image():
+    """npm keeps logs of its own."""
+    text = render.render(Settings(), ROOT / "templates")["label-server.Dockerfile"]
+    (stage,) = [each for each in text.split("\nFROM ") if "id=npm_config" in each]
+    assert stage.startswith("installer AS viewer\n")
+    taken = [line for line in text.splitlines() if "viewer" in line and ("--from=" in line or "from=viewer" in line)]
+    assert taken == ["COPY --from=viewer /viewer/ohif /opt/labelpod/ohif"]
+
+
 # Put together here, so that this file does not hold them itself.
 INDEXES = [".".join(parts) for parts in (("pypi", "org"), ("files", "pythonhosted", "org"), ("deb", "debian", "org"))]
 INDEXES += [".".join(("registry", "npmjs", "org")), ".".join(("security", "debian", "org"))]
