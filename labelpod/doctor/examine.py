@@ -67,7 +67,8 @@ def _examine(settings_file: Path, ask_sources: Callable[[Machine], bool]) -> lis
     with ThreadPoolExecutor(max_workers=16) as pool:
         info, images, gpus = pool.submit(docker_info), pool.submit(image_names), pool.submit(gpu.find)
         machine = Machine(values, settings_file.parent, project, info.result(), images.result())
-        sources = (source_checks.registry, source_checks.debian, source_checks.python) if ask_sources(machine) else ()
+        asked = (source_checks.registry, source_checks.debian, source_checks.python, source_checks.npm)
+        sources = asked if ask_sources(machine) else ()
         checks = (_engine, _plugins, _owner, _disk, _memory, _labels, network_checks.check, *sources)
         files = pool.submit(file_checks.check, settings_file.parent, values)
         groups = list(pool.map(lambda check: check(machine), checks))

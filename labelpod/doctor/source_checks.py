@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from labelpod.doctor.finding import Finding, Machine
+from labelpod.host import npm_config
 from labelpod.process import run, why
 
 _SECONDS = 3
@@ -121,3 +122,13 @@ def python(machine: Machine) -> list[Finding]:
     message = f"pip gets no monailabel from its index: {why(answer)}"
     remedy = "check `pip config list`, the PIP_ and proxy variables and the network"
     return [Finding(machine.lacking, "Python packages", message, remedy)]
+
+
+def npm(machine: Machine) -> list[Finding]:
+    """The registry that the viewer comes from, if one is set: which one npm takes of itself, only npm knows."""
+    if not (registry := npm_config.registry("@ohif")):
+        return []
+    if not (trouble := _trouble(f"{registry.rstrip('/')}/@ohif%2fapp", None)):
+        return [Finding("ok", "npm packages", "npm's registry answers")]
+    remedy = "check the registry in ~/.npmrc, the NPM_CONFIG_ and proxy variables and the network"
+    return [Finding(machine.lacking, "npm packages", f"npm's registry not reached: {trouble}", remedy)]

@@ -13,21 +13,34 @@ _VARIABLE = re.compile(r"\$\{([^}]+)\}")
 
 def text() -> str:
     """An npmrc of what npm on this machine would use, "" if nothing is set; npm itself need not be there."""
-    home = os.environ.get("NPM_CONFIG_USERCONFIG") or os.environ.get("npm_config_userconfig") or "~/.npmrc"
+    return "".join(f"{key}={value}\n" for key, value in sorted(_found().items()))
+
+
+def registry(scope: str) -> str:
+    """The registry that is set for a scope's packages, "" if npm takes its own."""
+    found = _found()
+    return found.get(f"{scope}:registry") or found.get("registry", "")
+
+
+def _found() -> dict[str, str]:
     found: dict[str, str] = {}
-    for file in (*_SYSTEM, Path(home).expanduser()):
+    for file in (*_SYSTEM, Path(_from_environment("userconfig") or "~/.npmrc").expanduser()):
         found |= _settings(file)
     for name in _FROM_ENVIRONMENT:
-        for variable in (f"npm_config_{name}", f"NPM_CONFIG_{name.upper()}"):
-            if value := os.environ.get(variable):
-                found[name.replace("_", "-")] = value
-    return "".join(f"{key}={value}\n" for key, value in sorted(found.items()))
+        if value := _from_environment(name):
+            found[name.replace("_", "-")] = value
+    return found
+
+
+def _from_environment(name: str) -> str:
+    """What a variable of npm's says, "" if it is not set; npm writes them small and takes them large, too."""
+    return os.environ.get(f"npm_config_{name}") or os.environ.get(f"NPM_CONFIG_{name.upper()}") or ""
 
 
 def _settings(file: Path) -> dict[str, str]:
     """The lines of an npmrc that a build needs."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
     pairs = ((key.strip(), value.strip()) for key, sign, value in (line.partition("=") for line in lines) if sign)

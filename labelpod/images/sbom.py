@@ -36,6 +36,8 @@ _SECONDS = 120  # for one program of an image; it takes less than one on an idle
 _INSTALLED = "${db:Status-Status} ${Package} ${Version} ${Architecture}\n"
 # dpkg knows no licences; these files, which slim images keep too, are machine-readable for most packages.
 _COPYRIGHT = "grep -s '^License: *[^ ]' /usr/share/doc/*/copyright || true"
+# Of npm's package, whose parts are in no list; their licences are in NOTICES.txt beside it.
+_VIEWER = "/opt/labelpod/ohif/viewer.lock"
 # Runs in the image.
 _DISTRIBUTIONS = Path(__file__).with_name("list_distributions.py")
 
@@ -95,7 +97,7 @@ def _bom(docker: DockerClient, project: Project, tag: str, image: Image) -> Bom:
     )
     packages = _debian(tag)
     if tag == tags.LABEL_SERVER_TAG:
-        packages += _python(tag)
+        packages += [*_python(tag), _viewer(tag)]
     bom = Bom(
         serial_number=uuid.uuid5(uuid.NAMESPACE_OID, image.id),
         metadata=BomMetaData(component=root, timestamp=image.created),
@@ -142,6 +144,13 @@ def _python(tag: str) -> list[Component]:
         name, version = said.pop("name"), said.pop("version")
         components.append(_component(PackageURL("pypi", None, name, version), name, version, _declared(**said)))
     return components
+
+
+def _viewer(tag: str) -> Component:
+    lock = json.loads(_run(tag, "cat", _VIEWER))
+    scope, _, name = lock["package"].rpartition("/")
+    purl = PackageURL("npm", scope, name, lock["version"])
+    return _component(purl, lock["package"], lock["version"], [lock["licence"]])
 
 
 def _declared(expression: str, licence: str, classifiers: list[str]) -> list[str]:

@@ -57,6 +57,11 @@ def test_the_label_servers_python_packages_are_those_of_the_lock(files):
     assert {"torch", "monailabel"} <= set(found)
 
 
+def test_the_viewer_is_the_package_of_its_lock(files):
+    lock = json.loads(LOCK.with_name("viewer").joinpath("viewer.lock").read_text())
+    assert versions(files[LABEL_SERVER], "npm") == {"app": lock["version"]}
+
+
 def test_the_debian_packages_are_those_that_dpkg_knows(files):
     for tag in TAGS:
         listed = versions(files[sbom.file(Project(ROOT), tag).name], "deb")

@@ -14,6 +14,7 @@ from labelpod.config.settings import PREFIX
 from labelpod.docker.tags import LABEL_SERVER_TAG, ORTHANC_TAG
 from labelpod.doctor import examine
 from labelpod.doctor.finding import Finding
+from labelpod.host import npm_config
 from tests.support.ports import held_port
 
 PYTHON = sys.executable
@@ -55,9 +56,11 @@ class Machine:
             "ClientInfo": {"Plugins": [plugin("compose", "v2.26.1"), plugin("buildx", "0.13.1+ds1")]},
         }
         for name in list(os.environ):
-            if name.startswith(PREFIX) or name.startswith("PIP_"):
+            if name.startswith(PREFIX) or name.upper().startswith(("PIP_", "NPM_CONFIG_")):
                 monkeypatch.delenv(name)
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("NPM_CONFIG_USERCONFIG", os.devnull)
+        monkeypatch.setattr(npm_config, "_SYSTEM", ())
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.setenv(name, "127.0.0.1")
         (folder / "apt.conf").write_text('Acquire::http::Proxy::127.0.0.1 "DIRECT";\n')

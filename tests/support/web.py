@@ -23,6 +23,7 @@ from labelpod_common import users_file
 # Name -> token: two annotators, a reviewer, and the one whose token is a setting.
 TOKENS = {name: f"throw-away-token-of-{name}" for name in ("anna", "berta", "rita", "admin")}
 ROLES = {"anna": "annotator", "berta": "annotator", "rita": "reviewer", "admin": "admin"}
+VIEWER = Path(__file__).with_name("ohif")
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 NAMES = ("nodule1", "nodule2", "nodule3")
 
@@ -40,7 +41,7 @@ def application() -> Any:
     """What is behind the gateway; it keeps nothing of a test."""
     from label_server.web import asgi  # it imports all of MONAI Label: not for the tests that need the gateway alone
 
-    return asgi.application()
+    return asgi.application(VIEWER)
 
 
 class Server:

@@ -19,8 +19,8 @@ from pathlib import Path
 ADDRESS = "/ohif/"
 # A model that runs in the browser and asks another host for its weights; microscopy; what only unregisters service
 # workers, logs in at other servers, or fills in for browsers of ten years ago.
-_LEFT_OUT = ("ort/", "dicom-microscopy-viewer/", "app-config.js", "es6-shim.min.js", "google.js", "init-service-worker.js")
-_LEFT_OUT += ("oidc-client.min.js", "polyfill.min.js", "sw.js")
+_LEFT_OUT = ("ort/", "dicom-microscopy-viewer/", "app-config.js", "es6-shim.min.js", "google.js")
+_LEFT_OUT += ("init-service-worker.js", "oidc-client.min.js", "polyfill.min.js", "sw.js")
 # File -> what to write in another way, in which other way, how often it is there.
 _PAGE = (
     (r'((?:href|src|content)=")/', rf"\1{ADDRESS}", 33),
@@ -30,6 +30,8 @@ _PAGE = (
 _STYLES = ((r"url\(/", f"url({ADDRESS}", 5),)
 _PUBLIC_PATH = '__webpack_require__.p = "/"'
 _SCRIPTS = 8  # that say so: the application, and seven that are workers
+_COMMENT = re.compile(r"/\*(?:(?!/\*).)*?\*/", re.DOTALL)
+_OF_A_LICENCE = re.compile(r"/\*!|@licen[cs]e|\bcopyright\b|\blicen[cs]ed under\b", re.IGNORECASE)
 _PACKED = (".css", ".html", ".js", ".json", ".svg", ".wasm", ".xml")
 
 
@@ -51,10 +53,12 @@ def main(lock: Path, package: Path, folder: Path) -> None:
         raise ValueError(f"{package.name} is not the package that {lock.name} names")
     with tempfile.TemporaryDirectory(dir=folder.parent) as parent:
         with tarfile.open(package) as archive:
-            archive.extractall(parent)  # the very package that is named
+            archive.extractall(parent)  # noqa: S202 - the very package that is named
         unpacked = Path(parent, "package")
         prepare(unpacked / "dist")
         shutil.copy(unpacked / "LICENSE", unpacked / "dist" / "LICENSE")
+        shutil.copy(lock, unpacked / "dist" / "viewer.lock")  # for who lists what is in the image
+        (unpacked / "dist" / "NOTICES.txt").write_text(notices(unpacked / "dist"))
         shutil.move(unpacked / "dist", folder)
     for file in _files(folder):
         if file.suffix in _PACKED:
@@ -76,6 +80,15 @@ def prepare(folder: Path) -> None:
         raise ValueError(f"{len(scripts)} scripts say where they lie, not {_SCRIPTS}")
     for file in scripts:
         _rewrite(file, ((re.escape(_PUBLIC_PATH), _PUBLIC_PATH.replace('"/"', f'"{ADDRESS}"'), 1),))
+
+
+def notices(folder: Path) -> str:
+    """What the scripts say of who made their parts and under which licence, each comment once."""
+    found: dict[str, None] = {}
+    for file in sorted(folder.glob("*.js")):
+        comments = _COMMENT.findall(file.read_text())
+        found |= dict.fromkeys(each for each in comments if _OF_A_LICENCE.search(each))
+    return "".join(f"{each}\n\n" for each in found).replace("\\n", "\n")  # some are in texts of programs for GPUs
 
 
 def _rewrite(file: Path, changes: tuple[tuple[str, str, int], ...]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from labelpod import render
 from labelpod.config.settings import Settings
-from labelpod.host import os_release, package_sources
+from labelpod.host import npm_config, os_release, package_sources
 
 ROOT = Path(__file__).resolve().parents[3]
 LOGIN = "https://reader:hunter2@packages.example"
@@ -29,9 +29,11 @@ class Machine:
         for name in (
             "SSL_CERT_FILE",
             *package_sources._PROXIES,
-            *(name for name in os.environ if name.startswith("PIP_")),
+            *(name for name in os.environ if name.upper().startswith(("PIP_", "NPM_CONFIG_"))),
         ):
             monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(folder))
+        monkeypatch.setattr(npm_config, "_SYSTEM", ())
         monkeypatch.setenv("PATH", str(programs.folder))
         monkeypatch.setattr(package_sources, "CA_BUNDLE", folder / "absent.crt")
         self.release(DEBIAN)
@@ -50,6 +52,10 @@ class Machine:
         """What apt-config and `apt-get indextargets` say."""
         self._programs.add("apt-config", f"/bin/cat <<'END'\n{configuration}\nEND")
         self._programs.add("apt-get", f"/bin/cat <<'END'\n{targets}\nEND")
+
+    def npm(self, lines: str) -> None:
+        """What this user's .npmrc says."""
+        (self._folder / ".npmrc").write_text(lines)
 
     def without_apt(self) -> None:
         for name in ("apt-config", "apt-get"):
@@ -248,23 +254,35 @@ def test_proxies_of_the_environment_reach_a_build(machine, monkeypatch):
 def test_a_login_of_a_private_index_ends_up_in_secrets_only(machine):
     machine.pip(PIP)
     machine.apt(APT)
+    machine.npm(f"registry={LOGIN}/npm/\n//packages.example/npm/:_password=hunter2\n")
     written = machine.written()
-    assert {name for name, text in written.items() if "hunter2" in text} == {"uv_config", "pip_config", "apt_conf"}
+    logins = {"uv_config", "pip_config", "apt_conf", "npm_config"}
+    assert {name for name, text in written.items() if "hunter2" in text} == logins
     assert "hunter2" not in str(package_sources.build_arguments()) + str(package_sources.left_out())
     assert "hunter2" not in str(render.render(Settings(), ROOT / "templates"))
-    assert {path.name for path in machine.secrets.iterdir()} == {"uv_config", "pip_config", "apt_conf"}
+    assert {path.name for path in machine.secrets.iterdir()} == logins
 
 
 def test_builds_mount_exactly_the_secrets_written(machine, tmp_path, monkeypatch):
     (tmp_path / "ca.crt").write_text("a certificate")
     monkeypatch.setattr(package_sources, "CA_BUNDLE", tmp_path / "ca.crt")
     machine.apt(APT, TARGETS)
+    machine.npm("registry=https://packages.example/npm/\n")
     written = set(machine.written())
     dockerfile = render.render(Settings(), ROOT / "templates")["label-server.Dockerfile"]
     mounted = {part.split(",")[0] for part in dockerfile.split("--mount=type=secret,id=")[1:]}
     assert mounted == written
     orthanc = (ROOT / "images" / "orthanc" / "Dockerfile").read_text()
     assert {part.split(",")[0] for part in orthanc.split("--mount=type=secret,id=")[1:]} <= written
+
+
+def test_of_the_stage_that_knows_npms_login_only_the_viewer_goes_into_the_image():
+    """npm keeps logs of its own."""
+    text = render.render(Settings(), ROOT / "templates")["label-server.Dockerfile"]
+    (stage,) = [each for each in text.split("\nFROM ") if "id=npm_config" in each]
+    assert stage.startswith("installer AS viewer\n")
+    taken = [line for line in text.splitlines() if "viewer" in line and ("--from=" in line or "from=viewer" in line)]
+    assert taken == ["COPY --from=viewer /viewer/ohif /opt/labelpod/ohif"]
 
 
 # Put together here, so that this file does not hold them itself.

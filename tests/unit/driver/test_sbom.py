@@ -31,6 +31,7 @@ COPYRIGHT = """\
 /usr/share/doc/tini/copyright:License: MIT
 /usr/share/doc/gone/copyright:License: MIT
 """
+VIEWER = '{"package": "@ohif/app", "version": "3.13.2", "licence": "MIT", "integrity": "sha512-0"}'
 
 
 def distribution(name: str, version: str = "1.0", **said: object) -> dict:
@@ -46,7 +47,7 @@ class Docker:
         self.images = {name: {"Id": f"sha256:{name}"} for name in (*self.files, tags.BASE_TAG)}
         self.images[tags.TRIXIE_TAG] = {"Id": "sha256:trixie"}
         self.distributions = [distribution("torch", "2.10.0", licence="BSD-3-Clause")]
-        self.says = {"os-release": OS_RELEASE, "dpkg-query": DPKG, "copyright": COPYRIGHT}
+        self.says = {"os-release": OS_RELEASE, "dpkg-query": DPKG, "copyright": COPYRIGHT, "viewer.lock": VIEWER}
         self.record = {tags.BASE_TAG: "debian", ORTHANC: "debian, 0123abc", tags.POSTGRES_TAG: "debian, 4567def"}
 
     def write(self) -> dict[str, dict]:
@@ -114,8 +115,21 @@ def test_python_packages_are_those_of_the_label_server(docker):
     written = docker.write()
     torch = packages(written[LABEL_SERVER])["pkg:pypi/torch@2.10.0"]
     assert (torch["name"], torch["version"]) == ("torch", "2.10.0")
-    assert {each["name"] for each in written[LABEL_SERVER]["components"]} == {"libstdc++6", "tini", "torch"}
+    assert {each["name"] for each in written[LABEL_SERVER]["components"]} == {
+        "libstdc++6",
+        "tini",
+        "torch",
+        "@ohif/app",
+    }
     assert not any("pypi" in purl for purl in packages(written[ORTHANC]))
+
+
+def test_the_viewer_is_a_package_of_npms(docker):
+    written = docker.write()
+    ohif = packages(written[LABEL_SERVER])["pkg:npm/%40ohif/app@3.13.2"]
+    assert (ohif["name"], ohif["version"]) == ("@ohif/app", "3.13.2")
+    assert ohif["licenses"] == [{"license": {"id": "MIT"}}]
+    assert not any("npm" in purl for purl in packages(written[ORTHANC]))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +215,7 @@ def test_a_new_image_gets_a_new_file(docker):
 
 def test_an_image_is_asked_without_a_network_and_leaves_no_container(docker):
     docker.write()
-    assert len(docker.runs()) == 10
+    assert len(docker.runs()) == 11
     assert all("--rm" in run and "--network none" in run and "--pull never" in run for run in docker.runs())
 
 

@@ -18,6 +18,7 @@ from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.judging import Judging
 from label_server.datastore.pacs_images import PacsImages
 from label_server.parsing import readers
+from label_server.paths import VIEWER
 from label_server.users import LOOPBACK
 from label_server.web import dicomweb_proxy, readiness, routes
 from label_server.web.audit_log import Audit
@@ -51,15 +52,15 @@ async def _lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
 
 
-def application() -> Starlette:
-    """Make what is behind the gateway."""
+def application(viewer: Path = VIEWER) -> Starlette:
+    """Make what is behind the gateway, with the viewer of a folder."""
     return Starlette(
         routes=[
             *pages.routes,
             Route("/readyz", _ready),
             Route("/ohif", _viewer),
             Mount("/proxy/dicom", routes=dicomweb_proxy.routes),
-            Mount("/ohif", OhifFiles()),
+            Mount("/ohif", OhifFiles(viewer)),
             Mount("/", routes.application(settings.MONAI_LABEL_PROJECT_NAME, os.environ.get("APP", "radiology"))),
         ],
         exception_handlers=HANDLERS,

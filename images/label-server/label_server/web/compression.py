@@ -37,7 +37,7 @@ class Compression:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and compress its answer if that pays."""
-        takes = scope["method"] != "HEAD" and _takes_gzip(Headers(scope=scope).get("accept-encoding", ""))
+        takes = scope["method"] != "HEAD" and takes_gzip(Headers(scope=scope).get("accept-encoding", ""))
         await self._app(scope, receive, _Packer(send, takes).send)
 
 
@@ -107,7 +107,7 @@ def _is_dicom(start: Message) -> bool:
     return Headers(raw=start["headers"]).get("content-type", "").lower().startswith(_DICOM)
 
 
-def _takes_gzip(said: str) -> bool:
+def takes_gzip(said: str) -> bool:
     """Whether `Accept-Encoding` names gzip, or anything, and not with q=0."""
     taken = {}
     for each in said.lower().split(","):

