@@ -4,7 +4,6 @@ import * as editing from "./editing.js";
 import { ohif, state } from "./labelling.js";
 import { runChosen } from "./chosen_model.js";
 import { setWindow } from "./windows.js";
-import { next } from "./worklist.js";
 
 const does = commandFn => ({ commandFn });
 
@@ -16,7 +15,7 @@ export const definitions = {
   labelFill: does(editing.fill),
   labelRun: does(() => runChosen()),
   labelSave: does(() => state.dispatchEvent(new Event("save"))),
-  labelNext: does(() => next()),
+  labelNext: does(() => state.dispatchEvent(new Event("next"))),
   labelWindow: does(({ name }) => setWindow(ohif, name)),
   labelHelp: does(() => state.dispatchEvent(new Event("help"))),
 };

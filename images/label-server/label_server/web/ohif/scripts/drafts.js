@@ -32,10 +32,13 @@ async function unzipped(blob) {
   return new Uint8Array(await new Response(blob.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
 }
 
-/** Keep a draft: `slices` is a Map from places to voxels, `names` are the segments', `version` is what it began from. */
-export async function keep(user, image, { slices, names, version }) {
+/**
+ * Keep a draft: `slices` is a Map from places to voxels, `of` the images that they lie on, `names` are the
+ * segments', `version` is what it began from.
+ */
+export async function keep(user, image, { slices, names, of, version }) {
   const packed = await Promise.all([...slices].map(async ([place, voxels]) => [place, await zipped(voxels)]));
-  const draft = { slices: packed, names, version, at: Date.now() };
+  const draft = { slices: packed, names, of, version, at: Date.now() };
   await inStore("readwrite", store => done(store.put(draft, key(user, image))));
 }
 

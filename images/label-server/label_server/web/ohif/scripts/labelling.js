@@ -32,7 +32,7 @@ export const state = Object.assign(new EventTarget(), {
   changed: new Set(), // places of slices that differ from it
   draft: null, // unsaved work that is offered
   conflict: null, // what the server said when somebody else had stored a label meanwhile
-  hidden: false, // the stored label cannot be shown, and must not be replaced unseen
+  hidden: "", // why the stored label must not be replaced, which cannot be shown: "unreadable" or "unreachable"
 });
 
 export const tell = () => state.dispatchEvent(new Event("change"));
@@ -110,7 +110,7 @@ function look() {
 async function open(displaySet) {
   await leave();
   Object.assign(state, { image: displaySet.SeriesInstanceUID, study: displaySet.StudyInstanceUID });
-  Object.assign(state, { problem: obstacle(displaySet), version: null, about: null, hidden: false });
+  Object.assign(state, { problem: obstacle(displaySet), version: null, about: null, hidden: "" });
   say("Loading the label …");
   if (state.problem) return say(state.problem, "error");
   await known();
@@ -122,7 +122,8 @@ async function open(displaySet) {
 }
 
 /** Put what is stored into the label map. */
-async function restore() {
+export async function restore() {
+  state.hidden = "";
   try {
     await learnVersion();
     if (state.version) state.map.put(state.map.differing(await stored()));
@@ -135,8 +136,10 @@ async function restore() {
     say(state.version ? `Stored: ${listed(state.measures.present())}` : "Nothing is stored yet");
   } catch (error) {
     // What cannot be shown must not be replaced unseen; another program's stays where it is.
-    state.hidden = !error.foreign;
-    const advice = error.foreign ? "What you save is stored beside it." : "Correct it in 3D Slicer, or start anew.";
+    const lost = error.unreachable || error.status >= 500;
+    if (!error.foreign) state.hidden = lost ? "unreachable" : "unreadable";
+    const otherwise = lost ? "Try again." : "Correct it in 3D Slicer, or start anew.";
+    const advice = error.foreign ? "What you save is stored beside it." : otherwise;
     say(`The stored label cannot be shown: ${error.message}. ${advice}`, "error");
   }
 }
@@ -168,9 +171,8 @@ const filled = () => new Map([...state.map.slices.entries()].filter(([, slice]) 
 const copied = ([place, slice]) => [place, slice.slice()];
 
 /** Somebody wants to label it anew, though what is stored cannot be shown; that stays in the archive's history. */
-export async function startAnew() {
-  await learnVersion();
-  state.hidden = false;
+export function startAnew() {
+  state.hidden = "";
   say("Start anew: what you save replaces the label that cannot be shown. Nothing else is lost.");
 }
 
@@ -199,15 +201,20 @@ async function keepDraft() {
   clearTimeout(keeping);
   const { map, user, image, names, version, draft } = state;
   if (!map?.alive || draft) return; // what is offered is not overwritten
-  const kept = unsaved() ? drafts.keep(user, image, { slices: filled(), names, version }) : drafts.drop(user, image);
+  const of = map.volume.imageIds;
+  const kept = unsaved() ? drafts.keep(user, image, { slices: filled(), names, of, version }) : drafts.drop(user, image);
   await kept.catch(error => say(`Unsaved work cannot be kept in this browser: ${error.message}`, "error"));
 }
 
 /** Offer unsaved work that this browser has of the CT. */
 async function offer() {
   state.draft = (await drafts.of(state.user, state.image).catch(() => null)) ?? null;
-  if (state.draft && String(state.draft.names) !== String(state.names)) state.draft = null;
-  tell();
+  const { draft, names, map } = state;
+  if (!draft) return;
+  // Slices came or went since, or the list of labels is another: it would lie elsewhere, or mean something else.
+  if (String([draft.names, draft.of]) === String([names, map.volume.imageIds])) return tell();
+  state.draft = null;
+  say(`Unsaved work of ${time(draft.at)} cannot be taken back: the CT or the list of labels has changed since.`, "error");
 }
 
 /** Take the offer, or let go of it. */
@@ -247,7 +254,7 @@ export async function save() {
     say(`Saved in the archive at ${time(Date.now())}: ${listed(present)}`, "good");
     return true;
   } catch (error) {
-    if (error.status === 409) state.conflict = error.said;
+    if (error.said?.changed_by !== undefined) state.conflict = error.said;
     const login = error.status === 401 ? " Open your address in another tab, then save again here." : "";
     say(`Not saved: ${error.message}. Your label is still here.${login}`, "error");
     return false;

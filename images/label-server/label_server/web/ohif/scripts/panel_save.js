@@ -1,7 +1,7 @@
 // Saving and going on, in the panel, and what has to be asked before.
 
 import { button, element, field, options } from "./elements.js";
-import { answerOffer, save, say, settle, startAnew, state, unsaved } from "./labelling.js";
+import { answerOffer, restore, save, say, settle, startAnew, state, unsaved } from "./labelling.js";
 import { hasPrevious, next, previous, setStrategy, skip, strategy } from "./worklist.js";
 
 const REASONS = ["The image is of poor quality", "I am not sure", "It is another organ or not a chest CT"];
@@ -39,7 +39,8 @@ export function saving() {
   const onward = button("Next CT", () => leaving(next), { title: "Open the next CT (key N)" });
   const back = button("Previous", () => leaving(previous));
   const pass = button("Skip …", askWhy);
-  const anew = button("Start anew", () => startAnew());
+  const anew = button("Start anew", startAnew);
+  const again = button("Try again", restore);
   const order = element("select", { onchange: () => setStrategy(order.value) });
   const message = element("p", { className: "message", role: "status" });
   let mine = ""; // what is asked of oneself: drafts and conflicts come from the state
@@ -97,7 +98,8 @@ export function saving() {
     const alive = Boolean(state.map?.alive);
     store.disabled = !alive || state.hidden;
     store.textContent = unsaved() ? "Save *" : "Save";
-    anew.hidden = !state.hidden;
+    anew.hidden = state.hidden !== "unreadable";
+    again.hidden = state.hidden !== "unreachable";
     back.disabled = !hasPrevious();
     pass.disabled = !state.image;
     options(order, state.strategies.map(name => [name, name]), strategy());
@@ -106,12 +108,13 @@ export function saving() {
     asks();
   }
   state.addEventListener("save", trySave);
+  state.addEventListener("next", () => leaving(next));
   const part = element(
     "section",
     { "aria-label": "Save and go on" },
     message,
     box,
-    element("div", { className: "row" }, store, anew, onward, back, pass),
+    element("div", { className: "row" }, store, anew, again, onward, back, pass),
     field("Next by", order),
   );
   return { part, update };

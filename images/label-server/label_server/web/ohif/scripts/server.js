@@ -11,7 +11,7 @@ export class Refused extends Error {
 /** Ask; a good answer. Throws `Refused`, or Error without an answer. */
 async function ask(url, options) {
   const answer = await fetch(url, options).catch(error => {
-    throw error.name === "AbortError" ? error : new Error("the label server does not answer");
+    throw error.name === "AbortError" ? error : Object.assign(new Error("the label server does not answer"), { unreachable: true });
   });
   if (answer.ok) return answer;
   const refused = new Refused(answer.status, await answer.json().catch(() => ({})));
