@@ -39,6 +39,10 @@ _SEEN = """point => {
 }"""
 
 
+# In parts of the axial view: a nodule's place, and where a stroke ends.
+MIDDLE, BESIDE = (0.5, 0.5), (0.56, 0.5)
+
+
 class Viewer:
     """A page of the viewer.
 
@@ -130,6 +134,12 @@ class Viewer:
         self.stroke(start, end or start)
         eventually(lambda: not np.array_equal(self.voxels(), before), 5, "the stroke is painted")
         return self.voxels()
+
+    def paint(self, key: str = "b", segment: str = "1") -> None:
+        """Paint a label in the middle of the axial view, with the tool of a key."""
+        self.press(segment)
+        self.press(key)
+        self.paints(self.place(*MIDDLE), self.place(*BESIDE))
 
     def infer(self, place: tuple[float, float]) -> dict[str, Any]:
         """Click a point, and wait for the model's answer; what it was asked."""

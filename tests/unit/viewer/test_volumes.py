@@ -127,10 +127,3 @@ def test_values_are_translated_and_those_that_are_not_listed_become_background()
 def test_the_values_that_occur_are_told_without_background():
     code = "return (await use('volumes.js')).valuesOf(Uint8Array.from(values[0]));"
     assert node.run(code, [0, 5, 2, 5, 255]) == [2, 5, 255] and node.run(code, [0, 0]) == []
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "are"), [([1, 2], [1, 2], True), ([1, 2], [1, 3], False), ([1], [1, 2], False), ([], [], True)]
-)
-def test_label_maps_are_the_same_voxel_by_voxel(one, other, are):
-    assert node.run("return (await use('volumes.js')).same(values[0], values[1]);", one, other) is are

@@ -42,6 +42,8 @@ function distance(width, height, is) {
   return field.map(Math.sqrt);
 }
 
+const within = (place, count) => Math.min(Math.max(place, 0), count - 1);
+
 /** A segment in a slice: its box, its centre, and how deep in it (more than 0) or far from it a pixel is. */
 function shape(slice, columns, segment) {
   const places = [];
@@ -60,9 +62,9 @@ function shape(slice, columns, segment) {
   const outOf = distance(width, height, at => !inside[at]);
   const depth = (x, y) => {
     const [column, row] = [Math.round(x) - left, Math.round(y) - top];
-    if (column < 0 || row < 0 || column >= width || row >= height) return -FAR;
-    const at = row * width + column;
-    return inside[at] ? outOf[at] - 0.5 : 0.5 - toIt[at];
+    const [nearColumn, nearRow] = [within(column, width), within(row, height)];
+    const at = nearRow * width + nearColumn;
+    return inside[at] ? outOf[at] - 0.5 : 0.5 - toIt[at] - Math.hypot(column - nearColumn, row - nearRow);
   };
   return { box, center: [mean(xs), mean(ys)], depth };
 }

@@ -6,7 +6,7 @@ import * as points from "./points.js";
 
 const USED = "labelpod-model";
 
-export const choice = { name: localStorage.getItem(USED) ?? "", live: undefined, voxel: null };
+export const choice = { name: localStorage.getItem(USED) ?? "", live: undefined };
 
 /** The model; the first one that is quick until one was chosen. */
 export function model() {
@@ -30,13 +30,12 @@ export function setLive(live) {
 
 export function runChosen() {
   if (!model()) return void say("The server has no model.", "error");
-  return run(model(), choice.voxel);
+  return run(model());
 }
 
 /** A point was placed: it is for the active segment, and a model that is live answers. */
 export function placed({ detail: { annotation } }) {
   if (!points.isPoint(annotation) || !state.map?.alive) return;
   points.assign(annotation, state.map.activeSegment);
-  choice.voxel = state.map.toVoxel(annotation.data.handles.points[0]);
   if (isLive()) runChosen();
 }

@@ -22,30 +22,27 @@ function answers() {
   return answered;
 }
 
-/** What the model is asked, or why it cannot be. */
-function asked(model, segment, voxel) {
+/** What the model is asked and about which slice, if it is one of slices; or why it cannot be asked. */
+function asked(model, segment) {
   if (!takesPoints(model)) return { parameters: {} };
   const found = points.of(segment, point => state.map.toVoxel(point));
-  const here = point => model.dimension !== 2 || point[2] === voxel[2];
+  const slice = model.dimension === 2 ? found.last?.[2] : undefined;
+  const here = point => slice === undefined || point[2] === slice;
   const foreground = found.foreground.filter(here);
   const background = found.background.filter(here);
   if (!foreground.length) return { problem: "Click a point in the nodule first: press F, then click in its middle." };
   const name = state.names[segment - 1];
   const byName = model.type === "deepedit" ? { [name]: foreground } : {};
-  return { parameters: { foreground, background, label: name, ...byName } };
+  return { slice, parameters: { foreground, background, label: name, ...byName } };
 }
 
-/**
- * Run a model, and put its answer into the label map.
- *
- * `voxel` is where the last point was placed; a model of slices answers for that slice.
- */
-export async function run(model, voxel) {
+/** Run a model, and put its answer into the label map; one of slices answers for the slice of the last point. */
+export async function run(model) {
   const { map, image } = state;
   if (!map?.alive || state.hidden) return;
   running.abort?.abort(); // the next click is about all points
   const segment = map.activeSegment;
-  const { parameters, problem } = asked(model, segment, voxel);
+  const { parameters, slice, problem } = asked(model, segment);
   if (problem) return void say(problem, "error");
   const abort = new AbortController();
   Object.assign(running, { model: model.name, text: `${model.name} is asked …`, abort });
@@ -54,7 +51,7 @@ export async function run(model, voxel) {
   try {
     const voxels = await fromNifti(await server.infer(model.name, image, parameters, abort.signal), map.volume);
     if (abort.signal.aborted || state.map !== map) return;
-    const painted = takesPoints(model) ? put(segment, voxels, model.dimension === 2 ? voxel[2] : undefined) : putAll(model, voxels);
+    const painted = takesPoints(model) ? put(segment, voxels, slice) : putAll(model, voxels);
     if (model.trained === false) say(`${model.name} is not trained: its answer means nothing. Undo takes it away.`, "error");
     else say(painted ? `${model.name}: ${painted}` : `${model.name} found nothing here.`, painted ? "info" : "error");
   } catch (error) {

@@ -19,7 +19,7 @@ class Panel extends HTMLElement {
     this.stop = new AbortController();
     const { signal } = this.stop;
     const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });
-    const parts = [saving(), segments(), tools(), models(), review(), training()];
+    const parts = [saving(signal), segments(), tools(), models(), review(), training()];
     const help = this.#help();
     const who = element("p", { className: "who" });
     root.replaceChildren(

@@ -1,9 +1,10 @@
-// The review in the panel: what a reviewer thinks of the label that is stored, as MONAI Label Reviewer writes it.
+// The review in the panel: what a reviewer thinks of the label that is stored, as MONAI Label Reviewer writes it, and
+// what comes back to its author.
 
 import { button, element, field, options, section } from "./elements.js";
 import { say, state } from "./labelling.js";
 import * as server from "./server.js";
-import { open } from "./worklist.js";
+import { goTo } from "./worklist.js";
 
 const REVIEWERS = ["reviewer", "admin"];
 
@@ -12,7 +13,9 @@ export function review() {
   const level = element("select");
   const comment = element("textarea", { rows: 2, maxLength: 2000 });
   const store = button("Save review", save);
-  const onward = button("Next to review", next);
+  const onward = button("Next to review", () => next("", "No label waits for a review."));
+  const back = button("Next flagged", () => next("flagged", "None of your labels is flagged."));
+  const told = element("p");
   options(verdict, [["", "not reviewed"], ["approved", "approved"], ["flagged", "flagged: to be corrected"]]);
   options(level, [["", "—"], ["easy", "easy"], ["medium", "medium"], ["hard", "hard"]]);
   let shown = null;
@@ -29,18 +32,18 @@ export function review() {
     }
   }
 
-  async function next() {
+  async function next(wanted, none) {
     try {
-      const waiting = (await server.reviews()).find(each => !each.state && each.image !== state.image);
-      if (waiting) open(waiting);
-      else say("No label waits for a review.");
+      const waiting = (await server.reviews()).find(each => each.state === wanted && each.image !== state.image);
+      if (waiting) goTo(waiting);
+      else say(none);
     } catch (error) {
       say(`The labels to review are not known: ${error.message}`, "error");
     }
   }
 
   function update() {
-    part.hidden = !REVIEWERS.includes(state.role);
+    reviewers.hidden = !REVIEWERS.includes(state.role);
     store.disabled = !state.version;
     if (shown === state.about) return;
     shown = state.about;
@@ -48,13 +51,17 @@ export function review() {
     verdict.value = meta.status ?? "";
     level.value = meta.level ?? "";
     comment.value = meta.comment ?? "";
+    told.textContent = [meta.status, meta.level, meta.comment].filter(Boolean).join(", ");
+    told.hidden = !reviewers.hidden || !told.textContent;
   }
-  const part = section(
-    "Review",
+  const reviewers = element(
+    "div",
+    {},
     field("State", verdict),
     field("Difficulty", level),
     field("Comment", comment),
     element("div", { className: "row" }, store, onward),
   );
+  const part = section("Review", told, reviewers, back);
   return { part, update };
 }

@@ -2,7 +2,7 @@
 
 import { button, element, field, options } from "./elements.js";
 import { answerOffer, restore, save, say, settle, startAnew, state, unsaved } from "./labelling.js";
-import { hasPrevious, next, previous, setStrategy, skip, strategy } from "./worklist.js";
+import { hasPrevious, next, previous, setStrategy, skip, strategy, visit } from "./worklist.js";
 
 const REASONS = ["The image is of poor quality", "I am not sure", "It is another organ or not a chest CT"];
 
@@ -33,7 +33,7 @@ function question() {
   return { box, ask, hide };
 }
 
-export function saving() {
+export function saving(signal) {
   const { box, ask, hide } = question();
   const store = button("Save", trySave, { className: "primary", title: "Store the label in the archive (Ctrl+S)" });
   const onward = button("Next CT", () => leaving(next), { title: "Open the next CT (key N)" });
@@ -107,8 +107,9 @@ export function saving() {
     message.className = `message ${state.message.kind}`;
     asks();
   }
-  state.addEventListener("save", trySave);
-  state.addEventListener("next", () => leaving(next));
+  state.addEventListener("save", trySave, { signal });
+  state.addEventListener("next", () => leaving(next), { signal });
+  state.addEventListener("go", ({ detail }) => leaving(() => visit(detail)), { signal });
   const part = element(
     "section",
     { "aria-label": "Save and go on" },

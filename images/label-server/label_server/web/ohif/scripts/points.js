@@ -34,15 +34,17 @@ export const isPoint = annotation => annotation.metadata.toolName in COLORS;
 export const assign = (annotation, segment) => (annotation.data.segment ??= segment);
 
 /**
- * The points of a segment as voxels (i, j, k).
+ * The points of a segment as voxels (i, j, k), and the one that was placed last.
  *
  * `toVoxel` gives the voxel at a place in millimetres.
  */
 export function of(segment, toVoxel) {
-  const found = { foreground: [], background: [] };
+  const found = { foreground: [], background: [], last: null };
   for (const { data, metadata } of all()) {
     if (data.segment !== segment) continue;
-    found[metadata.toolName === FOREGROUND ? "foreground" : "background"].push(toVoxel(data.handles.points[0]));
+    const voxel = toVoxel(data.handles.points[0]);
+    found[metadata.toolName === FOREGROUND ? "foreground" : "background"].push(voxel);
+    found.last = voxel;
   }
   return found;
 }

@@ -15,10 +15,13 @@ export const setStrategy = name => localStorage.setItem(USED, name);
 const visited = () => JSON.parse(sessionStorage.getItem(VISITED) ?? "[]");
 
 /** Open a CT without loading the viewer anew. */
-export function open({ study, image }) {
+function open({ study, image }) {
   const to = `/label?StudyInstanceUIDs=${study}&SeriesInstanceUIDs=${image}`;
   ohif.commandsManager.run("navigateHistory", { to });
 }
+
+/** Open a CT after the panel has asked what is to become of unsaved work. */
+export const goTo = place => state.dispatchEvent(new CustomEvent("go", { detail: place }));
 
 /** Remember where one was, to be able to go back. */
 function remember() {
@@ -40,14 +43,19 @@ function nothing({ labelled, skipped, on_loan: lent, loans = [], left_out: out =
   return `Nothing is left for you: ${parts.join(", ") || "the archive has no CT"}.`;
 }
 
+/** Open a CT, to come back from it by Previous. */
+export function visit(place) {
+  remember();
+  open(place);
+}
+
 /** Open the next CT. */
 export async function next() {
   say("Looking for the next CT …");
   try {
     const found = await server.next(strategy());
     if (!found.id) return say(nothing(found));
-    remember();
-    open({ study: found.StudyInstanceUID ?? found.study, image: found.id });
+    visit({ study: found.StudyInstanceUID ?? found.study, image: found.id });
   } catch (error) {
     say(`There is no next CT: ${error.message}.`, "error");
   }

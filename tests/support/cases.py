@@ -1,0 +1,49 @@
+"""Small CTs in the archive, and labels of them to compare."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+from labelpod.dicom import phantom
+from tests.clients.session import image_of
+from tests.support.pacs import Pacs
+
+# Another CT for each test: the label server may know for some seconds what it had of one that is gone.
+SEEDS = itertools.count(100)
+
+
+class Case:
+    """A small synthetic CT in the archive: its study, its series and its image.
+
+    Args:
+        pacs: the archive.
+        folder: for its files.
+        slices: how many it has.
+        headers: keywords that are set in each; turned round, its instances are numbered from the far end.
+
+    """
+
+    def __init__(self, pacs: Pacs, folder: Path, slices: int = 24, **headers: object) -> None:
+        phantom.write(folder, slices=slices, size=64, seed=next(SEEDS))
+        for number, file in enumerate(sorted(folder.glob("*.dcm"))):
+            header = pydicom.dcmread(file)
+            for keyword, value in headers.items():
+                setattr(header, keyword, value)
+            if "ImageOrientationPatient" in headers:
+                header.InstanceNumber = slices - number
+            header.save_as(file)
+            self.study = str(header.StudyInstanceUID)
+        pacs.store(folder)
+        self.uid, self.image = image_of(folder)
+
+    def empty(self) -> NDArray[np.uint8]:
+        """A label map of it: (slices, rows, columns)."""
+        return np.zeros(self.image.GetSize()[::-1], dtype=np.uint8)
+
+
+def same(ours: dict[str, NDArray[np.bool_]], theirs: dict[str, NDArray[np.bool_]]) -> bool:
+    """Whether two labels, name -> mask, are the same voxel by voxel."""
+    return ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
