@@ -90,8 +90,8 @@ def test_a_reviewer_judges_labels_one_after_the_other(
         page.open(other.study, other.uid, "Stored: nodule1")
         page.button("Next flagged").click()
         page.page.wait_for_url(f"**{case.uid}")
-        page.said("Stored: nodule1")
-        assert page.panel.get_by_label("Comment").input_value() == "The vessel does not belong to it"
+        comment = page.panel.get_by_label("Comment")
+        eventually(lambda: comment.input_value() == "The vessel does not belong to it", 20, "the comment is shown")
     info = f"{annotator.url}/datastore/label/info?label={case.uid}&tag=final"
     told = requests.get(info, timeout=30).json()["segmentationMeta"]
     assert (told["status"], told["level"], told["approvedBy"]) == ("flagged", "hard", "rita")
