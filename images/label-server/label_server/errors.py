@@ -20,13 +20,15 @@ class Overtaken(Changed):
         reason: in words.
         by: who it was, "" if nobody knows.
         at: when, in ISO 8601, "" if nobody knows.
+        version: of the label that counts by now, "" if none does.
 
     """
 
-    def __init__(self, reason: str, by: str, at: str) -> None:
+    def __init__(self, reason: str, by: str, at: str, version: str = "") -> None:
         super().__init__(reason)
         self.by = by
         self.at = at
+        self.version = version
 
 
 class NotStored(Exception):

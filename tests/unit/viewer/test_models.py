@@ -14,8 +14,9 @@ globalThis.localStorage = { getItem: () => null, setItem: () => {} };
 const [steps, start, model] = values;
 const annotations = [];
 globalThis.cornerstoneTools = { annotation: { state: { getAllAnnotations: () => annotations } } };
-const { FOREGROUND } = await use('points.js');
-const { state } = await use('labelling.js');
+const points = await use('points.js');
+const { BACKGROUND, FOREGROUND } = points;
+const { state } = await use('state.js');
 const models = await use('models.js');
 const { gzipSync } = await import('node:zlib');
 const dimensions = [4, 1, start.length];
@@ -48,12 +49,16 @@ Object.assign(state, { map, image: '1.2', names: ['one', 'two'], measures: { of:
 for (const step of steps) {
   if (step.paint) slices[step.paint[0]].set(step.paint[1]);
   if (step.undo) undo();
+  if (step.forget) models.forget(step.forget);
   if (step.segment) map.activeSegment = step.segment;
   if (!step.answer) continue;
-  const data = { segment: map.activeSegment, handles: { points: [step.point] } };
-  if (step.point) annotations.push({ metadata: { toolName: FOREGROUND }, data });
+  const data = { handles: { points: [step.point] } };
+  const metadata = { toolName: step.beside ? BACKGROUND : FOREGROUND };
+  if (step.point) points.assign({ data }, map.activeSegment);
+  // Cornerstone lists them by its tools, not as they were placed.
+  if (step.point) annotations[step.beside ? 'push' : 'unshift']({ metadata, data });
   answer = step.answer;
-  await models.run(model, step.point ?? [0, 0, 0]);
+  await models.run(model);
 }
 return { slices: slices.map(each => [...each]), asked };
 """
@@ -79,6 +84,19 @@ def test_an_answer_goes_into_the_active_segment():
 def test_refining_replaces_what_the_last_answer_painted():
     steps = [answered([1, 1, 0, 0], [1, 0, 0, 0]), answered([0, 1, 1, 0], [0, 0, 0, 0])]
     assert label(steps)["slices"] == [[0, 1, 1, 0], [0, 0, 0, 0]]
+
+
+def test_what_an_answer_painted_stays_once_its_points_are_cleared():
+    steps = [answered([1, 1, 0, 0], EMPTY[0]), {"forget": 1}, answered(EMPTY[0], [0, 0, 1, 0])]
+    assert label(steps)["slices"] == [[1, 1, 0, 0], [0, 0, 1, 0]]
+
+
+def test_a_model_of_slices_answers_for_the_last_click_whichever_kind_it_is():
+    beside = answered([1, 1, 0, 0], EMPTY[0], point=(3, 0, 0)) | {"beside": True}
+    steps = [answered([1, 1, 1, 0], EMPTY[0]), beside, answered(EMPTY[0], [0, 1, 0, 0], point=(1, 0, 1))]
+    told = label(steps, CLICKS_2D)
+    assert told["slices"] == [[1, 1, 0, 0], [0, 1, 0, 0]]
+    assert (told["asked"][2]["foreground"], told["asked"][2]["background"]) == ([[1, 0, 1]], [])
 
 
 def test_what_a_person_has_painted_stays():

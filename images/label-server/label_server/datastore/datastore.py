@@ -179,7 +179,7 @@ class RepairedDicomWebDatastore(LabelInformation):
             self._not_alone(image_id, str(seg.SeriesInstanceUID))
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
             info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
-        info["label_info"] = self._listed()
+        info["label_info"] = self.listed()
         return path
 
     def _not_alone(self, image_id: str, label_uid: str) -> None:
@@ -234,7 +234,8 @@ class RepairedDicomWebDatastore(LabelInformation):
             drafted = any("model" in each.info for each in known.labels.values())
         return "SEMIAUTOMATIC" if assisted or drafted else "MANUAL"
 
-    def _listed(self) -> list[dict[str, Any]]:
+    def listed(self) -> list[dict[str, Any]]:
+        """The labels, with the values that they have in the file of every final label."""
         return [{"name": label.name, "idx": label.value} for label in self._labels]
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
@@ -266,7 +267,7 @@ class RepairedDicomWebDatastore(LabelInformation):
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))
             info: dict[str, Any] = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study_uid}
-            info |= {"label_info": self._listed(), "made_of": self._stored.made_of(series)}
+            info |= {"label_info": self.listed(), "made_of": self._stored.made_of(series)}
             info |= authors.said(series.creator)
             with self._mutex:
                 known = self._known_as(image_id)
@@ -276,7 +277,7 @@ class RepairedDicomWebDatastore(LabelInformation):
 
     def _is_of(self, image_id: str, series: LabelSeries) -> bool:
         info = self._known_as(image_id)
-        return info.get("label_info") == self._listed() and self._is_version(info, series)
+        return info.get("label_info") == self.listed() and self._is_version(info, series)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label; a final one from the DICOMweb server as well, where upstream leaves it.

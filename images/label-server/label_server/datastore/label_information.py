@@ -34,8 +34,8 @@ class LabelInformation(PacsImages):
         if version is None:
             return
         self._index.forget()
-        if self.label_version(image_id) != version:
-            raise label_versions.overtaken(self.labels().get(image_id))
+        if (now := self.label_version(image_id)) != version:
+            raise label_versions.overtaken(self.labels().get(image_id), now)
 
     def _known_as(self, image_id: str) -> dict[str, Any]:
         return dict(LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL))

@@ -40,12 +40,12 @@ def created(label: LabelSeries) -> str:
         return ""
 
 
-def overtaken(label: LabelSeries | None) -> Overtaken:
-    """Why a label is not stored, by the one that counts now; None if there is none any more."""
+def overtaken(label: LabelSeries | None, now: str) -> Overtaken:
+    """Why a label is not stored, by the one that counts now and its version; None if there is none any more."""
     if label is None:
         return Overtaken("the label that you had was deleted meanwhile", "", "")
     at = created(label)
     # What another program says of its user may be anybody's name, and errors are logged.
     who = label.creator if label.own else "another program"
     told = f"{who} has stored a label of this image meanwhile" + (f", at {at}" if at else "")
-    return Overtaken(told, label.creator or who, at)
+    return Overtaken(told, label.creator or who, at, now)

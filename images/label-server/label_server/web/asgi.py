@@ -23,7 +23,7 @@ from label_server.users import LOOPBACK
 from label_server.web import dicomweb_proxy, readiness, routes
 from label_server.web.audit_log import Audit
 from label_server.web.browser_sessions import BrowserSessions
-from label_server.web.error_handlers import HANDLERS
+from label_server.web.error_handlers import HANDLERS, fault
 from label_server.web.gateway import Gateway
 from label_server.web.ohif import OhifFiles
 from label_server.web.start_page import pages
@@ -63,7 +63,7 @@ def application(viewer: Path = VIEWER) -> Starlette:
             Mount("/ohif", OhifFiles(viewer)),
             Mount("/", routes.application(settings.MONAI_LABEL_PROJECT_NAME, os.environ.get("APP", "radiology"))),
         ],
-        exception_handlers=HANDLERS,
+        exception_handlers=HANDLERS | {Exception: fault},
         lifespan=_lifespan,
     )
 

@@ -50,7 +50,10 @@ async def _forbidden(request: Request, error: Exception) -> Response:
 async def _changed(request: Request, error: Exception) -> Response:
     detail = f"The label was not saved: {error}"
     logger.warning(f"409: {detail}")
-    more = {"changed_by": error.by, "changed_at": error.at} if isinstance(error, Overtaken) else {}
+    more: dict[str, str | None] = {}
+    if isinstance(error, Overtaken):
+        now = f'"{error.version}"' if error.version else None
+        more = {"changed_by": error.by, "changed_at": error.at, "version": now}
     return JSONResponse({"detail": detail} | more, 409)
 
 

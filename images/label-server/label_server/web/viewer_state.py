@@ -25,6 +25,8 @@ def label(image: str) -> dict[str, Any]:
     """
     version = labels.etag(image, _FINAL).get("ETag")
     info = upstream.get_label_info(image, _FINAL) if version else {}
+    if version:
+        info = info | {"label_info": app_instance().datastore().listed()}  # as the file is, whenever it was cached
     return {"version": version, "info": info, "problem": "" if version else _problem(image)}
 
 

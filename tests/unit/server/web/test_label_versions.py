@@ -70,7 +70,7 @@ def test_a_save_that_follows_an_older_label_is_refused_and_kept(server: Server, 
     new = server.submit(image.uid, painted(1), "berta").headers["etag"]
     stored = list(pacs.series)
     answer = following(server, image.uid, old, 2)
-    assert answer.status_code == 409 and answer.json()["changed_by"] == "berta"
+    assert answer.status_code == 409 and answer.json()["changed_by"] == "berta" and answer.json()["version"] == new
     at = datetime.fromisoformat(answer.json()["changed_at"])
     assert at.tzinfo and abs((datetime.now().astimezone() - at).total_seconds()) < 60
     detail = answer.json()["detail"]

@@ -1,6 +1,6 @@
 // The model that the panel has chosen, and whether it runs at each click.
 
-import { say, state, tell } from "./labelling.js";
+import { ready, say, state, tell } from "./state.js";
 import { isQuick, run } from "./models.js";
 import * as points from "./points.js";
 
@@ -35,7 +35,7 @@ export function runChosen() {
 
 /** A point was placed: it is for the active segment, and a model that is live answers. */
 export function placed({ detail: { annotation } }) {
-  if (!points.isPoint(annotation) || !state.map?.alive) return;
+  if (!points.isPoint(annotation) || !ready()) return;
   points.assign(annotation, state.map.activeSegment);
   if (isLive()) runChosen();
 }

@@ -1,7 +1,8 @@
 // Tools that a person labels with, and what they do to a segment as a whole.
 
 import { between } from "./between.js";
-import { ohif, say, state, tell } from "./labelling.js";
+import { forget } from "./models.js";
+import { ohif, ready, say, state, tell } from "./state.js";
 import { BACKGROUND, FOREGROUND } from "./points.js";
 import * as points from "./points.js";
 
@@ -25,11 +26,19 @@ export const chosen = { tool: "window", diameter: 3, threshold: "solid" };
 
 export const isBrush = () => BRUSHES.includes(chosen.tool);
 
+const activate = name =>
+  ohif.commandsManager.run("setToolActiveToolbar", { toolName: TOOLS[name].tool, toolGroupIds: ["mpr", "default"] });
+
+// While a label is loaded nobody paints; then the tool of before is there again.
+state.addEventListener("opening", () => activate("window"));
+state.addEventListener("opened", () => choose(chosen.tool));
+
 /** Take a tool. */
 export function choose(name) {
-  if (!state.map?.alive && name !== "window") return;
+  if (!ready() && name !== "window") return;
   chosen.tool = name;
-  ohif.commandsManager.run("setToolActiveToolbar", { toolName: TOOLS[name].tool, toolGroupIds: ["mpr", "default"] });
+  activate(name);
+  if (!ready()) return;
   resize(chosen.diameter);
   range(chosen.threshold);
 }
@@ -58,7 +67,7 @@ export function range(name) {
 /** Make a segment the one that is painted; a second time moves the views to it. */
 export function segment(index) {
   const { map, names } = state;
-  if (!map?.alive || index > names.length) return;
+  if (!ready() || index > names.length) return;
   const found = map.activeSegment === index && state.measures.of(index);
   if (found) map.jumpTo(found.center);
   map.activeSegment = index;
@@ -67,11 +76,13 @@ export function segment(index) {
 
 /** Empty a segment; its points go, too. */
 export function empty(index) {
+  if (!ready()) return;
   const written = new Map();
   state.map.slices.forEach((slice, place) => {
     if (slice.includes(index)) written.set(place, slice.map(value => (value === index ? 0 : value)));
   });
   points.clear(index);
+  forget(index);
   if (written.size) state.map.write(written);
   say(`${state.names[index - 1]} is empty. Undo brings it back.`);
 }
@@ -90,7 +101,7 @@ function axialPlace() {
 /** Copy the active segment from the neighbouring slice that has it into the one in the axial view. */
 export function copySlice() {
   const { map } = state;
-  if (!map?.alive) return;
+  if (!ready()) return;
   const [place, index, slices] = [axialPlace(), map.activeSegment, map.slices];
   const from = [place - 1, place + 1].find(each => slices[each]?.includes(index));
   if (from === undefined) return void say("Neither slice beside this one has the chosen label.", "error");
@@ -102,7 +113,7 @@ export function copySlice() {
 /** Fill the slices between those that have the active segment. */
 export function fill() {
   const { map } = state;
-  if (!map?.alive) return;
+  if (!ready()) return;
   const written = between(map.slices, map.volume.dimensions[0], map.activeSegment);
   if (!written.size) return void say("No slice is missing between those that have the chosen label.", "error");
   map.write(written);

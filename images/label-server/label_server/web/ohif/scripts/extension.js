@@ -2,6 +2,7 @@
 
 import * as points from "./points.js";
 import { definitions } from "./commands.js";
+import { placed } from "./chosen_model.js";
 import { start } from "./labelling.js";
 import { firstWindow } from "./windows.js";
 import "./panel.js";
@@ -10,6 +11,7 @@ const ID = "labelpod";
 
 function preRegistration({ servicesManager, commandsManager, extensionManager }) {
   points.register(window.cornerstoneTools);
+  cornerstone.eventTarget.addEventListener(cornerstoneTools.Enums.Events.ANNOTATION_COMPLETED, placed);
   start({ services: servicesManager.services, commandsManager, extensionManager });
 }
 

@@ -104,6 +104,7 @@ export class LabelMap {
    * `written` is a Map from places to voxels; `restored` is called with whether it was undone or done again.
    */
   write(written, restored = () => {}) {
+    if (!written.size) return;
     const slices = this.slices;
     const before = new Map([...written.keys()].map(place => [place, slices[place].slice()]));
     this.put(written);

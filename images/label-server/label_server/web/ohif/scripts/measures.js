@@ -20,16 +20,34 @@ function sliceOf(voxels, columns) {
   return found;
 }
 
+/** The corners of the convex hull of points that are ordered by rows (A. M. Andrew's monotone chain, 1979). */
+function hull(points) {
+  const half = list => {
+    const chain = [];
+    for (const [x, y] of list) {
+      while (chain.length > 1) {
+        const [[ax, ay], [bx, by]] = chain.slice(-2);
+        if ((bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0) break;
+        chain.pop();
+      }
+      chain.push([x, y]);
+    }
+    return chain;
+  };
+  return [...half(points), ...half([...points].reverse())];
+}
+
 /** The longest distance in millimetres between two voxels of a slice, from edge to edge along it. */
 function longest(rows, [width, height]) {
   const ends = [...rows].flatMap(([row, [first, last]]) => [
-    [first * width, row * height],
-    [last * width, row * height],
+    [row * height, first * width],
+    [row * height, last * width],
   ]);
+  const corners = hull(ends);
   let most = 0;
-  for (let one = 0; one < ends.length; one += 1)
-    for (let other = one; other < ends.length; other += 1)
-      most = Math.max(most, Math.hypot(ends[one][0] - ends[other][0], ends[one][1] - ends[other][1]));
+  for (let one = 0; one < corners.length; one += 1)
+    for (let other = one; other < corners.length; other += 1)
+      most = Math.max(most, Math.hypot(corners[one][0] - corners[other][0], corners[one][1] - corners[other][1]));
   return most + (width + height) / 2;
 }
 

@@ -1,9 +1,8 @@
 // Our panel in OHIF, as an element of its own: OHIF's React makes it and takes it away with the mode.
 
 import { BINDINGS } from "./hotkeys.js";
-import { placed } from "./chosen_model.js";
 import { button, element } from "./elements.js";
-import { state } from "./labelling.js";
+import { state } from "./state.js";
 import { models } from "./panel_model.js";
 import { review } from "./panel_review.js";
 import { saving } from "./panel_save.js";
@@ -33,21 +32,24 @@ class Panel extends HTMLElement {
       for (const part of parts) part.update();
     };
     state.addEventListener("change", update, { signal });
-    state.addEventListener("help", () => help.showModal(), { signal });
-    cornerstone.eventTarget.addEventListener(cornerstoneTools.Enums.Events.ANNOTATION_COMPLETED, placed);
+    const show = event => {
+      event.preventDefault(); // the panel does it
+      help.showModal();
+    };
+    state.addEventListener("help", show, { signal });
     for (const type of ["keydown", "keypress", "keyup"]) root.addEventListener(type, this.#own, { signal });
     update();
   }
 
   disconnectedCallback() {
-    cornerstone.eventTarget.removeEventListener(cornerstoneTools.Enums.Events.ANNOTATION_COMPLETED, placed);
     this.stop.abort();
   }
 
-  /** What is typed into the panel, or presses its buttons, is none of OHIF's keys. */
+  /** What is typed into the panel, answers a question or presses a button of it is none of OHIF's keys. */
   #own(event) {
     const { tagName } = event.target;
-    if (TYPED.includes(tagName) || (tagName === "BUTTON" && PRESSES.includes(event.key))) event.stopPropagation();
+    const asked = event.target.closest("dialog, .question");
+    if (asked || TYPED.includes(tagName) || (tagName === "BUTTON" && PRESSES.includes(event.key))) event.stopPropagation();
   }
 
   #help() {

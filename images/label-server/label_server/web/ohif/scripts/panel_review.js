@@ -2,8 +2,8 @@
 // what comes back to its author.
 
 import { button, element, field, options, section } from "./elements.js";
-import { say, state } from "./labelling.js";
 import * as server from "./server.js";
+import { say, state } from "./state.js";
 import { goTo } from "./worklist.js";
 
 const REVIEWERS = ["reviewer", "admin"];
@@ -23,9 +23,10 @@ export function review() {
   async function save() {
     const said = { status: verdict.value, level: level.value, comment: comment.value };
     const meta = { ...said, approvedBy: state.user, editTime: Math.floor(Date.now() / 1000) };
+    const { about } = state;
     try {
       await server.review(state.image, meta, state.version);
-      state.about = { ...state.about, segmentationMeta: meta };
+      if (state.about === about) state.about = { ...about, segmentationMeta: meta };
       say(`Review saved: ${verdict.value || "not reviewed"}`, "good");
     } catch (error) {
       say(`The review is not saved: ${error.message}`, "error");

@@ -1,7 +1,9 @@
 // Saving and going on, in the panel, and what has to be asked before.
 
 import { button, element, field, options } from "./elements.js";
-import { answerOffer, restore, save, say, settle, startAnew, state, unsaved } from "./labelling.js";
+import { ready, say, state, unsaved } from "./state.js";
+import { restore, save, settle, startAnew } from "./stored_label.js";
+import { answerOffer } from "./unsaved.js";
 import { hasPrevious, next, previous, setStrategy, skip, strategy, visit } from "./worklist.js";
 
 const REASONS = ["The image is of poor quality", "I am not sure", "It is another organ or not a chest CT"];
@@ -10,24 +12,21 @@ const REASONS = ["The image is of poor quality", "I am not sure", "It is another
 function question() {
   const text = element("p");
   const answers = element("div", { className: "row" });
-  const box = element("div", { className: "question", role: "alertdialog", "aria-label": "Question", hidden: true }, text, answers);
-  let asked = "";
+  const box = element("div", { className: "question", role: "alertdialog", "aria-label": "Question", tabIndex: -1, hidden: true }, text, answers);
+  let asked = null;
 
-  function ask(what, buttons, extra = []) {
-    if (asked === what) return;
-    asked = what;
+  /** Ask, unless `about` is what is asked already. */
+  function ask(about, what, buttons, extra = []) {
+    if (asked === about) return;
+    asked = about;
     text.textContent = what;
-    const close = action => () => {
-      hide();
-      action();
-    };
-    answers.replaceChildren(...extra, ...buttons.map(([title, action]) => button(title, close(action))));
+    answers.replaceChildren(...extra, ...buttons.map(([title, action]) => button(title, action)));
     box.hidden = false;
-    answers.querySelector("button, input, select").focus();
+    (extra[0] ?? box).focus();
   }
 
   function hide() {
-    asked = "";
+    asked = null;
     box.hidden = true;
   }
   return { box, ask, hide };
@@ -35,7 +34,7 @@ function question() {
 
 export function saving(signal) {
   const { box, ask, hide } = question();
-  const store = button("Save", trySave, { className: "primary", title: "Store the label in the archive (Ctrl+S)" });
+  const store = button("Save", () => trySave(), { className: "primary", title: "Store the label in the archive (Ctrl+S)" });
   const onward = button("Next CT", () => leaving(next), { title: "Open the next CT (key N)" });
   const back = button("Previous", () => leaving(previous));
   const pass = button("Skip …", askWhy);
@@ -43,24 +42,32 @@ export function saving(signal) {
   const again = button("Try again", restore);
   const order = element("select", { onchange: () => setStrategy(order.value) });
   const message = element("p", { className: "message", role: "status" });
-  let mine = ""; // what is asked of oneself: drafts and conflicts come from the state
+  let mine = null; // what is asked of oneself, of which CT; drafts and conflicts come from the state
 
-  function trySave() {
-    if (!state.measures || state.measures.present().length) return save();
-    mine = "empty";
-    return ask("Nothing is painted. Save that this CT has no nodule?", [
-      ["Save: no nodule", () => done(save)],
-      ["Cancel", () => done()],
-    ]);
+  function own(what, buttons, extra) {
+    mine = { image: state.image };
+    ask(mine, what, buttons.map(([title, action]) => [title, () => done(action)]), extra);
+  }
+
+  function done(action = () => {}) {
+    mine = null;
+    hide();
+    action();
+  }
+
+  /** Save, after a question if nothing is painted; then go on. */
+  async function trySave(then = () => {}) {
+    const saved = async () => (await save()) && then();
+    if (!ready() || state.measures.present().length) return saved();
+    return own("Nothing is painted. Save that this CT has no nodule?", [["Save: no nodule", saved], ["Cancel"]]);
   }
 
   function leaving(go) {
     if (!unsaved()) return go();
-    mine = "leaving";
-    return ask("The label is not saved.", [
-      ["Save and go on", () => done(async () => (await save()) && go())],
-      ["Go on, keep it in this browser", () => done(go)],
-      ["Stay", () => done()],
+    return own("The label is not saved.", [
+      ["Save and go on", () => trySave(go)],
+      ["Go on, keep it in this browser", go],
+      ["Stay"],
     ]);
   }
 
@@ -68,26 +75,21 @@ export function saving(signal) {
     const list = element("datalist", { id: "reasons" }, ...REASONS.map(value => element("option", { value })));
     const reason = element("input", { maxLength: 200, required: true, "aria-label": "Reason", placeholder: "Why?" });
     reason.setAttribute("list", "reasons");
-    mine = "skipping";
-    const go = () => (reason.value.trim() ? done(() => skip(reason.value.trim())) : done(() => say("Say why, in a word.", "error")));
-    ask("Others will get this CT. Why not you?", [["Skip", go], ["Cancel", () => done()]], [reason, list]);
-  }
-
-  function done(action = () => {}) {
-    mine = "";
-    action();
+    const go = () => (reason.value.trim() ? skip(reason.value.trim()) : say("Say why, in a word.", "error"));
+    own("Others will get this CT. Why not you?", [["Skip", go], ["Cancel"]], [reason, list]);
   }
 
   function asks() {
-    if (mine) return;
+    if (mine && mine.image === state.image) return;
+    mine = null;
     if (state.conflict) {
-      ask(`${state.conflict.detail}`, [
+      ask(state.conflict, state.conflict.detail, [
         ["Show theirs", () => settle(false)],
         ["Replace it with mine", () => settle(true)],
       ]);
     } else if (state.draft) {
       const at = new Date(state.draft.at).toLocaleString();
-      ask(`This browser has unsaved work on this CT, of ${at}.`, [
+      ask(state.draft, `This browser has unsaved work on this CT, of ${at}.`, [
         ["Take it back", () => answerOffer(true)],
         ["Delete it", () => answerOffer(false)],
       ]);
@@ -95,8 +97,7 @@ export function saving(signal) {
   }
 
   function update() {
-    const alive = Boolean(state.map?.alive);
-    store.disabled = !alive || state.hidden;
+    store.disabled = !ready();
     store.textContent = unsaved() ? "Save *" : "Save";
     anew.hidden = state.hidden !== "unreadable";
     again.hidden = state.hidden !== "unreachable";
@@ -107,8 +108,12 @@ export function saving(signal) {
     message.className = `message ${state.message.kind}`;
     asks();
   }
-  state.addEventListener("save", trySave, { signal });
-  state.addEventListener("next", () => leaving(next), { signal });
+  const does = action => event => {
+    event.preventDefault(); // the panel does it
+    action();
+  };
+  state.addEventListener("save", does(trySave), { signal });
+  state.addEventListener("next", does(() => leaving(next)), { signal });
   state.addEventListener("go", ({ detail }) => leaving(() => visit(detail)), { signal });
   const part = element(
     "section",

@@ -3,7 +3,7 @@
 import { color } from "./label_map.js";
 import { empty, segment } from "./editing.js";
 import { button, element, number, section } from "./elements.js";
-import { state } from "./labelling.js";
+import { ready, state } from "./state.js";
 
 export function segments() {
   const list = element("ul", { className: "segments" });
@@ -17,7 +17,7 @@ export function segments() {
 
   function update() {
     rows();
-    const alive = Boolean(state.map?.alive && state.measures);
+    const alive = ready();
     [...list.children].forEach((item, place) => {
       const [pick, size, bin] = item.children;
       const found = alive && state.measures.of(place + 1);

@@ -2,7 +2,7 @@
 
 import { choose, chosen, copySlice, fill, isBrush, range, resize, THRESHOLDS, TOOLS } from "./editing.js";
 import { button, element, field, number, options, section } from "./elements.js";
-import { ohif, state } from "./labelling.js";
+import { ohif, ready } from "./state.js";
 import { firstName, setWindow, WINDOWS } from "./windows.js";
 
 export function tools() {
@@ -26,7 +26,7 @@ export function tools() {
   options(window, Object.keys(WINDOWS).map(name => [name, name]), firstName());
 
   function update() {
-    const alive = Boolean(state.map?.alive) && !state.hidden;
+    const alive = ready();
     for (const each of buttons) {
       each.setAttribute("aria-pressed", chosen.tool === each.value);
       each.disabled = !alive && each.value !== "window";

@@ -2,8 +2,9 @@
 
 import { model } from "./chosen_model.js";
 import { button, element, section } from "./elements.js";
-import { refresh, say, state } from "./labelling.js";
+import { refresh } from "./labelling.js";
 import * as server from "./server.js";
+import { say, state } from "./state.js";
 
 const ASK_AGAIN = 5000; // milliseconds
 

@@ -30,8 +30,13 @@ const all = () =>
 /** Whether an annotation is one of these points. */
 export const isPoint = annotation => annotation.metadata.toolName in COLORS;
 
-/** Remember which segment a new point is for. */
-export const assign = (annotation, segment) => (annotation.data.segment ??= segment);
+let placed = 0;
+
+/** Remember which segment a new point is for, and that it was placed after the others. */
+export function assign({ data }, segment) {
+  data.segment ??= segment;
+  data.order ??= placed += 1;
+}
 
 /**
  * The points of a segment as voxels (i, j, k), and the one that was placed last.
@@ -40,7 +45,7 @@ export const assign = (annotation, segment) => (annotation.data.segment ??= segm
  */
 export function of(segment, toVoxel) {
   const found = { foreground: [], background: [], last: null };
-  for (const { data, metadata } of all()) {
+  for (const { data, metadata } of all().sort((one, other) => one.data.order - other.data.order)) {
     if (data.segment !== segment) continue;
     const voxel = toVoxel(data.handles.points[0]);
     found[metadata.toolName === FOREGROUND ? "foreground" : "background"].push(voxel);

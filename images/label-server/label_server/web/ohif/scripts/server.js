@@ -18,6 +18,18 @@ async function ask(url, options) {
   throw Object.assign(refused, { foreign: answer.headers.has("X-Label-Of") });
 }
 
+let expected = ""; // the user of this page
+
+/** Tell whose page this is: another may log in to the browser meanwhile, and nothing is changed in that name unseen. */
+export const expect = user => (expected = user);
+
+/** Ask for a change. */
+async function change(url, options) {
+  const { user } = await whoAmI();
+  if (user !== expected) throw new Error(`${user} has logged in to this browser meanwhile: load the page again`);
+  return ask(url, options);
+}
+
 const json = async (url, options) => (await ask(url, options)).json();
 const asJson = (method, body) => ({
   method,
@@ -41,7 +53,7 @@ export async function store(image, file, segments, version) {
   form.append("params", JSON.stringify({ label_info: segments }));
   form.append("label", file, "label.nrrd");
   const headers = version ? { "If-Match": version } : { "If-None-Match": "*" };
-  const answer = await ask(`/datastore/label?${query({ image })}`, { method: "PUT", headers, body: form });
+  const answer = await change(`/datastore/label?${query({ image })}`, { method: "PUT", headers, body: form });
   return answer.headers.get("ETag");
 }
 
@@ -58,7 +70,7 @@ export const queue = () => json("/infer/queue");
 
 /** The next image, or why there is none. */
 export const next = strategy => json(`/activelearning/${encodeURIComponent(strategy)}`, asJson("POST", {}));
-export const skip = (image, reason) => ask(`/activelearning/skip?${query({ image })}`, asJson("POST", { reason }));
+export const skip = (image, reason) => change(`/activelearning/skip?${query({ image })}`, asJson("POST", { reason }));
 
 /** Labels that wait for a reviewer, and what was said of those that were reviewed. */
 export const reviews = () => json("/datastore/review");
@@ -68,9 +80,9 @@ export function review(image, said, version) {
   const form = new FormData();
   form.append("params", JSON.stringify({ segmentationMeta: said }));
   const url = `/datastore/updatelabelinfo?${query({ label: image, tag: "final" })}`;
-  return ask(url, { method: "PUT", headers: { "If-Match": version }, body: form });
+  return change(url, { method: "PUT", headers: { "If-Match": version }, body: form });
 }
 
-export const train = model => ask(`/train/${encodeURIComponent(model)}`, asJson("POST", {}));
+export const train = model => change(`/train/${encodeURIComponent(model)}`, asJson("POST", {}));
 /** The trainings that run: of which model, and how many of its epochs are done. */
 export const trainings = () => json("/viewer/training");

@@ -1,7 +1,7 @@
 // From one CT to another: the next by a strategy, the one before, or none because there is nothing left.
 
-import { ohif, say, state } from "./labelling.js";
 import * as server from "./server.js";
+import { ohif, say, state } from "./state.js";
 
 const USED = "labelpod-strategy";
 const VISITED = "labelpod-visited";

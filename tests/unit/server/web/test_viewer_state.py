@@ -1,0 +1,45 @@
+"""What the viewer asks of an image: that there is no label is an answer, and what there is has the file's own names."""
+
+import pytest
+
+from tests.support import segs
+from tests.support.ct import Ct, ct, written
+from tests.support.dicomweb import Pacs
+from tests.support.labels import ok, painted
+from tests.support.segs import Painted
+from tests.support.web import NAMES, Server
+
+LISTED = [{"name": name, "idx": number} for number, name in enumerate(NAMES, start=1)]
+
+
+def told(server: Server, image: Ct) -> dict[str, object]:
+    answer = server.ask("GET", f"/viewer/label?image={image.uid}", "anna")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_without_a_label_there_is_no_version_and_no_problem(server: Server, image: Ct):
+    assert told(server, image) == {"version": None, "info": {}, "problem": ""}
+
+
+def test_a_labels_version_is_the_one_that_a_save_may_follow(server: Server, image: Ct):
+    saved = server.submit(image.uid, painted(0), "berta")
+    ok(saved)
+    found = told(server, image)
+    assert found["version"] == saved.headers["etag"] and found["info"]["user"] == "berta"
+
+
+def test_values_have_the_names_of_the_list_also_where_nobody_has_opened_the_label_here(
+    server: Server, image: Ct, pacs: Pacs
+):
+    pacs.take(written(segs.make(ct(), Painted("nodule2", painted() == 2))))
+    assert told(server, image)["info"]["label_info"] == LISTED
+
+
+def test_no_training_runs(server: Server):
+    assert server.ask("GET", "/viewer/training", "anna").json() == []
+
+
+@pytest.mark.parametrize("path", ["/viewer/label?image=1.2.3.4", "/viewer/training"])
+def test_a_stranger_is_told_nothing(server: Server, path: str):
+    assert server.ask("GET", path).status_code == 401
