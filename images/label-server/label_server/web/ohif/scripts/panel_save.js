@@ -14,6 +14,7 @@ function question() {
   const answers = element("div", { className: "row" });
   const box = element("div", { className: "question", role: "alertdialog", "aria-label": "Question", tabIndex: -1, hidden: true }, text, answers);
   let asked = null;
+  let before = null; // what had the focus
 
   /** Ask, unless `about` is what is asked already. */
   function ask(about, what, buttons, extra = []) {
@@ -21,11 +22,16 @@ function question() {
     asked = about;
     text.textContent = what;
     answers.replaceChildren(...extra, ...buttons.map(([title, action]) => button(title, action)));
+    if (box.hidden) before = box.getRootNode().activeElement;
     box.hidden = false;
     (extra[0] ?? box).focus();
   }
 
   function hide() {
+    if (asked) {
+      box.getRootNode().activeElement?.blur(); // keys are OHIF's again
+      before?.focus();
+    }
     asked = null;
     box.hidden = true;
   }
