@@ -12,6 +12,7 @@ import typer.main
 from labelpod import cli, console
 from labelpod.commands import runpod as verbs
 from labelpod.config.settings import PREFIX, Settings
+from labelpod.docker import ownership
 from labelpod.project import Project
 from labelpod.runpod import keys, ledger, polling, wait
 from tests.contract.fake_runpod import KEY
@@ -20,6 +21,12 @@ from tests.contract.unkind_runpod import UnkindRunPod
 
 TOKEN = "a-token-of-thirty-two-letters-00"
 IMAGE = f"registry.example/labelpod@sha256:{'a' * 64}"
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_has_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs on this machine."""
+    monkeypatch.setattr(ownership, "_docker", lambda *_: "")
 
 
 # What every call of a verb would make anew, and what takes longer than the verb.

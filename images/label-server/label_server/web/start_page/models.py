@@ -64,7 +64,12 @@ def models(app: MONAILabelApp, told: dict[str, dict[str, Any]]) -> list[Shown]:
 
     """
     return [
-        Shown(name, str(info.get("description", "")), bool(info.get("trained")), _trainings(app, name))
+        Shown(
+            name,
+            str(info.get("purpose") or info.get("description", "")),
+            bool(info.get("trained")),
+            _trainings(app, name),
+        )
         for name, info in sorted(told.items())
     ]
 

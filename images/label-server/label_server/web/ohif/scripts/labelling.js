@@ -17,7 +17,8 @@ async function learn() {
   state.role = me.role ?? "";
   state.names = Array.isArray(info.labels) ? info.labels : Object.keys(info.labels ?? {});
   state.strategies = Object.keys(info.strategies ?? {});
-  state.models = Object.entries(info.models ?? {}).map(([name, model]) => ({ name, ...model }));
+  const models = Object.entries(info.models ?? {}).map(([name, model]) => ({ name, ...model }));
+  state.models = models.filter(({ type }) => type !== "scribbles"); // they refine scribbles, which only 3D Slicer has
   server.expect(state.user);
   clean();
 }
