@@ -289,9 +289,7 @@ def _pushed(place: Project, values: Settings, dry_run: bool) -> str:
     if dry_run:
         return f"{values.RUNPOD_IMAGE or 'LABELPOD_RUNPOD_IMAGE'}@sha256:{'0' * 64}"
     docker = Stack(place, values).docker
-    if docker.image.exists(mine := build.own(place)):
-        docker.image.tag(mine, LABEL_SERVER_TAG)  # another checkout may have built since
-    image = push.push(docker, values.RUNPOD_IMAGE)
+    image = push.push(docker, build.own(place), values.RUNPOD_IMAGE)
     if signing.possible():
         from labelpod.images import sbom  # here, because no other verb should wait for the SBOM library
 

@@ -9,11 +9,12 @@ from labelpod.errors import DeployError
 from labelpod_common import __version__
 
 
-def push(docker: DockerClient, repository: str) -> str:
+def push(docker: DockerClient, mine: str, repository: str) -> str:
     """Push the image that was built.
 
     Args:
         docker: the engine that has it.
+        mine: the tag that this checkout's stack runs it by.
         repository: REGISTRY/NAME, with or without a tag.
 
     Returns:
@@ -27,6 +28,8 @@ def push(docker: DockerClient, repository: str) -> str:
         raise DeployError(
             "it is not known where to push the image", "LABELPOD_RUNPOD_IMAGE=REGISTRY/YOU/labelpod in .env"
         )
+    if docker.image.exists(mine):
+        docker.image.tag(mine, tags.LABEL_SERVER_TAG)  # another checkout may have built since
     if not docker.image.exists(tags.LABEL_SERVER_TAG):
         raise DeployError("the image has not been built", "python3 deploy.py build")
     name = repository.rpartition("/")[2]

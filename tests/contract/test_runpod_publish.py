@@ -121,7 +121,7 @@ def test_a_list_in_pages_is_read_to_its_end(fake: FakeRunPod, published: str, ru
 @needs_docker
 def test_what_is_pushed_is_signed_and_its_sbom_attested(fake: FakeRunPod, runpod: Runpod, monkeypatch):
     signed: list[tuple[str, str]] = []
-    monkeypatch.setattr(push, "push", lambda docker, repository: IMAGE)
+    monkeypatch.setattr(push, "push", lambda docker, mine, repository: IMAGE)
     monkeypatch.setattr(sbom, "write_one", lambda *_: None)
     monkeypatch.setattr(signing, "possible", lambda: True)
     monkeypatch.setattr(signing, "sign", lambda image, file, _: signed.append((image, file.name)))
