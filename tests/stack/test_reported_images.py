@@ -95,5 +95,5 @@ def test_slices_that_arrive_while_samples_are_asked_for_are_all_there(pacs: Pacs
         if number % 5 == 0:
             answer = annotator.client.next_sample("random", {})
             assert not answer.get("id"), f"it was offered after {number + 1} of {len(files)} slices"
-    uid = annotator.next_sample()
-    assert uid and annotator.image(uid).GetDepth() == len(files)
+    uid = eventually(annotator.next_sample, 20, "the series is offered")
+    assert annotator.image(uid).GetDepth() == len(files)

@@ -91,8 +91,20 @@ class Viewer:
 
     def open(self, study: str, series: str, says: str = "Nothing is stored yet") -> None:
         """Open a CT, and wait for what the panel says of its label."""
-        self.page.goto(f"{self.address}ohif/label?StudyInstanceUIDs={study}&SeriesInstanceUIDs={series}")
+        with self._leaving():
+            self.page.goto(f"{self.address}ohif/label?StudyInstanceUIDs={study}&SeriesInstanceUIDs={series}")
         self.said(says)
+
+    def reload(self) -> None:
+        with self._leaving():
+            self.page.reload()
+
+    @contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Take no notice of what a page that is left says of the answers that it gets no more."""
+        before = list(self.errors)
+        yield
+        self.errors[:] = before
 
     def said(self, text: str, seconds: float = 60) -> None:
         self.panel.locator(".message", has_text=text).wait_for(timeout=1000 * seconds)
@@ -133,7 +145,7 @@ class Viewer:
         before = self.voxels()
         self.stroke(start, end or start)
         eventually(lambda: not np.array_equal(self.voxels(), before), 5, "the stroke is painted")
-        return self.voxels()
+        return self.settled()
 
     def paint(self, key: str = "b", segment: str = "1") -> None:
         """Paint a label in the middle of the axial view, with the tool of a key."""
@@ -164,6 +176,16 @@ class Viewer:
                 result[int(place), at] = value
         return result.reshape(slices, rows, columns)
 
+    def settled(self) -> NDArray[np.uint8]:
+        """What is painted once that does not change any more: a stroke is drawn frame by frame."""
+        before = self.voxels()
+        while True:
+            self.page.wait_for_timeout(120)
+            now = self.voxels()
+            if np.array_equal(now, before):
+                return now
+            before = now
+
     def masks(self, names: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:
         """Label -> mask, without empty ones."""
         voxels = self.voxels()
@@ -177,6 +199,6 @@ def viewer(browser: Browser, address: str, **more: Any) -> Iterator[Viewer]:
     try:
         shown = Viewer(context.new_page(), address)
         yield shown
-        assert shown.errors == []
+        assert not shown.errors, shown.errors
     finally:
         context.close()

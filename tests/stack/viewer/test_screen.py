@@ -5,7 +5,6 @@ import re
 import pytest
 from playwright.sync_api import Browser
 
-from tests.stack.viewer.conftest import HOST
 from tests.support import npm
 from tests.support.cases import Case
 from tests.support.viewer import Viewer, viewer
@@ -27,7 +26,7 @@ def test_a_ct_opens_in_the_lung_window_that_was_chosen_last(page: Viewer, case: 
     page.page.get_by_text("1400").first.wait_for()
     page.press("k")
     eventually(lambda: page.page.get_by_text("400", exact=True).count() == 3, 5, "all views are in soft tissue")
-    page.page.reload()
+    page.reload()
     page.said("Nothing is stored yet")
     eventually(lambda: page.page.get_by_text("400", exact=True).count() == 3, 5, "the window is remembered")
     page.press("j")
@@ -74,19 +73,6 @@ def test_numbers_are_written_as_the_browsers_language_writes_them(browser: Brows
         page.open(case.study, case.uid)
         page.paint()
         assert re.fullmatch(r"\d+,\d mm, \d+,\d\d ml", page.panel.locator(".size").first.text_content() or "")
-
-
-def test_a_server_in_the_network_without_tls_is_labelled_at(browser: Browser, address: str, case: Case):
-    with viewer(browser, address.replace("127.0.0.1", HOST)) as page:
-        page.open(case.study, case.uid)
-        assert not page.page.evaluate("() => isSecureContext")
-        page.paint()
-        page.page.wait_for_timeout(2500)
-        page.page.reload()
-        page.said("Nothing is stored yet")
-        page.question.get_by_role("button", name="Take it back").click()
-        page.said("It is not saved yet")
-        page.save("Saved in the archive")
 
 
 def test_the_keys_are_listed(page: Viewer, case: Case):
