@@ -3,13 +3,12 @@
 import { between } from "./between.js";
 import { forget } from "./models.js";
 import { ohif, ready, say, state, tell } from "./state.js";
-import { BACKGROUND, FOREGROUND } from "./points.js";
 import * as points from "./points.js";
 
 // Name -> Cornerstone's tool, what the panel calls it, its key.
 export const TOOLS = {
-  foreground: { tool: FOREGROUND, title: "Point in it", key: "F" },
-  background: { tool: BACKGROUND, title: "Point beside it", key: "G" },
+  foreground: { tool: points.FOREGROUND, title: "Point in it", key: "F" },
+  background: { tool: points.BACKGROUND, title: "Point beside it", key: "G" },
   sphere: { tool: "SphereBrush", title: "Brush, sphere", key: "B" },
   circle: { tool: "CircularBrush", title: "Brush, circle", key: "C" },
   eraser: { tool: "SphereEraser", title: "Eraser", key: "E" },

@@ -22,13 +22,10 @@ export function register({ ProbeTool, addTool }) {
   }
 }
 
-const all = () =>
-  cornerstoneTools.annotation.state
-    .getAllAnnotations()
-    .filter(({ metadata }) => metadata.toolName === FOREGROUND || metadata.toolName === BACKGROUND);
-
 /** Whether an annotation is one of these points. */
 export const isPoint = annotation => annotation.metadata.toolName in COLORS;
+
+const all = () => cornerstoneTools.annotation.state.getAllAnnotations().filter(isPoint);
 
 let placed = 0;
 
