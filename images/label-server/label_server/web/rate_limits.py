@@ -61,25 +61,55 @@ class HeaderLimit:
 
 
 class Concurrency:
-    """Lets a user have a limited number of requests at once; the user is in the scope."""
+    """Lets a user have a limited number of requests at once; the user is in the scope.
 
-    def __init__(self, app: ASGIApp, most: int = MAX_REQUESTS_PER_USER) -> None:
+    A few more wait a moment: a browser asks for the next slice when it has the last one, which is not yet done with
+    here, and a slice that is refused is missing from the image.
+
+    Args:
+        app: behind it.
+        most: requests of one user that are answered at once.
+        waiting: times as many may wait.
+        seconds: that one may wait.
+
+    """
+
+    def __init__(self, app: ASGIApp, most: int = MAX_REQUESTS_PER_USER, waiting: int = 4, seconds: float = 3) -> None:
         self._app = app
         self._most = most
-        self._running: Counter[str] = Counter()
+        self._here_at_most = most * (1 + waiting)
+        self._seconds = seconds
+        self._here: Counter[str] = Counter()
+        self._room: dict[str, asyncio.Semaphore] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the request while it is answered, or refuse it with 429."""
+        """Count the request while it waits and is answered, or refuse it with 429."""
         name = scope["user"].name
-        if self._running[name] >= self._most:
-            raise HTTPException(429, "Too many requests at once", {"Retry-After": "2"})
-        self._running[name] += 1
+        if self._here[name] >= self._here_at_most:
+            raise _too_many()
+        self._here[name] += 1
+        room = self._room.setdefault(name, asyncio.Semaphore(self._most))
         try:
-            await self._app(scope, receive, send)
+            await self._wait(room)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                room.release()
         finally:
-            self._running[name] -= 1
-            if not self._running[name]:
-                del self._running[name]
+            self._here[name] -= 1
+            if not self._here[name]:
+                del self._here[name], self._room[name]
+
+    async def _wait(self, room: asyncio.Semaphore) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await room.acquire()
+        except TimeoutError:
+            raise _too_many() from None
+
+
+def _too_many() -> HTTPException:
+    return HTTPException(429, "Too many requests at once", {"Retry-After": "2"})
 
 
 class BodyLimit:
