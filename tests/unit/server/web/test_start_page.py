@@ -16,6 +16,7 @@ from label_server.models import training_runs
 from label_server.web import readiness, start_page, worker_pools
 from tests.support.ct import Ct, ct, read
 from tests.support.dicomweb import Pacs
+from tests.support.labels import ok
 from tests.support.web import HTML, TOKENS, Server
 
 STYLE = Path(start_page.__file__).with_name("start.css")
@@ -132,6 +133,17 @@ def test_only_reviewers_and_admins_see_who_has_what_on_loan(server: Server, imag
     assert all("1 of the other 1 is on loan" in words(text) for text in seen.values())
     assert ["berta" in seen[user] for user in seen] == [False, True, True]
     assert re.search(r"berta</td><td><time datetime=\"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\">", seen["rita"])
+
+
+def test_what_the_user_has_skipped_is_told_apart_from_what_others_have(server: Server, images: list[Ct]):
+    for image in images[1:]:
+        ok(server.ask("POST", f"/activelearning/skip?image={image.uid}", "anna", json={"reason": "motion"}))
+    next_ct(server, "berta")
+    ok(server.ask("POST", f"/activelearning/skip?image={images[0].uid}", "anna", json={"reason": "motion"}))
+    assert next_ct(server).headers["location"] == "/next"
+    text = words(page(server, path="/next"))
+    assert f"{len(images)} of the other {len(images)} were skipped by you: others label them" in text
+    assert "on loan" not in text and "can be asked for" not in text
 
 
 def test_what_is_left_out_is_told_with_the_reason_and_escaped(

@@ -96,15 +96,22 @@ async def _nothing_left(request: Request) -> Response:
 def _why_none(request: Request, user: User) -> dict[str, Any]:
     app = app_instance()
     store = app.datastore()
-    others = [loan for loan in images.loans(store, app.loans()) if loan.user != user.name]
+    told = app.remaining(user.name, "")
+    of_others = {loan["image"] for loan in told["loans"]}
     return {
         **_who(request),
         "strategies": _strategies(app._strategies),
         "progress": images.progress(store, user.name),
-        "on_loan": len(others),
-        "others": others if user.role >= Role.REVIEWER else [],
+        "on_loan": told["on_loan"],
+        "skipped": told["skipped"],
+        "others": [loan for loan in _loans(app, user) if loan.image in of_others],
         "left_out": _left_out(store),
     }
+
+
+def _loans(app: Any, user: User) -> list[images.Loan]:
+    """Who has what, for those who may know."""
+    return images.loans(app.datastore(), app.loans()) if user.role >= Role.REVIEWER else []
 
 
 async def _connection(request: Request) -> Response:
