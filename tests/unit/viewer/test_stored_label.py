@@ -59,6 +59,41 @@ def test_what_is_painted_while_a_save_is_under_way_is_not_taken_for_saved():
     assert told["unsaved"] and told["version"] == "v1" and "Saved in the archive" in told["said"]
 
 
+def test_a_save_says_which_content_of_the_ct_was_painted_on():
+    told = outcome("state.content = 'c1'; answers = [{ version: 'v1' }]; await save();")
+    assert told["asked"] == [["PUT", "A&painted_on", "*"]]
+
+
+RESTORE = """
+state.map.remove = () => (state.map.alive = false);
+state.map.differing = () => new Map();
+state.map.put = state.map.jumpTo = () => {};
+globalThis.indexedDB = undefined;
+const { restore } = await use('stored_label.js');
+"""
+
+
+def test_the_content_is_the_one_that_was_opened_whatever_is_stored_of_it():
+    opened = "answers = [{ said: { version: null, problem: '', info: {}, content: 'c1' } }]; await restore();"
+    told = outcome(RESTORE + opened + "answers = [{ version: 'v1' }]; paint(1, 1); await save();")
+    assert told["asked"][-1] == ["PUT", "A&painted_on", "*"] and told["version"] == "v1"
+    beside = opened.replace("problem: ''", "problem: 'x'")
+    told = outcome(RESTORE + beside + "answers = [{ version: 'v1' }]; paint(1, 1); await save();")
+    assert told["asked"][-1] == ["PUT", "A&painted_on", "*"]
+
+
+def test_a_ct_that_is_still_arriving_cannot_be_painted():
+    told = outcome(RESTORE + "answers = [{ said: { arriving: true } }]; await restore(); await save();")
+    assert told["said"] == "Slices of this CT are still arriving: load the page again in a moment."
+    assert len(told["asked"]) == 1
+
+
+def test_a_label_of_somebody_else_that_cannot_be_shown_replaces_nothing_here():
+    answers = "answers = [{ status: 409, said: { changed_by: 'berta' } }, { status: 503, said: { detail: 'away' } }];"
+    told = outcome(answers + "await save(); await settle(false);")
+    assert told["said"] == "Their label cannot be shown: away. Yours is still here." and told["unsaved"]
+
+
 def test_without_that_nothing_is_unsaved():
     assert not outcome("answers = [{ version: 'v1' }]; await save();")["unsaved"]
 

@@ -105,6 +105,7 @@ class RepairedDicomWebDatastore(LabelInformation):
         label_info: dict[str, Any],
         label_id: str = "",
         follows: str | None = None,
+        painted_on: str | None = None,
     ) -> str:
         """Store a label; a final one goes to the DICOMweb server as DICOM SEG first.
 
@@ -118,6 +119,7 @@ class RepairedDicomWebDatastore(LabelInformation):
             label_info: what is known of it; more is written into it.
             label_id: not used.
             follows: the version of the final label that this one is to follow, "" if there must be none; None for any.
+            painted_on: the version of the image's content that it was painted on; None for what its author got last.
 
         Raises:
             LabelError: the label does not fit the image or holds values without a name.
@@ -125,7 +127,7 @@ class RepairedDicomWebDatastore(LabelInformation):
 
         """
         plain(label_tag)  # it names a folder
-        image_file = self.image_to_label(image_id, users.current.get().name)
+        image_file = self.image_to_label(image_id, users.current.get().name, painted_on)
         author = authors.author(users.current.get().name, str(label_info.get("client_id") or ""))
         label_info |= authors.said(author)
         label = Path(label_filename)

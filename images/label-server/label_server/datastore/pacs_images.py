@@ -138,7 +138,7 @@ class PacsImages(GuardedDatastore):
 
         """
         try:
-            content = self._content(image_id)
+            content = self.content(image_id)
         except (requests.ConnectionError, requests.Timeout):
             # Nothing says that it is another one, and somebody may be in the middle of painting it.
             if self._images.path(image_id).exists():
@@ -153,8 +153,14 @@ class PacsImages(GuardedDatastore):
             while len(self._given) > _MOST_GIVEN:
                 del self._given[next(iter(self._given))]
 
-    def image_to_label(self, image_id: str, user: str) -> str:
+    def image_to_label(self, image_id: str, user: str, painted_on: str | None = None) -> str:
         """Path of an image that a user has painted on, if it is still what they have got.
+
+        Args:
+            image_id: of the image.
+            user: who has painted.
+            painted_on: the version of its content that they have painted on; None if they do not say so, and what
+                they got from here last counts.
 
         Raises:
             Changed: it is not, or it is gone.
@@ -162,21 +168,27 @@ class PacsImages(GuardedDatastore):
 
         """
         cached = self._images.version(image_id)
-        given = self._given.get((user, image_id), cached)
+        given = painted_on or self._given.get((user, image_id), cached)
         try:
-            content = self._content(image_id)
+            content = self.content(image_id)
         except ImageNotFoundException:
             if given:
                 raise Changed(deleted(image_id)) from None
             raise
         if given not in ("", content.version):
-            if (user, image_id) not in self._given:  # whoever comes back gets the new one
+            if not painted_on and (user, image_id) not in self._given:  # whoever comes back gets the new one
                 self._images.remove(image_id)
             raise Changed(f"slices of {image_id} came, went or were replaced since you got the image: get it again")
         return str(self._image(image_id, content))
 
-    def _content(self, image_id: str) -> Content:
-        """What the server holds of an image, once that is complete."""
+    def content(self, image_id: str) -> Content:
+        """What the server holds of an image, once that is complete.
+
+        Raises:
+            ImageNotFoundException: nothing.
+            IncompleteSeries: something still comes.
+
+        """
         if not is_uid(image_id):
             raise ImageNotFoundException(f"There is no image {image_id!r}: that is no UID of digits and dots")
         until = time.monotonic() + 1.5 * SERIES_QUIET_SECONDS + 1

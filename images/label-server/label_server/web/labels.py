@@ -49,21 +49,26 @@ def save(
     params: Annotated[str, Form()] = "{}",
     tag: str = _FINAL,
     label: UploadFile = File(...),  # noqa: B008, FastAPI's way
+    painted_on: str | None = None,
     if_match: Annotated[str | None, Header()] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Upstream's arguments and answer, and which version is to be replaced: as the DICOMweb server has it now.
+    """Upstream's arguments and answer; which version is to be replaced, and which content of the image was painted on.
 
     Raises:
-        Overtaken: it is another one; the label is kept for its author.
+        Overtaken: the DICOMweb server has another label now; this one is kept for its author.
+        Changed: it has another content; likewise.
 
     """
     app, info, tag = app_instance(), json.loads(params or "{}"), tag or _FINAL
     store, version = app.datastore(), follows(tag, if_match, if_none_match)
+    if painted_on is not None and not isinstance(store, RepairedDicomWebDatastore):
+        raise Refused("only images in a DICOMweb server have versions")
     with NamedTemporaryFile(suffix="".join(Path(str(label.filename)).suffixes)) as file:
         shutil.copyfileobj(label.file, file)
         file.flush()
-        more = {} if version is None else {"follows": version}
+        said = {"follows": version, "painted_on": painted_on}
+        more = {key: value for key, value in said.items() if value is not None}
         label_id = store.save_label(image, file.name, tag, info, **more)
     told = (app.on_save_label(image, label_id) or {}) | {"image": image, "label": label_id}
     stored = info.get("SeriesInstanceUID") if tag == _FINAL else None

@@ -90,7 +90,7 @@ def label(given: dict[str, Any]) -> None:
             raise LabelError("under the name that an image has in Slicer only a final label is stored")
         given["image"] = _of_grid(file, given["image"], opened)
     with _kept_for_its_author(file, given["image"]):
-        on = grid.of_file(_image_to_label(given["image"]))
+        on = grid.of_file(_image_to_label(given["image"], given.get("painted_on")))
     if _voxels(file):
         if not _are_all(file, given["image"]):
             raise LabelError("it has more or fewer voxels than the image")
@@ -105,10 +105,10 @@ def label(given: dict[str, Any]) -> None:
         raise LabelError(str(refused)) from None
 
 
-def _image_to_label(image: str) -> Path:
-    store = app_instance().datastore()
+def _image_to_label(image: str, painted_on: str | None) -> Path:
+    store, user = app_instance().datastore(), users.current.get().name
     of_pacs = isinstance(store, PacsImages)
-    return Path(store.image_to_label(image, users.current.get().name) if of_pacs else store.get_image_uri(image))
+    return Path(store.image_to_label(image, user, painted_on) if of_pacs else store.get_image_uri(image))
 
 
 @contextmanager

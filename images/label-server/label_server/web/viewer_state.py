@@ -7,6 +7,8 @@ from monailabel.endpoints import datastore as upstream
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 
+from label_server.datastore.image_cache import IncompleteSeries
+from label_server.datastore.pacs_images import PacsImages
 from label_server.datastore.stored_labels import UnreadLabel
 from label_server.web import labels
 from label_server.web.start_page import models
@@ -16,18 +18,28 @@ router = APIRouter(prefix="/viewer", tags=["Viewer"])
 
 
 def label(image: str) -> dict[str, Any]:
-    """Tell of the label that counts.
+    """Tell of the label that counts, and of which content of the image a save is to say that it was painted on.
 
     Returns:
         `version` as its ETag is, None if there is none; `info`, what it says of itself; `problem`, why another
-        program's label does not count, "" if there is none.
+        program's label does not count, "" if there is none; `content`, the version of the image's, None where
+        images have none; `arriving`, whether more of the image comes, and all else is for later.
 
     """
+    try:
+        content = _content(image)
+    except IncompleteSeries:
+        return {"arriving": True}
     version = labels.etag(image, _FINAL).get("ETag")
     info = upstream.get_label_info(image, _FINAL) if version else {}
     if version:
         info = info | {"label_info": app_instance().datastore().listed()}  # as the file is, whenever it was cached
-    return {"version": version, "info": info, "problem": "" if version else _problem(image)}
+    return {"version": version, "info": info, "problem": "" if version else _problem(image), "content": content}
+
+
+def _content(image: str) -> str | None:
+    store = app_instance().datastore()
+    return store.content(image).version if isinstance(store, PacsImages) else None
 
 
 def _problem(image: str) -> str:

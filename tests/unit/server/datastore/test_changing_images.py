@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,6 +144,33 @@ def test_a_label_of_an_image_that_has_changed_is_kept_for_its_author(server: Ser
     assert server.ask("GET", "/datastore/kept", "berta").json() == []
     assert pacs.segmentations() == []
     ok(server.submit(image.uid, np.ones(image.shape)))
+
+
+def opened(server: Server, uid: str) -> str:
+    """What the viewer, which gets its slices past the server, has painted on."""
+    return server.ask("GET", f"/viewer/label?image={uid}", "anna").json()["content"]
+
+
+def saved_on(server: Server, uid: str, label: bytes, painted_on: str) -> Any:
+    address = f"/datastore/label?image={uid}&tag=final&painted_on={painted_on}"
+    return server.ask("PUT", address, "anna", data={"params": "{}"}, files={"label": ("label.nii.gz", label)})
+
+
+def test_what_a_save_says_of_its_image_counts_and_not_what_was_got_long_ago(server: Server, pacs: Pacs, image: Ct):
+    painted = web.written(server.image(image.uid) > 10000)  # in Slicer, before a slice was replaced
+    pacs.take(changed(image, 2, PixelData=np.zeros((24, 24), np.int16).tobytes()))
+    ok(saved_on(server, image.uid, painted, opened(server, image.uid)))
+    assert len(pacs.segmentations()) == 1
+
+
+def test_what_was_painted_on_an_image_that_was_replaced_is_kept_for_its_author(server: Server, pacs: Pacs, image: Ct):
+    painted_on = opened(server, image.uid)
+    pacs.take(changed(image, 2, PixelData=np.zeros((24, 24), np.int16).tobytes()))
+    painted = web.written(server.image(image.uid) > 10000)  # got again, but not by the viewer
+    answer = saved_on(server, image.uid, painted, painted_on)
+    assert answer.status_code == 409 and "get it again" in answer.text and pacs.segmentations() == []
+    assert len(server.ask("GET", "/datastore/kept", "anna").json()) == 1
+    ok(saved_on(server, image.uid, painted, opened(server, image.uid)))
 
 
 @pytest.mark.parametrize("name", ["../anna/1", "%2e%2e%2fusers.json", "x", "1.2"])

@@ -19,7 +19,21 @@ def told(server: Server, image: Ct) -> dict[str, object]:
 
 
 def test_without_a_label_there_is_no_version_and_no_problem(server: Server, image: Ct):
-    assert told(server, image) == {"version": None, "info": {}, "problem": ""}
+    found = told(server, image)
+    assert found.pop("content")
+    assert found == {"version": None, "info": {}, "problem": ""}
+
+
+def test_the_content_of_an_image_is_another_when_a_slice_goes(server: Server, image: Ct, pacs: Pacs):
+    before = told(server, image)["content"]
+    assert before == told(server, image)["content"]
+    pacs.series[image.uid].popitem()
+    assert told(server, image)["content"] != before
+
+
+def test_while_slices_arrive_nothing_is_told(server: Server, image: Ct, pacs: Pacs):
+    pacs.arriving.add(image.uid)
+    assert told(server, image) == {"arriving": True}
 
 
 def test_a_labels_version_is_the_one_that_a_save_may_follow(server: Server, image: Ct):

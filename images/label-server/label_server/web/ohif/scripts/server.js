@@ -41,19 +41,23 @@ const query = parameters => new URLSearchParams(parameters).toString();
 export const whoAmI = () => json("/", { headers: { Accept: "application/json" } });
 export const info = () => json("/info/");
 
-/** Which label of an image counts: its version, null if there is none, and what it says of itself. */
+/** Which label of an image counts: its version, null if there is none, and what it says of itself; and the content. */
 export const about = image => json(`/viewer/label?${query({ image })}`);
 
 /** The stored label, as NIfTI. */
 export const label = async image => (await ask(`/datastore/label?${query({ label: image, tag: "final" })}`)).body;
 
-/** Store a label if the stored one is still of this version (null: if there is none); the new version. */
-export async function store(image, file, segments, version) {
+/**
+ * Store a label if the stored one is still of this version (null: if there is none), and the image has the content
+ * that it was painted on; the new version.
+ */
+export async function store(image, content, file, segments, version) {
   const form = new FormData();
   form.append("params", JSON.stringify({ label_info: segments }));
   form.append("label", file, "label.nrrd");
   const headers = version ? { "If-Match": version } : { "If-None-Match": "*" };
-  const answer = await change(`/datastore/label?${query({ image })}`, { method: "PUT", headers, body: form });
+  const where = query(content ? { image, painted_on: content } : { image });
+  const answer = await change(`/datastore/label?${where}`, { method: "PUT", headers, body: form });
   return answer.headers.get("ETag");
 }
 

@@ -16,6 +16,7 @@ export const state = Object.assign(new EventTarget(), {
   measures: null,
   problem: "", // why the CT in view cannot be labelled
   message: { kind: "info", text: "" },
+  content: null, // the version of the CT's content, which is painted on; null if the server was not asked
   version: null, // of the label that a save replaces; null if there is none
   about: null, // what the stored label says of itself
   stored: new Map(), // its slices that are not empty

@@ -6,15 +6,14 @@ import { keep, offer } from "./unsaved.js";
 import { fromNifti, toNrrd, translated, valuesOf } from "./volumes.js";
 
 /** The stored label and its voxels, numbered as the list of labels is; none without one. */
-async function fetched(map, image) {
-  const about = await server.about(image);
+async function fetched(map, image, about) {
   if (about.problem)
     throw Object.assign(new Error(`another program's label cannot be read: ${about.problem}`), { foreign: true });
-  if (!about.version) return { ...about, voxels: new Uint8Array(map.read().length) };
+  if (!about.version) return new Uint8Array(map.read().length);
   const voxels = await fromNifti(await server.label(image), map.volume);
   const values = Object.fromEntries(about.info.label_info.map(({ name, idx }) => [idx, state.names.indexOf(name) + 1]));
   if (valuesOf(voxels).some(value => !values[value])) throw new Error("it holds a label that is not in the list");
-  return { ...about, voxels: translated(voxels, values) };
+  return translated(voxels, values);
 }
 
 /** Show what is stored; nothing may be painted before. */
@@ -22,7 +21,12 @@ export async function restore() {
   const { map, image } = state;
   state.hidden = "loading";
   try {
-    const { version, info, voxels } = await fetched(map, image);
+    const about = await server.about(image);
+    if (!still(map)) return;
+    if (about.arriving) return void refuse("Slices of this CT are still arriving: load the page again in a moment.");
+    const { version, info, content } = about;
+    state.content = content;
+    const voxels = await fetched(map, image, about);
     if (!still(map)) return;
     map.put(map.differing(voxels));
     Object.assign(state, { version, about: info, hidden: "" });
@@ -45,6 +49,13 @@ export async function restore() {
   if (ready()) state.dispatchEvent(new Event("opened"));
 }
 
+/** The CT cannot be labelled as it was opened. */
+function refuse(why) {
+  state.map.remove();
+  Object.assign(state, { map: null, measures: null, problem: why });
+  say(why, "error");
+}
+
 /** Somebody wants to label it anew, though what is stored cannot be shown. */
 export async function startAnew() {
   const { map } = state;
@@ -60,7 +71,7 @@ let saving = false;
 /** Store the label as it is now, though painting goes on meanwhile; whether it is stored. */
 export async function save() {
   if (!ready() || saving) return false;
-  const { map, image, version, names } = state;
+  const { map, image, content, version, names } = state;
   const present = state.measures.present();
   const sent = filled();
   const numbers = Object.fromEntries(present.map((segment, place) => [segment, place + 1]));
@@ -69,7 +80,7 @@ export async function save() {
   saving = true;
   say("Saving …");
   try {
-    const stored = await server.store(image, await toNrrd(map.volume, voxels), segments, version);
+    const stored = await server.store(image, content, await toNrrd(map.volume, voxels), segments, version);
     if (!still(map)) return true;
     Object.assign(state, { version: stored, conflict: null });
     takeAsStored(sent);
@@ -100,10 +111,11 @@ export async function settle(mine) {
     return save();
   }
   try {
-    const { version, info, voxels } = await fetched(map, image);
+    const about = await server.about(image);
+    const voxels = await fetched(map, image, about);
     if (!still(map)) return false;
     map.write(map.differing(voxels));
-    Object.assign(state, { version, about: info });
+    Object.assign(state, { version: about.version, about: about.info });
     takeAsStored(filled());
     state.dispatchEvent(new Event("replaced"));
     say("This is the label that somebody else stored. Undo brings yours back.");
