@@ -1,6 +1,7 @@
 """Small CTs in the archive, and labels of them to compare."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,26 @@ SEEDS = itertools.count(100)
 
 
 class Case:
-    """A small synthetic CT in the archive: its study, its series and its image.
+    """A small synthetic CT in the archive: its study, its series, its instances and its image.
 
     Args:
         pacs: the archive.
         folder: for its files.
         slices: how many it has.
+        remove: takes files of it away before they are sent.
         headers: keywords that are set in each; turned round, its instances are numbered from the far end.
 
     """
 
-    def __init__(self, pacs: Pacs, folder: Path, slices: int = 24, **headers: object) -> None:
+    def __init__(
+        self,
+        pacs: Pacs,
+        folder: Path,
+        slices: int = 24,
+        remove: Callable[[Path], None] = lambda folder: None,
+        **headers: object,
+    ) -> None:
+        self.instances: list[str] = []
         phantom.write(folder, slices=slices, size=64, seed=next(SEEDS))
         for number, file in enumerate(sorted(folder.glob("*.dcm"))):
             header = pydicom.dcmread(file)
@@ -36,6 +46,8 @@ class Case:
                 header.InstanceNumber = slices - number
             header.save_as(file)
             self.study = str(header.StudyInstanceUID)
+            self.instances.append(str(header.SOPInstanceUID))
+        remove(folder)
         pacs.store(folder)
         self.uid, self.image = image_of(folder)
 

@@ -73,8 +73,8 @@ class Viewer:
             self.errors.append(f"{answer.status} {answer.url}")
 
     def _failed(self, request: Any) -> None:
-        # A page that is left drops what it has asked for.
-        if "ERR_ABORTED" not in str(request.failure):
+        # A page that is left drops what it has asked for; containers that come and go change this machine's network.
+        if not any(why in str(request.failure) for why in ("ERR_ABORTED", "ERR_NETWORK_CHANGED")):
             self.errors.append(f"{request.failure} {request.url}")
 
     @property

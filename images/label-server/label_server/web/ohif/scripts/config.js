@@ -29,6 +29,7 @@ window.config = {
   groupEnabledModesFirst: true,
   maxNumberOfWebWorkers: 3,
   maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 25 },
+  httpErrorHandler: () => {}, // OHIF calls it without asking whether it is there; missing_slices.js does what is needed
   showErrorDetails: "production",
   defaultDataSourceName: "archive",
   dataSources: [

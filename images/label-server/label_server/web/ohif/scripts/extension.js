@@ -4,6 +4,7 @@ import * as points from "./points.js";
 import { definitions } from "./commands.js";
 import { placed } from "./chosen_model.js";
 import { start } from "./labelling.js";
+import { watch } from "./missing_slices.js";
 import { firstWindow } from "./windows.js";
 import "./panel.js";
 
@@ -12,6 +13,7 @@ const ID = "labelpod";
 function preRegistration({ servicesManager, commandsManager, extensionManager }) {
   points.register(window.cornerstoneTools);
   cornerstone.eventTarget.addEventListener(cornerstoneTools.Enums.Events.ANNOTATION_COMPLETED, placed);
+  watch();
   start({ services: servicesManager.services, commandsManager, extensionManager });
 }
 

@@ -3,6 +3,7 @@
 import { BINDINGS } from "./hotkeys.js";
 import { button, element } from "./elements.js";
 import { state } from "./state.js";
+import { missingSlices } from "./panel_missing.js";
 import { models } from "./panel_model.js";
 import { review } from "./panel_review.js";
 import { saving } from "./panel_save.js";
@@ -18,7 +19,7 @@ class Panel extends HTMLElement {
     this.stop = new AbortController();
     const { signal } = this.stop;
     const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });
-    const parts = [saving(signal), segments(), tools(), models(), review(), training()];
+    const parts = [missingSlices(), saving(signal), segments(), tools(), models(), review(), training()];
     const help = this.#help();
     const who = element("p", { className: "who" });
     root.replaceChildren(
