@@ -67,3 +67,11 @@ def test_the_windows_and_what_the_threshold_brush_paints_are_the_viewers():
     assert len(ranges) == len(windows) == 3
     assert [each for each in ranges if "`{}` {} to {} HU".format(*each) not in document] == []
     assert [each for each in windows if "{} ({}, {})".format(*each) not in document] == []
+
+
+def test_every_message_of_the_panel_is_seen_in_a_test():
+    tests = " ".join(
+        file.read_text() for tier in ("unit", "stack") for file in (ROOT / "tests" / tier / "viewer").glob("*.py")
+    )
+    messages = {part for file in sorted(SCRIPTS.glob("*.js")) for part in said(file.read_text())}
+    assert [part for part in sorted(messages) if part not in tests] == []

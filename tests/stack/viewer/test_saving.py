@@ -117,6 +117,7 @@ def test_a_label_that_cannot_be_saved_is_not_lost(stack: Clone, page: Viewer, pa
 def test_no_nodule_is_saved_after_asking(page: Viewer, annotator: Annotator, case: Case):
     page.open(case.study, case.uid)
     page.press("Control+s")
+    page.question.get_by_text("Nothing is painted. Save that this CT has no nodule?").wait_for()
     page.question.get_by_role("button", name="Cancel").click()
     assert annotator.completed() == 0
     page.press("Control+s")
@@ -134,7 +135,7 @@ def test_unsaved_work_is_offered_again_after_a_crash(browser: Browser, page: Vie
     page.said("Nothing is stored yet")
     assert page.masks(LABELS) == {}
     page.question.get_by_role("button", name="Take it back").click()
-    page.said("It is not saved yet")
+    page.said("is back. It is not saved yet.")
     assert same(page.masks(LABELS), painted)
     page.save("Saved in the archive")
     page.reload()
@@ -156,7 +157,7 @@ def test_a_label_that_somebody_else_changed_is_not_overwritten_unseen(
     page.save("Not saved")
     page.question.get_by_role("button", name=choice).click()
     if choice == "Show theirs":
-        page.said("somebody else stored")
+        page.said("This is the label that somebody else stored. Undo brings yours back.")
         assert same(page.masks(LABELS), {"nodule2": theirs == 2})
         page.press("Control+z")
         eventually(lambda: same(page.masks(LABELS), mine), 5, "undo brings mine back")
@@ -170,10 +171,10 @@ def test_a_label_that_cannot_be_shown_is_not_replaced_unseen(
     page: Viewer, pacs: Pacs, annotator: Annotator, case: Case
 ):
     annotator.submit(case.uid, case.image, np.ones_like(case.empty()), labels=["mass"])
-    page.open(case.study, case.uid, "The stored label cannot be shown")
+    page.open(case.study, case.uid, "The stored label cannot be shown:")
     assert page.button("Save").is_disabled()
     page.button("Start anew").click()
-    page.said("what you save replaces the label")
+    page.said("Start anew: what you save replaces the label that cannot be shown. Nothing else is lost.")
     page.paint()
     page.save("Saved in the archive")
     (seg,) = pacs.segmentations(case.uid)
@@ -195,6 +196,7 @@ def test_beside_another_programs_label_that_cannot_be_shown_one_can_save(
     unread = lambda: requests.get(info, timeout=30).json()["datastore"].get("unread_labels")  # noqa: E731
     eventually(unread, 15, "it is found to be unreadable")
     page.open(case.study, case.uid, "another program's label cannot be read")
+    page.said("What you save is stored beside it.")
     page.paint()
     page.save("Saved in the archive")
     assert len(pacs.segmentations(case.uid)) == 2 and annotator.completed() == 1

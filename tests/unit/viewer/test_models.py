@@ -45,7 +45,8 @@ const map = {
     undo = () => { for (const [place, slice] of before) slices[place].set(slice); tell(true); };
   },
 };
-Object.assign(state, { map, image: '1.2', names: ['one', 'two'], measures: { of: () => ({}) } });
+const measures = { of: segment => (slices.some(each => each.includes(segment)) ? {} : undefined) };
+Object.assign(state, { map, image: '1.2', names: ['one', 'two'], measures });
 for (const step of steps) {
   if (step.paint) slices[step.paint[0]].set(step.paint[1]);
   if (step.undo) undo();
@@ -60,7 +61,7 @@ for (const step of steps) {
   answer = step.answer;
   await models.run(model);
 }
-return { slices: slices.map(each => [...each]), asked };
+return { slices: slices.map(each => [...each]), asked, said: state.message.text };
 """
 CLICKS_2D = {"name": "deepgrow_2d", "type": "deepgrow", "dimension": 2}
 CLICKS_3D = {"name": "deepgrow_3d", "type": "deepgrow", "dimension": 3}
@@ -161,3 +162,30 @@ def test_a_model_that_takes_points_is_not_asked_without_one():
 def test_a_model_of_slices_that_takes_points_is_quick(model, quick):
     code = "globalThis.localStorage = { getItem: () => null };return (await use('models.js')).isQuick(values[0]);"
     assert node.run(code, model) is quick
+
+
+def said(answer: Any, **more: Any) -> str:
+    """What the panel says of an answer."""
+    text: str = label([{"point": [1, 0, 0], "answer": answer}], model=CLICKS_2D | more)["said"]
+    return text
+
+
+def test_what_a_model_found_is_said_or_that_it_found_nothing():
+    assert said([[0, 1, 0, 0], EMPTY[0]]) == "deepgrow_2d: one"
+    assert said(EMPTY) == "deepgrow_2d found nothing here."
+
+
+def test_an_untrained_models_answer_is_no_success():
+    text = "deepgrow_2d is not trained: its answer means nothing. Undo takes it away."
+    assert said([[0, 1, 0, 0], EMPTY[0]], trained=False) == text
+
+
+def test_a_server_without_a_model_says_so():
+    code = """
+    globalThis.localStorage = { getItem: () => null };
+    const { state } = await use('state.js');
+    const { runChosen } = await use('chosen_model.js');
+    runChosen();
+    return state.message.text;
+    """
+    assert node.run(code) == "The server has no model."

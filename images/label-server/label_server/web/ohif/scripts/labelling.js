@@ -70,14 +70,24 @@ function look() {
   });
 }
 
+/** OHIF shows nothing of a study in which it finds no volume, and does not say so. */
+function nothingShown({ viewportMatchDetails }) {
+  const shown = [...viewportMatchDetails.values()].flatMap(({ displaySetsInfo }) => displaySetsInfo ?? []);
+  if (shown.some(info => info?.displaySetInstanceUID)) return;
+  const found = ohif.services.displaySetService.getActiveDisplaySets();
+  const [first] = [...found.filter(({ Modality }) => Modality === "CT"), ...found];
+  if (first) opening = opening.then(() => open(first).catch(error => say(error.message, "error")));
+}
+
 async function open(displaySet) {
   leave();
   Object.assign(state, { image: displaySet.SeriesInstanceUID, study: displaySet.StudyInstanceUID });
   Object.assign(state, { problem: obstacle(displaySet), hidden: "loading" });
   state.dispatchEvent(new Event("opening"));
   say("Loading the label …");
-  if (state.problem) return say(state.problem, "error");
+  if (state.problem) say(state.problem, "error");
   await known();
+  if (state.problem) return tell(); // who it is, and by which strategies one goes on
   state.map = await LabelMap.make(ohif.services, displaySet, state.names);
   state.measures = new Measures(state.map.volume);
   setWindow(ohif, firstName());
@@ -89,7 +99,8 @@ export function leave() {
   keepLeft();
   points.clear();
   if (state.map?.alive) state.map.remove();
-  Object.assign(state, { image: "", map: null, measures: null, version: null, about: null });
+  Object.assign(state, { image: "", map: null, measures: null, content: null });
+  Object.assign(state, { version: null, about: null });
   Object.assign(state, { draft: null, conflict: null, stored: new Map(), changed: new Set(), problem: "", hidden: "" });
   // Steps of a CT that is gone cannot be undone in the next; they hold its slices.
   const history = cornerstone.utilities.HistoryMemo.DefaultHistoryMemo;
@@ -112,9 +123,10 @@ function modified({ detail }) {
 /** Begin: OHIF is there, and no study yet. */
 export function start({ services, commandsManager }) {
   Object.assign(ohif, { services, commandsManager });
-  const { cornerstoneViewportService, viewportGridService } = services;
+  const { cornerstoneViewportService, hangingProtocolService, viewportGridService } = services;
   cornerstoneViewportService.subscribe(cornerstoneViewportService.EVENTS.VIEWPORT_VOLUMES_CHANGED, look);
   viewportGridService.subscribe(viewportGridService.EVENTS.ACTIVE_VIEWPORT_ID_CHANGED, look);
+  hangingProtocolService.subscribe(hangingProtocolService.EVENTS.PROTOCOL_CHANGED, nothingShown);
   cornerstone.eventTarget.addEventListener(cornerstoneTools.Enums.Events.SEGMENTATION_DATA_MODIFIED, modified);
   window.addEventListener("beforeunload", event => unsaved() && event.preventDefault());
 }
