@@ -39,6 +39,10 @@ _SEEN = """point => {
 }"""
 
 
+# What a browser says of an answer that is none, which _note is for; and of a header that means nothing without TLS.
+_NO_FAULT = ("Failed to load resource", "Cross-Origin-Opener-Policy header has been ignored")
+
+
 # In parts of the axial view: a nodule's place, and where a stroke ends.
 MIDDLE, BESIDE = (0.5, 0.5), (0.56, 0.5)
 
@@ -74,8 +78,7 @@ class Viewer:
         page.on("dialog", lambda dialog: dialog.accept())  # leaving with unsaved work
 
     def _said(self, message: ConsoleMessage) -> None:
-        # A browser says of an answer that it is none; that is what _note is for.
-        if message.type == "error" and "Failed to load resource" not in message.text:
+        if message.type == "error" and not any(text in message.text for text in _NO_FAULT):
             self.errors.append(message.text)
 
     def _note(self, answer: Response) -> None:
