@@ -24,7 +24,8 @@ TIERS = {
 # They need no engine, start nothing that could be in another's way, and run on all cores.
 _SIDE_BY_SIDE = {"unit", "contract"}
 # Program -> Debian package. Tests that miss one skip, and say so.
-_PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "openssl")} | {
+_PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "firefox-esr", "openssl")} | {
+    "Xvfb": "xvfb",
     "dcmsend": "dcmtk",
     "ssh": "openssh-client",
     "dciodvfy": "dicom3tools",

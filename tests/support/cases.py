@@ -23,6 +23,7 @@ class Case:
         pacs: the archive.
         folder: for its files.
         slices: how many it has.
+        turned: the directions of its rows and columns: the whole phantom is turned.
         remove: takes files of it away before they are sent.
         headers: keywords that are set in each; turned round, its instances are numbered from the far end.
 
@@ -33,6 +34,7 @@ class Case:
         pacs: Pacs,
         folder: Path,
         slices: int = 24,
+        turned: tuple[float, ...] = (),
         remove: Callable[[Path], None] = lambda folder: None,
         **headers: object,
     ) -> None:
@@ -44,6 +46,9 @@ class Case:
                 setattr(header, keyword, value)
             if "ImageOrientationPatient" in headers:
                 header.InstanceNumber = slices - number
+            if turned:
+                header.ImageOrientationPatient = list(turned)
+                header.ImagePositionPatient = _placed(turned, header.ImagePositionPatient)
             header.save_as(file)
             self.study = str(header.StudyInstanceUID)
             self.instances.append(str(header.SOPInstanceUID))
@@ -54,6 +59,13 @@ class Case:
     def empty(self) -> NDArray[np.uint8]:
         """A label map of it: (slices, rows, columns)."""
         return np.zeros(self.image.GetSize()[::-1], dtype=np.uint8)
+
+
+def _placed(turned: tuple[float, ...], position: list[float]) -> list[float]:
+    """Where a place of the phantom (mm) comes to lie when it is turned."""
+    rows, columns = np.reshape(turned, (2, 3))
+    place = np.column_stack([rows, columns, np.cross(rows, columns)]) @ np.array(position, dtype=float)
+    return [round(float(each), 6) for each in place]
 
 
 def same(ours: dict[str, NDArray[np.bool_]], theirs: dict[str, NDArray[np.bool_]]) -> bool:

@@ -53,6 +53,7 @@ class Pacs:
         withheld: instances of each series that it lists and does not send.
         keeps: whether it refuses to delete.
         arriving: series that it says are not complete yet.
+        twice: series that it has under two patients.
         unsendable: series that it cannot send.
         updates: when something came last, by series; it only rises.
 
@@ -65,6 +66,7 @@ class Pacs:
     withheld: int = 0
     keeps: bool = False
     arriving: set[str] = field(default_factory=set)
+    twice: set[str] = field(default_factory=set)
     unsendable: set[str] = field(default_factory=set)
     updates: dict[str, int] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
@@ -234,7 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def find(self, asked: Asked) -> None:
         wanted = json.loads(asked.body)["Query"].get("SeriesInstanceUID")
-        self._json([self._found(uid) for uid in list(self.pacs.series) if wanted in (None, uid)])
+        series = [uid for uid in self.pacs.series if wanted in (None, uid)]
+        self._json([self._found(uid) for uid in (*series, *self.pacs.twice.intersection(series))])
 
     def _found(self, uid: str) -> dict[str, Any]:
         version = {"LastUpdate": f"{self.pacs.updates[uid]:014}"}

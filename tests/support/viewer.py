@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Response
 from tests.support.waiting import eventually
 
 # The label map's slices, each with the place of the slice that it lies on.
-_VOXELS = """() => {
+VOXELS = """() => {
   const map = cornerstoneTools.segmentation.state.getSegmentations()[0].representationData.Labelmap;
   const view = cornerstone.getEnabledElements()[0].viewport;
   const volume = cornerstone.cache.getVolume(view.getVolumeId());
@@ -39,8 +39,22 @@ _SEEN = """point => {
 }"""
 
 
+# What a browser says of an answer that is none, which _note is for; and of a header that means nothing without TLS.
+_NO_FAULT = ("Failed to load resource", "Cross-Origin-Opener-Policy header has been ignored")
+
+
 # In parts of the axial view: a nodule's place, and where a stroke ends.
 MIDDLE, BESIDE = (0.5, 0.5), (0.56, 0.5)
+
+
+def painted(told: dict[str, Any]) -> NDArray[np.uint8]:
+    """What VOXELS has read: (slices, rows, columns)."""
+    columns, rows, slices = told["size"]
+    result = np.zeros((slices, rows * columns), dtype=np.uint8)
+    for place, voxels in told["found"].items():
+        for at, value in voxels:
+            result[int(place), at] = value
+    return result.reshape(slices, rows, columns)
 
 
 class Viewer:
@@ -64,8 +78,7 @@ class Viewer:
         page.on("dialog", lambda dialog: dialog.accept())  # leaving with unsaved work
 
     def _said(self, message: ConsoleMessage) -> None:
-        # A browser says of an answer that it is none; that is what _note is for.
-        if message.type == "error" and "Failed to load resource" not in message.text:
+        if message.type == "error" and not any(text in message.text for text in _NO_FAULT):
             self.errors.append(message.text)
 
     def _note(self, answer: Response) -> None:
@@ -168,13 +181,7 @@ class Viewer:
 
     def voxels(self) -> NDArray[np.uint8]:
         """What is painted: (slices, rows, columns), as the CT's volume has them; read, not written."""
-        told = self.page.evaluate(_VOXELS)
-        columns, rows, slices = told["size"]
-        result = np.zeros((slices, rows * columns), dtype=np.uint8)
-        for place, painted in told["found"].items():
-            for at, value in painted:
-                result[int(place), at] = value
-        return result.reshape(slices, rows, columns)
+        return painted(self.page.evaluate(VOXELS))
 
     def settled(self) -> NDArray[np.uint8]:
         """What is painted once that does not change any more: a stroke is drawn frame by frame."""

@@ -19,6 +19,9 @@ WAYS = {
     "as it lies": {},
     "feet first": {"ImageOrientationPatient": [-1, 0, 0, 0, 1, 0]},
     "prone": {"ImageOrientationPatient": [-1, 0, 0, 0, -1, 0]},
+    "sagittal": {"turned": (0, 1, 0, 0, 0, -1)},
+    "coronal": {"turned": (1, 0, 0, 0, 0, -1)},
+    "oblique": {"turned": (1, 0, 0, 0, 0.9396926, 0.3420201)},
     "anisotropic": {"PixelSpacing": [1.5, 0.6]},
 }
 
@@ -45,6 +48,28 @@ def test_what_is_painted_is_what_highdicom_reads(
     page.reload()
     page.said("Stored: nodule3")
     assert same(page.masks(LABELS), painted)
+
+
+def test_a_sagittal_ct_is_copied_and_filled_slice_by_slice_of_the_axial_view(
+    page: Viewer, pacs: Pacs, annotator: Annotator, tmp_path: Path
+):
+    case = Case(pacs, tmp_path, **WAYS["sagittal"])
+    page.open(case.study, case.uid)
+
+    def heights() -> list[int]:
+        return np.flatnonzero(page.voxels().any(axis=(0, 2))).tolist()  # its rows are one above the other
+
+    page.paint("c")
+    (first,) = heights()
+    page.press("ArrowDown")
+    page.press("p")
+    eventually(lambda: len(heights()) == 2, 5, "it is copied into the slice below")
+    for _ in range(3):
+        page.press("ArrowDown")
+    page.paints(page.place(*MIDDLE), page.place(*BESIDE))
+    eventually(lambda: len(heights()) == 3, 5, "it is painted further down")
+    page.press("m")
+    eventually(lambda: heights() == list(range(first, first + 5)), 5, "the slices between are filled")
 
 
 def test_every_tool_by_its_key_with_undo_and_redo(page: Viewer, case: Case):

@@ -5,9 +5,12 @@ import re
 import pytest
 from playwright.sync_api import Browser
 
+from tests.stack.viewer.conftest import HOST
 from tests.support import npm
-from tests.support.cases import Case
-from tests.support.viewer import Viewer, viewer
+from tests.support.annotator import LABELS, Annotator
+from tests.support.cases import Case, same
+from tests.support.pacs import Pacs, masks
+from tests.support.viewer import MIDDLE, Viewer, viewer
 from tests.support.waiting import eventually
 
 
@@ -73,6 +76,30 @@ def test_numbers_are_written_as_the_browsers_language_writes_them(browser: Brows
         page.open(case.study, case.uid)
         page.paint()
         assert re.fullmatch(r"\d+,\d mm, \d+,\d\d ml", page.panel.locator(".size").first.text_content() or "")
+
+
+def test_a_server_in_the_network_without_tls_is_labelled_at(
+    browser: Browser, address: str, case: Case, annotator: Annotator, pacs: Pacs
+):
+    """There a browser has no secure context: no `crypto.subtle`, no clipboard, no `randomUUID`."""
+    eventually(annotator.next_sample, 20, "it is offered")
+    with viewer(browser, address.replace("127.0.0.1", HOST)) as page:
+        page.page.goto(page.address)
+        page.page.get_by_role("button", name="Next CT").click()
+        page.said("Nothing is stored yet")
+        assert not page.page.evaluate("() => isSecureContext")
+        page.press("f")
+        page.infer(page.place(*MIDDLE))
+        page.press("Control+z")
+        page.paint()
+        page.page.wait_for_timeout(2500)  # a second without a stroke, and the time to write
+        page.reload()
+        page.said("Nothing is stored yet")
+        page.question.get_by_role("button", name="Take it back").click()
+        page.said("It is not saved yet")
+        page.save("Saved in the archive")
+        (seg,) = pacs.segmentations(case.uid)
+        assert same(masks(seg, case.image), page.masks(LABELS))
 
 
 def test_the_keys_are_listed(page: Viewer, case: Case):

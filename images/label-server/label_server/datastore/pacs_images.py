@@ -107,9 +107,17 @@ class PacsImages(GuardedDatastore):
 
     def _forget_what_changed(self) -> None:
         for uid in self._index.take_settled():
-            content = self._index.content(uid) if self._verdicts.has(uid) else None
+            content = self._content_now(uid) if self._verdicts.has(uid) else None
             if content and not self._verdicts.knows(uid, content.version):
                 self._verdicts.forget(uid)
+
+    def _content_now(self, image_id: str) -> Content | None:
+        """What the server holds of an image; None also where it holds it twice: then nobody is given it."""
+        try:
+            return self._index.content(image_id)
+        except Refused as refused:
+            self._verdicts.set_for_now(image_id, f"duplicate-series: {refused}")
+            return None
 
     def study_of(self, image_id: str) -> str | None:
         """The study of an image, if the lists as they are have it; nobody is asked."""
@@ -231,7 +239,7 @@ class PacsImages(GuardedDatastore):
 
     def look_at(self, image_id: str) -> None:
         """Find out whether an image can be labelled, by its headers alone, unless that is known by now."""
-        content = self._index.content(image_id)
+        content = self._content_now(image_id)
         series = self._index.look_up(image_id) if content and content.complete else None
         if content is None or series is None or self._verdicts.knows(image_id, content.version):
             return

@@ -31,6 +31,7 @@ from label_server.dicomweb.series import (
     referenced,
     text,
 )
+from label_server.errors import Refused
 
 _LABELS = {"Modality": "SEG"}
 _ONE_BY_ONE = 50  # series that arrive; more are asked about at once
@@ -228,8 +229,14 @@ class SeriesIndex:
     def _still_arriving(self, lists: _Lists) -> set[str]:
         if len(self._arriving) > _ONE_BY_ONE:
             return self._arriving & self._contents.arriving(lists.images.values())
-        found = {uid: self._contents.of(uid) for uid in self._arriving}
-        return {uid for uid, content in found.items() if content and not content.complete}
+        return {uid for uid in self._arriving if self._arrives(uid)}
+
+    def _arrives(self, uid: str) -> bool:
+        try:
+            content = self._contents.of(uid)
+        except Refused:  # it is there twice: whoever wants it is told, and the others need not wait
+            return False
+        return content is not None and not content.complete
 
     def _settle(self, now: float) -> None:
         """Ask once more about other programs' labels: instances may have come to a series since it was new."""

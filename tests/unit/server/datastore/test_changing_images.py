@@ -102,6 +102,24 @@ def test_slices_that_come_while_it_is_fetched_are_missing_in_no_image(
     assert answer.status_code == 503 and "changed while it was fetched" in answer.text
 
 
+def test_a_series_that_arrives_under_two_patients_is_left_out_and_keeps_nobody_from_the_others(
+    server: Server, pacs: Pacs, image: Ct, label_app
+):
+    other = ct(2)
+    pacs.store(other)
+    pacs.twice.add(other.uid)
+    pacs.arriving.add(other.uid)
+    Judging(label_app.datastore()).round()
+    told = f"duplicate-series: the DICOMweb server has the series {other.uid} under 2 patients or studies"
+    assert left_out(server) == {other.uid: told} and next_image(server)["id"] == image.uid
+    answer = server.ask("GET", f"/datastore/image?image={other.uid}", "anna")
+    assert answer.status_code == 400 and "under 2 patients or studies" in answer.text
+    pacs.twice.clear()
+    pacs.arriving.clear()
+    Judging(label_app.datastore()).round()
+    assert left_out(server) == {} and total(server) == 2
+
+
 # --- changing ---
 
 

@@ -2,6 +2,7 @@
 
 import { between } from "./between.js";
 import { forget } from "./models.js";
+import { across, slicesOf } from "./planes.js";
 import { ohif, ready, say, state, tell } from "./state.js";
 import * as points from "./points.js";
 
@@ -42,10 +43,29 @@ export function choose(name) {
   range(chosen.threshold);
 }
 
-/** The smallest brush that paints a voxel wherever it is set down in a slice. */
+/**
+ * Which way the axial view looks at the CT: how far along each axis of its voxels (1: just along it), along which most
+ * of all, and at which place there; none if there is no such view.
+ */
+function axial() {
+  const { cornerstoneViewportService, viewportGridService } = ohif.services;
+  const { direction } = state.map.volume;
+  for (const id of viewportGridService.getState().viewports.keys()) {
+    const view = cornerstoneViewportService.getCornerstoneViewport(id);
+    if (view?.options?.orientation !== "axial" && view?.defaultOptions?.orientation !== "axial") continue;
+    const { viewPlaneNormal, focalPoint } = view.getCamera();
+    const along = [0, 1, 2].map(axis => Math.abs(viewPlaneNormal.reduce((sum, each, row) => sum + each * direction[3 * axis + row], 0)));
+    const axis = along.indexOf(Math.max(...along));
+    return { along, axis, place: state.map.toVoxel(focalPoint)[axis] };
+  }
+  return { along: [], axis: 2 };
+}
+
+/** The smallest brush that paints a voxel wherever it is set down in the axial view. */
 function smallest() {
-  const [x, y] = state.map.volume.spacing;
-  return Math.hypot(x, y);
+  const { along } = axial();
+  // Just along an axis the view is in the middle of a slice; else it may lie between two.
+  return Math.hypot(...state.map.volume.spacing.filter((_, axis) => !(along[axis] > 0.9999)));
 }
 
 /** Give all brushes a diameter in millimetres. */
@@ -86,35 +106,27 @@ export function empty(index) {
   say(`${state.names[index - 1]} is empty. Undo brings it back.`);
 }
 
-/** The place of the slice in the axial view. */
-function axialPlace() {
-  const { cornerstoneViewportService, viewportGridService } = ohif.services;
-  for (const id of viewportGridService.getState().viewports.keys()) {
-    const view = cornerstoneViewportService.getCornerstoneViewport(id);
-    if (view?.options?.orientation === "axial" || view?.defaultOptions?.orientation === "axial")
-      return state.map.toVoxel(view.getCamera().focalPoint)[2];
-  }
-  return undefined;
-}
-
 /** Copy the active segment from the neighbouring slice that has it into the one in the axial view. */
 export function copySlice() {
   const { map } = state;
   if (!ready()) return;
-  const [place, index, slices] = [axialPlace(), map.activeSegment, map.slices];
-  const from = [place - 1, place + 1].find(each => slices[each]?.includes(index));
+  const [{ axis, place }, index, columns] = [axial(), map.activeSegment, map.volume.dimensions[0]];
+  const { planes } = across(map.slices, columns, axis);
+  const from = [place - 1, place + 1].find(each => planes[each]?.includes(index));
   if (from === undefined) return void say("Neither slice beside this one has the chosen label.", "error");
-  const copy = slices[place].map((value, at) => (slices[from][at] === index && value === 0 ? index : value));
-  map.write(new Map([[place, copy]]));
+  const copy = planes[place].map((value, at) => (planes[from][at] === index && value === 0 ? index : value));
+  map.write(slicesOf(new Map([[place, copy]]), map.slices, columns, axis));
   say(`${state.names[index - 1]} is copied from the slice beside.`);
 }
 
-/** Fill the slices between those that have the active segment. */
+/** Fill the slices of the axial view between those that have the active segment. */
 export function fill() {
   const { map } = state;
   if (!ready()) return;
-  const written = between(map.slices, map.volume.dimensions[0], map.activeSegment);
+  const [{ axis }, columns] = [axial(), map.volume.dimensions[0]];
+  const { planes, width } = across(map.slices, columns, axis);
+  const written = between(planes, width, map.activeSegment);
   if (!written.size) return void say("No slice is missing between those that have the chosen label.", "error");
-  map.write(written);
+  map.write(slicesOf(written, map.slices, columns, axis));
   say(`${state.names[map.activeSegment - 1]}: the slices between are filled.`);
 }
