@@ -5,8 +5,11 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import requests
 
 from labelpod.dicom import phantom
 from tests.stack.conftest import TOKEN, answers
@@ -57,7 +60,13 @@ def images(second: Annotator, annotator: Annotator, pacs: Pacs, tmp_path: Path) 
 
 def given(annotator: Annotator, client: str) -> str:
     """Which image somebody gets who shares the token."""
-    return str(annotator.client.next_sample("first", {"client_id": client})["id"])
+    return str(asked(annotator, client)["id"])
+
+
+def asked(annotator: Annotator, client: str) -> dict[str, Any]:
+    answer = requests.post(f"{annotator.url}/activelearning/first", json={"client_id": client}, timeout=60)
+    answer.raise_for_status()
+    return dict(answer.json())
 
 
 def test_nobody_gets_anothers_image_whichever_server_is_asked(
@@ -65,14 +74,32 @@ def test_nobody_gets_anothers_image_whichever_server_is_asked(
 ):
     servers = (annotator, second)
     with ThreadPoolExecutor(8) as pool:  # a user may ask so often at once
-        asked = [pool.submit(given, servers[n % 2], f"reader {n}") for n in range(ANNOTATORS)]
-        got = [each.result() for each in asked]
+        first = [pool.submit(given, servers[n % 2], f"reader {n}") for n in range(ANNOTATORS)]
+        got = [each.result() for each in first]
     assert sorted(got) == images
     with ThreadPoolExecutor(4) as pool:
         again = [pool.submit(given, servers[(n + 1) % 2], f"reader {n}") for n in range(ANNOTATORS)]
         assert [each.result() for each in again] == got, "at the other server each goes on with the same"
-    late = second.client.next_sample("first", {"client_id": "late"})
-    assert (late["on_loan"], {loan["user"] for loan in late["loans"]}) == (
-        ANNOTATORS,
-        {f"admin/reader {n}" for n in range(ANNOTATORS)},
-    )
+    late = asked(second, "late")
+    assert late["on_loan"] == ANNOTATORS
+    assert {loan["user"] for loan in late["loans"]} == {f"admin/reader {n}" for n in range(ANNOTATORS)}
+
+
+def test_what_a_reviewer_says_at_one_server_is_known_at_the_other_and_outlives_the_cache(
+    annotator: Annotator, second: Annotator, stack: Clone, ct: str
+):
+    image = annotator.image(ct)
+    annotator.submit(ct, image, np.zeros(image.GetSize()[::-1], np.uint8))
+    said = {"status": "flagged", "level": "hard", "comment": "größer"}
+    address = f"{annotator.url}/datastore/updatelabelinfo?label={ct}&tag=final"
+    requests.put(address, data={"params": json.dumps({"segmentationMeta": said})}, timeout=60).raise_for_status()
+    eventually(lambda: judgements(second) == [("flagged", "hard", "größer")], 10, "the second server tells")
+    stack.run_in("label-server", "bash", "-c", "rm -r /workspace/cache")
+    stack.compose("restart", "label-server")
+    eventually(lambda: answers(f"{annotator.url.removesuffix(TOKEN)}healthz"), 60, "the first server answers")
+    assert judgements(annotator) == [("flagged", "hard", "größer")]
+
+
+def judgements(annotator: Annotator) -> list[tuple[str, str, str]]:
+    listed = requests.get(f"{annotator.url}/datastore/review", timeout=60).json()
+    return [(each["state"], each["difficulty"], each["comment"]) for each in listed]

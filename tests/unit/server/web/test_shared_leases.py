@@ -1,4 +1,4 @@
-"""Two label servers over one Orthanc, each with a workspace of its own: what one of them knows, the other hears."""
+"""Two label servers over one Orthanc, each with a workspace of its own: what one of them has lent, the other hears."""
 
 import json
 import time
@@ -28,12 +28,6 @@ def images(pacs: Pacs) -> list[str]:
     return sorted(pacs.series)
 
 
-@pytest.fixture
-def second(label_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The app of another label server over the same Orthanc."""
-    return app.beside(label_app, tmp_path / "second", monkeypatch)
-
-
 def next_image(server: Server, user: str = "anna", strategy: str = "first", **params: str) -> str | None:
     answer = server.ask("POST", f"/activelearning/{strategy}", user, json=params)
     assert answer.status_code == 200, answer.text
@@ -42,8 +36,11 @@ def next_image(server: Server, user: str = "anna", strategy: str = "first", **pa
 
 def given(label_app: Any, user: str, strategy: str) -> str:
     """Which image an app gives a user."""
-    users.current.set(User(user, Role.ANNOTATOR))
-    return label_app.next_sample({"strategy": strategy})["id"]
+    before = users.current.set(User(user, Role.ANNOTATOR))
+    try:
+        return label_app.next_sample({"strategy": strategy})["id"]
+    finally:
+        users.current.reset(before)
 
 
 def lists(pacs: Pacs) -> int:
