@@ -6,9 +6,9 @@ import re
 import pytest
 
 from label_server import settings as server
-from label_server.dicomweb.series_metadata import LEASE, REVIEW
 from labelpod import render as rendering
 from labelpod.config.settings import Settings
+from labelpod_common.series_metadata import LEASE, REVIEW
 from tests.support.paths import ROOT
 
 LIMITS = {

@@ -40,12 +40,13 @@ from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.foreign_labels import LabelRules
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
-from label_server.dicomweb.series_metadata import REVIEW, SeriesMetadata
+from label_server.dicomweb.series_metadata import SeriesMetadata
 from label_server.errors import Changed, Forbidden, Refused
 from label_server.parsing import placing
 from label_server.settings import FOREIGN_LABELS
 from labelpod_common import atomic_file
 from labelpod_common.labels import Label
+from labelpod_common.series_metadata import REVIEW
 
 logger = logging.getLogger(__name__)
 

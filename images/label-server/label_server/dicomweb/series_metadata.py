@@ -15,8 +15,6 @@ from dicomweb_client import DICOMwebClient
 
 from label_server.dicomweb.orthanc import Orthanc
 
-LEASE, REVIEW = "labelpod-lease", "labelpod-review"  # as orthanc.json registers them
-
 _REST = 10  # times as long as Orthanc took to tell of all, it is not asked for all again
 
 
