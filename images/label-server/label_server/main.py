@@ -7,6 +7,7 @@ direct base is MONAILabelApp. Nothing installed is edited: everything is done by
 import importlib.util
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -188,7 +189,7 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         self.skips.end(users.current.get().name, image_id)
 
     def info(self) -> dict[str, Any]:
-        """Upstream's information; our labels first, the device, and what each model is good for and whether trained."""
+        """Upstream's information; our labels first, which server, what each model is good for and whether trained."""
         meta: dict[str, Any] = super().info()
         if _APP == "radiology":
             ours = [label.name for label in _LABELS]
@@ -198,6 +199,7 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
             model["purpose"] = purposes.of(name, model.get("description"))
         if state.rented():
             meta["stops_at"] = state.stops_at()
+        meta["server"] = socket.gethostname()
         meta["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
         return meta
 
