@@ -90,6 +90,8 @@ class SeriesMetadata:
         with self._lock:
             address = self._address(uid)
             done = bool(address) and self._replace(address, self._known.get(uid), text)
+            if not done:
+                self._names.pop(uid, None)  # it may have come back under another
             self._note(uid, text if done else _text(self._session.get(address)) if address else None)
             return done
 

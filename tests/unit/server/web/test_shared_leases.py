@@ -13,7 +13,7 @@ import requests
 from label_server import users
 from label_server.users import Role, User
 from tests.support import app
-from tests.support.ct import ct
+from tests.support.ct import ct, read, written
 from tests.support.dicomweb import Pacs
 from tests.support.labels import ok
 from tests.support.web import Server
@@ -179,3 +179,15 @@ def test_where_orthanc_does_not_answer_a_sample_says_so_and_a_label_is_kept(
     assert label_app._leases.holder(images[0]) == "anna/", "it ends with time"
     pacs.status = 500
     assert server.ask("POST", "/activelearning/first", "anna", json={}).status_code in (502, 503)
+
+
+def test_an_image_that_comes_back_under_another_patient_is_lent_anew(server: Server, images: list[str], pacs: Pacs):
+    """Orthanc has another name for it then."""
+    assert next_image(server) == images[0]
+    files = [read(content) for content in pacs.series[images[0]].values()]
+    pacs.delete(images[0])
+    for file in files:
+        file.PatientID = "CORRECTED"
+        pacs.take(written(file))
+    assert [next_image(server), next_image(server)] == [images[1], images[0]]
+    assert pacs.said(LEASE).keys() == {images[0]}
