@@ -2,8 +2,9 @@
 -- login it has accepted, with the method that counts and the path without its query; registered users are otherwise
 -- all-powerful, and a browser sends the login that it remembers whichever page makes it ask.
 --
--- The label server reads and stores images, asks which series there are by now and what is in them, and takes back
--- labels of its own: an attacker who controls it gets no further.
+-- The label server reads and stores images, asks which series there are by now and what is in them, takes back labels of
+-- its own, and writes down who works on an image and what a reviewer said of a label: an attacker who controls it gets no
+-- further.
 
 local SETTINGS = GetOrthancConfiguration()["Labelpod"]
 
@@ -12,6 +13,10 @@ local READ = {
   "^/changes$", "^/statistics$", "^/series$", "^/series/[%x-]+$",
 }
 local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$", "^/tools/lookup$", "^/tools/find$" }
+
+-- Metadata of series that all label servers share; a lease ends, and what a reviewer said goes with its label.
+local SHARED = { "^/series/[%x-]+/metadata/labelpod%-lease$", "^/series/[%x-]+/metadata/labelpod%-review$" }
+local ENDS = { SHARED[1] }
 
 -- A path that could mean another one than it says is refused, however Orthanc would read it.
 local function canonical(path)
@@ -82,6 +87,9 @@ function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
   end
   if not canonical(uri) then
     return false
+  end
+  if one_of(uri, SHARED) then
+    return method == "GET" or method == "PUT" or (method == "DELETE" and one_of(uri, ENDS))
   end
   if method == "DELETE" then
     return PERMIT ~= nil and httpHeaders["x-labelpod-deletion"] == PERMIT and label(uri)

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from labelpod import files
-from labelpod.config import env_text, settings
+from labelpod.config import env_text, settings, settings_text
 from labelpod.console import say
 
 # Made here; the passwords of other people's servers are not.
@@ -23,7 +23,7 @@ def ensure(path: Path) -> bool:
 
     """
     before = _read(path)
-    after = _completed(_prefixed(path, settings.example() if before is None else before), path.name)
+    after = _completed(_prefixed(path, settings_text.example() if before is None else before), path.name)
     if after == before:
         return False
     return files.write(path, after.encode(), 0o600)

@@ -6,11 +6,12 @@ program uses changes nothing here. The environment wins over `.env`, as it does 
 """
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -108,6 +109,17 @@ def _uids(text: str) -> str:
 
 def _listed(text: str) -> list[str]:
     return [entry.strip() for entry in text.split(",") if entry.strip()]
+
+
+def _networks(text: str) -> str:
+    for entry in _listed(text):
+        try:
+            whole = ipaddress.ip_network(entry).prefixlen == 0
+        except ValueError as error:
+            raise ValueError(f"{entry!r} is no address and no network: {error}") from None
+        if whole:
+            raise ValueError(f"{entry!r} is everybody, who could then name any address")
+    return ",".join(_listed(text))
 
 
 def _studies(text: str) -> str:
@@ -220,6 +232,11 @@ class Settings(BaseModel):
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
+    TRUSTED_PROXY: Annotated[str, AfterValidator(_networks)] = Field(
+        "",
+        description="Address or network of a proxy in front of the label server, or several: from it, X-Forwarded-For "
+        "names the client. Empty: a client is who connects.",
+    )
     ORTHANC_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
         "127.0.0.1",
         description="Address of Orthanc's web port. Others need it only for Orthanc's own pages and interfaces; the "
@@ -465,34 +482,6 @@ def compose_project(env_file: Path, environ: Mapping[str, str] = os.environ) -> 
 def _nearest(key: str) -> str:
     near = difflib.get_close_matches(key.upper(), Settings.model_fields, n=1, cutoff=0.5)
     return (f"did you mean {PREFIX}{near[0]}? if not, " if near else "") + "delete the line; see .env.example"
-
-
-def example() -> str:
-    """The text of `.env.example`: every setting with its default, grouped, one line of why each."""
-    lines = ["# Settings of labelpod. `deploy.py up` copies this file to .env and fills in the secrets."]
-    for name, field in Settings.model_fields.items():
-        extra: dict[str, Any] = field.json_schema_extra or {}  # type: ignore[assignment]
-        if "group" in extra:
-            lines += ["", f"# --- {extra['group']} ---"]
-        lines.append(f"# {field.description}")
-        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-        lines += [f"# One of: {', '.join(choices)}"] if choices else []
-        lines.append(f"{PREFIX}{name}={_shown(field.default)}")
-    return "\n".join(lines) + "\n"
-
-
-def table() -> str:
-    """The table of docs/settings.md, in Markdown."""
-    rows = ["| setting | default | what it does |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = f"`{shown}`" if (shown := _shown(field.default)) else ""
-        rows.append(f"| `{PREFIX}{name}` | {default} | {field.description} |")
-    return "\n".join(rows) + "\n"
-
-
-def _shown(default: object) -> str:
-    """A default as people write it; secrets have none."""
-    return "" if isinstance(default, SecretStr) else str(default)
 
 
 def secret_names() -> tuple[str, ...]:

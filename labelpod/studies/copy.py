@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import httpx
 
 from labelpod.clients.orthanc import Connection, RefusedError
 from labelpod.parallel import parallel
+from labelpod_common.series_metadata import REVIEW
 from labelpod_common.text import counted
 
 _ABSENT, _OTHER = "it is not there", "its content is another there"
@@ -23,20 +25,36 @@ class Outcome:
 
 
 def everything(old: Connection, new: Connection) -> Outcome:
-    """Send what the new one has not, then ask both for everything once more."""
-    found = old.find("Series", ["Parent"])
+    """Send what the new one has not, then ask both for everything once more; then send what was said of labels."""
+    found = old.find("Series", ["Parent", "Metadata"])
     series = [each["ID"] for each in found]
     before = _compare(old, new, series, "Comparing")
     absent = [instance for instance, problem in before.items() if problem == _ABSENT]
     what = f"Copying {counted(len(absent), 'instance')} of {len(before)}"
     refusals = dict(zip(absent, parallel(partial(_send, old, new), absent, what), strict=True))
     after = _compare(old, new, series, "Verifying") if absent else before
+    lacking = {instance: refusals.get(instance) or problem for instance, problem in after.items() if problem}
+    if not lacking:
+        _send_judgements(_judgements(found), new)
     return Outcome(
         studies=len({each["ParentStudy"] for each in found}),
         instances=len(after),
         sent=list(refusals.values()).count(""),
-        lacking={instance: refusals.get(instance) or problem for instance, problem in after.items() if problem},
+        lacking=lacking,
     )
+
+
+def _judgements(series: list[dict[str, Any]]) -> dict[str, str]:
+    """What reviewers have said of labels, by Orthanc's name of the label's series."""
+    found = {each["ID"]: each.get("Metadata", {}).get(REVIEW) for each in series}
+    return {name: said for name, said in found.items() if said}
+
+
+def _send_judgements(said: dict[str, str], new: Connection) -> None:
+    """Write down what reviewers have said, where the new one has heard nothing later."""
+    there = _judgements(new.find("Series", ["Metadata"])) if said else {}
+    for name in said.keys() - there.keys():
+        new.ask("PUT", f"/series/{name}/metadata/{REVIEW}", content=said[name].encode())
 
 
 def _compare(old: Connection, new: Connection, series: list[str], what: str) -> dict[str, str]:

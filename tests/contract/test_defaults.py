@@ -1,11 +1,14 @@
 """The label server's own defaults are the settings': it starts alike with Compose and without."""
 
+import json
 import re
 
 import pytest
 
 from label_server import settings as server
+from labelpod import render as rendering
 from labelpod.config.settings import Settings
+from labelpod_common.series_metadata import LEASE, REVIEW
 from tests.support.paths import ROOT
 
 LIMITS = {
@@ -36,3 +39,10 @@ def test_start_servers_defaults_are_the_settings():
     shared = {name: value for name, value in defaults.items() if name in Settings.model_fields and value}
     assert {"APP", "STUDIES_WAIT", "WEIGHTS_WAIT", "STUDIES_MODALITY"} <= set(shared)
     assert shared == {name: str(Settings.model_fields[name].default) for name in shared}
+
+
+def test_orthanc_registers_what_label_servers_share_and_lets_them_write_it():
+    settings = json.loads(rendering.render(Settings(), ROOT / "templates")["orthanc.json"])
+    assert set(settings["UserMetadata"]) == {LEASE, REVIEW} and settings["CheckRevisions"] is True
+    access = (ROOT / "images" / "orthanc" / "access.lua").read_text()
+    assert all(f"/metadata/{name.replace('-', '%-')}$" in access for name in (LEASE, REVIEW))

@@ -50,6 +50,13 @@ CLOSED = [
     ("DELETE", "/dicom-web/studies/1.2"),
     ("DELETE", "/patients/1"),
     ("GET", "/dicom-web/studies?_method=DELETE"),
+    ("PUT", "/series/1/metadata/RemoteAET"),
+    ("PUT", "/series/1/metadata/1098"),
+    ("GET", "/series/1/metadata/labelpod-lease-2"),
+    ("GET", "/series/1/metadata"),
+    ("PUT", "/studies/1/metadata/labelpod-lease"),
+    ("POST", "/series/1/metadata/labelpod-lease"),
+    ("DELETE", "/series/1/metadata/labelpod-review"),
 ]
 
 
@@ -115,6 +122,22 @@ def test_the_label_server_reads_and_stores(ask: Ask, pacs: Pacs, data: Path):
     ]
     assert {path: ask("label-server", "GET", path) for path in reads} == dict.fromkeys(reads, 200)
     assert ask("label-server", "POST", "/tools/find", FIND) == 200, "whether all of a series has come"
+
+
+@pytest.mark.parametrize("name", ["labelpod-lease", "labelpod-review"])
+def test_of_two_label_servers_that_write_at_once_one_is_refused(
+    ask: Ask, stack: Clone, pacs: Pacs, data: Path, name: str
+):
+    pacs.store(data / "transfer-syntaxes" / "explicit-le.dcm")
+    (series,) = pacs.session.get(f"{pacs.url}/series", timeout=20).json()
+    address = f"/series/{series}/metadata/{name}"
+    assert ask("label-server", "GET", address) == 404, "nobody has written"
+    assert [ask("label-server", "PUT", address, each) for each in (b"one", b"two")] == [200, 409]
+    seen = pacs.session.get(f"{pacs.url}{address}", timeout=20)
+    assert seen.text == "one"
+    last = {"If-Match": seen.headers["ETag"]}
+    assert [ask("label-server", "PUT", address, each, **last) for each in (b"two", b"three")] == [200, 409]
+    assert ask("label-server", "GET", f"/series/0/metadata/{name}") == 404
 
 
 def test_a_person_may_do_everything(ask: Ask, pacs: Pacs):

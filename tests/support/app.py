@@ -1,7 +1,10 @@
 """The label server's own app on a sample app that needs no torch, loaded as MONAI Label loads it."""
 
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,35 @@ def load(folder: Path, studies: str, patch: pytest.MonkeyPatch, **conf: str) -> 
         patch.setattr(settings, name, value)
     patch.setattr(upstream, "apps", {})
     return upstream.app_instance()
+
+
+def beside(first: Any, folder: Path, patch: pytest.MonkeyPatch) -> Any:
+    """Load the app of a second label server over the same archive, with the same key and a workspace of its own.
+
+    Args:
+        first: the first one's, which is asked as before.
+        folder: of the second one's workspace.
+        patch: undoes it all after the test.
+
+    """
+    apps, asked = upstream.apps, settings.MONAI_LABEL_APP_DIR
+    folder.mkdir()
+    shutil.copy2(Path(first.app_dir).parent / "label_key", folder)
+    second = load(folder, first.studies, patch)
+    patch.setattr(upstream, "apps", apps | upstream.apps)
+    patch.setattr(settings, "MONAI_LABEL_APP_DIR", asked)
+    return second
+
+
+@contextmanager
+def asked(app: Any) -> Iterator[None]:
+    """Have a server in the tests' process answer as the one whose app this is."""
+    before = settings.MONAI_LABEL_APP_DIR
+    settings.MONAI_LABEL_APP_DIR = app.app_dir
+    try:
+        yield
+    finally:
+        settings.MONAI_LABEL_APP_DIR = before
 
 
 def another_server(url: str, folder: Path) -> RepairedDicomWebDatastore:

@@ -1,9 +1,10 @@
 """A DICOMweb server in the tests' process: as much of Orthanc as the label server uses.
 
 QIDO-RS of studies and series, WADO-RS of series and their metadata, STOW-RS; and of Orthanc's own interface what
-says that something changed, what there is, and the deletion of a series.
+says that something changed, what there is, the deletion of a series, and its own metadata of series with revisions.
 """
 
+import hashlib
 import json
 import re
 import threading
@@ -56,6 +57,9 @@ class Pacs:
         twice: series that it has under two patients.
         unsendable: series that it cannot send.
         updates: when something came last, by series; it only rises.
+        metadata: Orthanc's own, by series and name: how often it was replaced, and what it is.
+        registered: the names that such metadata may have.
+        finds_metadata: whether its database looks for it.
 
     """
 
@@ -70,6 +74,10 @@ class Pacs:
     unsendable: set[str] = field(default_factory=set)
     updates: dict[str, int] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
+    metadata: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
+    registered: set[str] = field(default_factory=lambda: {"labelpod-lease", "labelpod-review"})
+    finds_metadata: bool = True
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def store(self, *series: Ct) -> None:
         for each in series:
@@ -89,6 +97,11 @@ class Pacs:
 
     def delete(self, uid: str) -> None:
         del self.series[uid]
+        self.metadata = {key: value for key, value in self.metadata.items() if key[0] != uid}
+
+    def said(self, name: str) -> dict[str, str]:
+        """Orthanc's metadata of a name, by series."""
+        return {uid: text.decode() for (uid, each), (_, text) in self.metadata.items() if each == name}
 
     def segmentations(self, image_uid: str = "") -> list[Dataset]:
         """The DICOM SEGs that it holds, of one image if it is named."""
@@ -127,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return answer(self, asked, *found.groups())
         return self._send(404, b"")
 
-    do_GET = do_POST = do_DELETE = _handle
+    do_GET = do_POST = do_PUT = do_DELETE = _handle
 
     def _chunks(self) -> Iterator[bytes]:
         while size := int(self.rfile.readline(), 16):
@@ -135,9 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
 
-    def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:
+    def _send(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -235,14 +250,46 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(404, b"")
 
     def find(self, asked: Asked) -> None:
-        wanted = json.loads(asked.body)["Query"].get("SeriesInstanceUID")
-        series = [uid for uid in self.pacs.series if wanted in (None, uid)]
-        self._json([self._found(uid) for uid in (*series, *self.pacs.twice.intersection(series))])
+        question = json.loads(asked.body)
+        names = question.get("MetadataQuery", {})
+        if names.keys() - self.pacs.registered:
+            return self._wrong(404, 7)
+        if names and not self.pacs.finds_metadata:
+            return self._wrong(500, 2)
+        series = [uid for uid in list(self.pacs.series) if self._matches(uid, question["Query"])]
+        found = [self._found(uid) for uid in (*series, *self.pacs.twice.intersection(series))]
+        return self._json([each for each in found if names.keys() <= each["Metadata"].keys()])
+
+    def _matches(self, uid: str, wanted: dict[str, str]) -> bool:
+        return all(str(self.pacs.first(uid).get(key, "")) == value for key, value in wanted.items())
 
     def _found(self, uid: str) -> dict[str, Any]:
+        said = {name: text.decode() for (of, name), (_, text) in list(self.pacs.metadata.items()) if of == uid}
         version = {"LastUpdate": f"{self.pacs.updates[uid]:014}"}
-        found = {"ID": self.pacs.name(uid), "IsStable": uid not in self.pacs.arriving, "Metadata": version}
+        found = {"ID": self.pacs.name(uid), "IsStable": uid not in self.pacs.arriving, "Metadata": version | said}
         return found | {"Instances": list(self.pacs.series[uid]), "MainDicomTags": {"SeriesInstanceUID": uid}}
+
+    def _wrong(self, status: int, number: int) -> None:
+        """As Orthanc says what is wrong."""
+        self._send(status, json.dumps({"HttpStatus": status, "OrthancStatus": number}).encode())
+
+    def one_metadata(self, asked: Asked, series: str, name: str) -> None:
+        """Read it, or replace or remove it as with `CheckRevisions`."""
+        uid = next((uid for uid in list(self.pacs.series) if self.pacs.name(uid) == series), "")
+        if not uid or name not in self.pacs.registered:
+            return self._wrong(404, 17 if name in self.pacs.registered else 7)
+        with self.pacs.lock:
+            revision, text = self.pacs.metadata.get((uid, name), (-1, b""))
+            if revision < 0 and asked.method != "PUT":
+                return self._send(404, b"")
+            if revision >= 0 and asked.method != "GET" and asked.headers.get("if-match") != _etag(revision, text):
+                return self._wrong(409, 37)
+            if asked.method == "PUT":
+                revision, text = revision + 1, asked.body
+                self.pacs.metadata[uid, name] = (revision, text)
+            if asked.method == "DELETE":
+                del self.pacs.metadata[uid, name]
+        return self._send(200, text if asked.method == "GET" else b"", "text/plain", ETag=_etag(revision, text))
 
     def look_up(self, asked: Asked) -> None:
         uid = asked.body.decode()
@@ -271,9 +318,17 @@ _ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("GET", "/series", _Handler.names),
     ("GET", "/series/([0-9a-f-]+)", _Handler.describe),
     ("DELETE", "/series/([0-9a-f-]+)", _Handler.remove),
+    *(
+        (method, "/series/([0-9a-f-]+)/metadata/([a-z-]+)", _Handler.one_metadata)
+        for method in ("GET", "PUT", "DELETE")
+    ),
     ("POST", "/tools/lookup", _Handler.look_up),
     ("POST", "/tools/find", _Handler.find),
 )
+
+
+def _etag(revision: int, text: bytes) -> str:
+    return f'"{revision}-{hashlib.md5(text, usedforsecurity=False).hexdigest()}"'
 
 
 def multipart(*instances: bytes) -> tuple[bytes, str]:

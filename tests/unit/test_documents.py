@@ -6,7 +6,7 @@ import re
 import pytest
 
 from labelpod import cli
-from labelpod.config import settings
+from labelpod.config import settings_text
 from labelpod.config.settings import PREFIX, Settings
 from tests.support.paths import ROOT
 
@@ -17,7 +17,7 @@ TABLE = re.compile(r"(<!-- settings[^>]*-->\n).*?(<!-- /settings -->)", re.DOTAL
 
 def test_the_table_of_settings_is_the_settings_own():
     text = SETTINGS.read_text()
-    right = TABLE.sub(lambda found: f"{found[1]}\n{settings.table()}\n{found[2]}", text)
+    right = TABLE.sub(lambda found: f"{found[1]}\n{settings_text.table()}\n{found[2]}", text)
     if os.environ.get("UPDATE_GOLDEN"):
         SETTINGS.write_text(right)
     assert SETTINGS.read_text() == right, "run this test once with UPDATE_GOLDEN=1"

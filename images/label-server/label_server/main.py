@@ -7,6 +7,7 @@ direct base is MONAILabelApp. Nothing installed is edited: everything is done by
 import importlib.util
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -125,12 +126,14 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
     def init_strategies(self) -> dict[str, Strategy]:
         """The sample app's strategies; none gives an annotator what another is working on."""
         workspace = Path(self.app_dir).parent
-        self._leases = Leases(workspace / "leases.json", SAMPLE_LEASE_SECONDS)
+        store = self.datastore()
+        shared = store.leases if isinstance(store, RepairedDicomWebDatastore) else None
+        self._leases = Leases(workspace / "leases.json", SAMPLE_LEASE_SECONDS, shared)
         self.skips = Skips(workspace / "skips.json")
         strategies: dict[str, Strategy] = super().init_strategies() | {"random": RandomStrategy()}
         prefetch, self._clicks_ahead = Prefetch(), Prefetch()
-        shared = (self._leases, prefetch, self.skips)
-        return {name: LeasedStrategy(strategy, *shared) for name, strategy in strategies.items()}
+        common = (self._leases, prefetch, self.skips)
+        return {name: LeasedStrategy(strategy, *common) for name, strategy in strategies.items()}
 
     def skip(self, user: str, image: str, reason: str) -> None:
         """Put an image aside for a user, who gives it back.
@@ -153,7 +156,13 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         return BatchInfer()
 
     def loans(self) -> dict[str, tuple[str, float]]:
-        """Who works on which image, and until when in seconds since 1970."""
+        """Who works on which image, and until when in seconds since 1970.
+
+        Raises:
+            requests.RequestException: the DICOMweb server, which knows it, does not answer.
+
+        """
+        self._leases.hear()
         return self._leases.all()
 
     def prepare(self, image: str) -> None:
@@ -176,11 +185,11 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
     def on_save_label(self, image_id: str, label_id: str) -> None:
         """Nobody works on the image any more, and who has labelled it wants it."""
         super().on_save_label(image_id, label_id)
-        self._leases.end(image_id)
+        self._leases.labelled(image_id)
         self.skips.end(users.current.get().name, image_id)
 
     def info(self) -> dict[str, Any]:
-        """Upstream's information; our labels first, the device, and what each model is good for and whether trained."""
+        """Upstream's information; our labels first, which server, what each model is good for and whether trained."""
         meta: dict[str, Any] = super().info()
         if _APP == "radiology":
             ours = [label.name for label in _LABELS]
@@ -190,6 +199,7 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
             model["purpose"] = purposes.of(name, model.get("description"))
         if state.rented():
             meta["stops_at"] = state.stops_at()
+        meta["server"] = socket.gethostname()
         meta["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
         return meta
 

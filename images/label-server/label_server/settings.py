@@ -1,6 +1,7 @@
 """The limits, and what else the container's environment sets for several files; each has a default."""
 
 import os
+from ipaddress import ip_network
 
 
 def limit(name: str, default: int) -> int:
@@ -19,3 +20,5 @@ SAMPLE_LEASE_SECONDS = 60 * limit("SAMPLE_LEASE", 30)
 SERIES_QUIET_SECONDS = limit("SERIES_QUIET_SECONDS", 5)
 CACHE_MAX_BYTES = limit("CACHE_MAX_GB", 50) * 2**30
 FOREIGN_LABELS = os.environ.get("FOREIGN_LABELS") or "listed"
+# Whose X-Forwarded-For names the client.
+TRUSTED_PROXIES = tuple(map(ip_network, os.environ.get("TRUSTED_PROXY", "").replace(",", " ").split()))

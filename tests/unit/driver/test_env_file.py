@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labelpod.config import env_file, settings
+from labelpod.config import env_file, settings, settings_text
 from labelpod.errors import DeployError
 from labelpod_common import atomic_file
 
@@ -34,7 +34,7 @@ def test_the_first_run_makes_it_from_the_example(path):
     assert mode(path) == 0o600
     values = settings.load(path, {})
     assert len(values.ORTHANC_PASSWORD) >= 32 and len(values.LABEL_SERVER_TOKEN) >= 32
-    made = settings.example().replace("ORTHANC_PASSWORD=", f"ORTHANC_PASSWORD={password(path)}")
+    made = settings_text.example().replace("ORTHANC_PASSWORD=", f"ORTHANC_PASSWORD={password(path)}")
     token = values.LABEL_SERVER_TOKEN.get_secret_value()
     assert path.read_text() == made.replace("LABEL_SERVER_TOKEN=", f"LABEL_SERVER_TOKEN={token}")
 
@@ -99,7 +99,7 @@ def test_a_secret_in_the_environment_needs_none_in_the_file(path, monkeypatch):
     for name in env_file.GENERATED:
         monkeypatch.setenv(name, "mine")
     env_file.ensure(path)
-    assert path.read_text() == settings.example()
+    assert path.read_text() == settings_text.example()
 
 
 def refuse(*_: object, **__: object) -> None:

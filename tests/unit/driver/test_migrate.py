@@ -32,9 +32,17 @@ class Store(ThreadingHTTPServer):
         self.loses: str = ""  # an instance that it takes and does not keep
         self.dies_after: int | None = None
         self.posted: list[str] = []
+        self.said: dict[str, str] = {}  # of a series
 
     def series(self) -> list[dict]:
-        return [{"ID": name, "ParentStudy": "s"} for name in sorted({each[0] for each in self.instances})]
+        return [
+            {
+                "ID": name,
+                "ParentStudy": "s",
+                "Metadata": {"labelpod-review": said} if (said := self.said.get(name)) else {},
+            }
+            for name in sorted({each[0] for each in self.instances})
+        ]
 
     def members(self, series: str) -> list[dict] | None:
         return [
@@ -61,6 +69,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(f"{name}={self.server.instances[name]}")
         else:
             self._answer({"Message": "Unknown resource"}, 404)
+
+    def do_PUT(self) -> None:
+        _, _, series, _, name = self.path.split("/")
+        assert name == "labelpod-review" and series in {each[0] for each in self.server.instances}
+        self.server.said[series] = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self._answer("")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -123,6 +137,20 @@ def everything(old: Store, new: Store, monkeypatch: pytest.MonkeyPatch):
 def test_everything_is_sent_and_proved(everything, old, new):
     assert everything() == copy.Outcome(studies=1, instances=3, sent=3, lacking={})
     assert new.instances == old.instances
+
+
+def test_what_reviewers_have_said_is_sent_unless_they_have_said_more_since(everything, old, new):
+    old.said = {"a": "größer", "b": "approved"}
+    everything()
+    assert new.said == old.said
+    new.said["b"] = "flagged"
+    everything()
+    assert new.said == {"a": "größer", "b": "flagged"}
+
+
+def test_what_reviewers_have_said_waits_until_all_labels_are_there(everything, old, new):
+    old.said, new.refuses = {"a": "approved"}, "b1"
+    assert everything().lacking and new.said == {}
 
 
 def test_what_is_there_already_is_not_sent_again(everything, new):

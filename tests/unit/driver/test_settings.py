@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from labelpod.config import settings
+from labelpod.config import settings, settings_text
 from labelpod.config.settings import MODELS, PREFIX, Settings
 from labelpod.errors import DeployError
 from tests.support.clone import prefixed
@@ -43,7 +43,7 @@ def refusal(load):
 
 
 def test_the_example_in_the_repository_is_the_one_that_the_settings_give():
-    assert (ROOT / ".env.example").read_text() == settings.example(), "write settings.example() to .env.example"
+    assert (ROOT / ".env.example").read_text() == settings_text.example(), "write it to .env.example"
 
 
 def test_the_example_holds_every_setting_once_and_nothing_else():
@@ -57,14 +57,14 @@ def test_the_example_is_accepted_as_it_stands_and_changes_nothing():
 
 def test_the_example_holds_no_working_secret():
     for name in settings.secret_names():
-        assert f"\n{PREFIX}{name}=\n" in settings.example()
+        assert f"\n{PREFIX}{name}=\n" in settings_text.example()
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_says_in_one_line_what_it_is_for(name):
     description = Settings.model_fields[name].description
     assert description and description.endswith(".") and "\n" not in description
-    assert f"| `{PREFIX}{name}` |" in settings.table() and description in settings.table()
+    assert f"| `{PREFIX}{name}` |" in settings_text.table() and description in settings_text.table()
 
 
 def test_every_setting_that_is_called_a_password_or_token_is_a_secret():
@@ -228,6 +228,10 @@ def test_an_unknown_model_is_refused_with_the_models_there_are(refusal):
         ("LABEL_SERVER_TOKEN", "0123456789abcdefghi/", "nothing else is allowed"),
         ("LABEL_SERVER_TOKEN", "0123456789abcdefghi%41", "nothing else is allowed"),
         ("ORTHANC_USERNAME", "label-server", "own login"),
+        ("TRUSTED_PROXY", "proxy", "no address and no network"),
+        ("TRUSTED_PROXY", "10.0.0.5/8", "has host bits set"),
+        ("TRUSTED_PROXY", "10.0.0.5,0.0.0.0/0", "everybody"),
+        ("TRUSTED_PROXY", "::/0", "everybody"),
         ("ORTHANC_EXPLORER", "maybe", "'true' or 'false'"),
         ("MAX_BODY_MB", "0", "1"),
         ("MAX_HEADER_KB", "65", "64"),

@@ -27,6 +27,12 @@ def label_app(pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
 
 
 @pytest.fixture
+def second(label_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The app of another label server over the same DICOMweb server, in a workspace of its own."""
+    return app.beside(label_app, tmp_path / "second", monkeypatch)
+
+
+@pytest.fixture
 def server(label_app: Any, tmp_path: Path) -> Iterator[Server]:
     """The label server, running."""
     with web.running(web.users(tmp_path), audit=web.audit(tmp_path)) as server:

@@ -19,6 +19,7 @@ import numpy as np
 import requests
 import SimpleITK as sitk
 from filelock import FileLock
+from monailabel.config import settings
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
@@ -26,9 +27,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from label_server import users
-from label_server.datastore import authors, label_files, label_values, listing, seg_writer
+from label_server.datastore import authors, label_files, label_values, label_versions, listing, reviews, seg_writer
 from label_server.datastore.guarded import plain
 from label_server.datastore.image_cache import IncompleteSeries
+from label_server.datastore.judgements import Judgements
 from label_server.datastore.label_information import LabelInformation
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import deleted
@@ -38,11 +40,13 @@ from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.foreign_labels import LabelRules
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
+from label_server.dicomweb.series_metadata import SeriesMetadata
 from label_server.errors import Changed, Forbidden, Refused
 from label_server.parsing import placing
 from label_server.settings import FOREIGN_LABELS
 from labelpod_common import atomic_file
 from labelpod_common.labels import Label
+from labelpod_common.series_metadata import REVIEW
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +81,8 @@ class RepairedDicomWebDatastore(LabelInformation):
         super().__init__(client, own, image_filter, cache, LabelRules(() if FOREIGN_LABELS == "any" else labels))
         self._submits = Submits(client, own, self._index, self._images.incoming)
         self._stored = StoredLabels(client, self._index, labels, Path(self._datastore_path))
+        of_labels = SeriesMetadata(client, REVIEW, {"Modality": "SEG"}, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
+        self._judgements = Judgements(of_labels)
 
     # --- lists: seconds old, not hours (dicom.py:129-168) ---
 
@@ -181,8 +187,18 @@ class RepairedDicomWebDatastore(LabelInformation):
             self._not_alone(image_id, str(seg.SeriesInstanceUID))
             info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
             info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
+            self._share_own(info)
         info["label_info"] = self.listed()
         return path
+
+    def _share_own(self, info: Mapping[str, Any]) -> None:
+        """Have other label servers know what a reviewer says of their own label, which is stored."""
+        uid = info["SeriesInstanceUID"]
+        try:
+            if reviews.is_judged(info):
+                self._judgements.write(uid, label_versions.of_own(uid), info)
+        except requests.RequestException as error:
+            logger.warning(f"The judgement that came with {uid} is in the cache only: {type(error).__name__}")
 
     def _not_alone(self, image_id: str, label_uid: str) -> None:
         """Take back a label whose image was deleted while it was stored: it would make the patient again."""
@@ -310,12 +326,15 @@ class RepairedDicomWebDatastore(LabelInformation):
         Upstream tells only of the images that somebody has opened.
         """
         images, labels = self.list_images(), self.labels()
+        self._judgements.hear()
         with self._mutex:
             known: dict[str, Any] = super().json()
         for uid in images:
             known["objects"].setdefault(uid, listing.image(uid))
         for uid, entry in known["objects"].items():
             entry["labels"] = listing.labels(uid, entry["labels"], labels.get(uid), self._is_version)
+            if (counting := labels.get(uid)) and (said := self._judgement(counting)):
+                entry["labels"][DefaultLabelTag.FINAL.value]["info"] |= said
         for label in self._stored.left_out():
             told = {"SeriesInstanceUID": label.series, "reason": label.reason}
             known["objects"].setdefault(label.image, listing.image(label.image)).setdefault("left_out", []).append(told)

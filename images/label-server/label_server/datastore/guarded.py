@@ -5,14 +5,11 @@ What another process has written, as an inference over all images, is read befor
 
 import threading
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any
 
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
-
-from label_server import users
 
 
 class GuardedDatastore(DICOMWebDatastore):
@@ -31,12 +28,10 @@ class GuardedDatastore(DICOMWebDatastore):
             super().update_image_info(image_id, info)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Add to what is known of a label, its state in a review among it; who painted it stays."""
-        by = {"reviewer": users.current.get().name, "reviewed": datetime.now(UTC).isoformat(timespec="seconds")}
-        judgement = {key: value for key, value in info.items() if key not in ("user", "client_id")}
+        """Add to what is known of a label."""
         with self._mutex:
             self._init_from_datastore_file()
-            super().update_label_info(label_id, label_tag, judgement | by)
+            super().update_label_info(label_id, label_tag, info)
 
     def remove_image(self, image_id: str) -> None:
         """Remove an image and its labels from the cache."""

@@ -7,7 +7,8 @@ from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import LabelNotFoundException
 
-from label_server.datastore import label_versions, listing
+from label_server.datastore import label_versions, listing, reviews
+from label_server.datastore.judgements import Judgements
 from label_server.datastore.pacs_images import PacsImages
 from label_server.datastore.stored_labels import StoredLabels
 from label_server.datastore.submits import Submits
@@ -19,6 +20,7 @@ class LabelInformation(PacsImages):
 
     _stored: StoredLabels
     _submits: Submits
+    _judgements: Judgements
 
     def labels(self) -> Mapping[str, LabelSeries]:
         """The label that counts of each labelled image, by the image's UID; the same object while nothing changes."""
@@ -48,6 +50,7 @@ class LabelInformation(PacsImages):
         if label_tag != DefaultLabelTag.FINAL:
             return dict(super().get_label_info(label_id, label_tag))
         if series := self.labels().get(label_id):
+            self._judgements.hear()
             return self._final_info(label_id, series)
         known = self._known_as(label_id)
         return {} if known.get("SeriesInstanceUID") else known  # deleted there, unless it never was
@@ -55,10 +58,15 @@ class LabelInformation(PacsImages):
     def _final_info(self, image_id: str, series: LabelSeries) -> dict[str, Any]:
         known = self._known_as(image_id)
         info = known if self._is_version(known, series) else listing.final(image_id, series)
-        return info | {"created": label_versions.created(series)}
+        return info | self._judgement(series) | {"created": label_versions.created(series)}
+
+    def _judgement(self, series: LabelSeries) -> dict[str, Any]:
+        """What a reviewer has said of this version of a label, at whichever label server."""
+        return self._judgements.of(series.uid, lambda: self._stored.version(series))
 
     def final_labels(self) -> Iterator[tuple[LabelSeries, dict[str, Any]]]:
         """The label that counts of each labelled image, and what is known of it."""
+        self._judgements.hear()
         for image_id, series in self.labels().items():
             if not self.unfit(image_id):
                 yield series, self._final_info(image_id, series)
@@ -77,13 +85,22 @@ class LabelInformation(PacsImages):
         Raises:
             LabelNotFoundException: there is no such label.
             Overtaken: another version counts.
+            Refused: it is too long.
 
         """
+        info = reviews.signed(info)
         if label_tag != DefaultLabelTag.FINAL:
             super().update_label_info(label_id, label_tag, info)
             return
         with self._submits.turn(label_id):
             self._demand(label_id, version)
-            if not self.get_label_uri(label_id, label_tag):
+            if not self.get_label_uri(label_id, label_tag) or not self._share(label_id, info):
                 raise LabelNotFoundException(f"Label: {label_id} Tag: {label_tag} not found")
             super().update_label_info(label_id, label_tag, info)
+
+    def _share(self, image_id: str, info: dict[str, Any]) -> bool:
+        """Have other label servers know a judgement; whether its label is there, unless it never was."""
+        label = self.labels().get(image_id)
+        if label is None or not reviews.is_judged(info):
+            return True
+        return self._judgements.write(label.uid, self._stored.version(label), info)

@@ -27,11 +27,13 @@ from label_server.dicomweb.contents import Content
 from label_server.dicomweb.foreign_labels import LabelRules
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series_index import SeriesIndex
+from label_server.dicomweb.series_metadata import SeriesMetadata
 from label_server.errors import Changed, Refused
 from label_server.parsing import grid
 from label_server.settings import CACHE_MAX_BYTES, SERIES_QUIET_SECONDS
 from labelpod_common.dicom import header, series_check
 from labelpod_common.dicom.header import is_uid
+from labelpod_common.series_metadata import LEASE
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class PacsImages(GuardedDatastore):
     ) -> None:
         self._client = client
         self._convert_to_nifti = True
+        self.leases = SeriesMetadata(client, LEASE, image_filter)
         root = cache / md5_digest(client.base_url)
         self._images = image_cache.ImageFiles(root, CACHE_MAX_BYTES)
         self.opened = OpenedImages(root / "opened_images.json")

@@ -7,6 +7,7 @@ And it deletes a series, which DICOMweb itself cannot.
 import hashlib
 import logging
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 _DICOMWEB = "/dicom-web"
 _NOT_HERE = (400, 401, 403, 404, 405)
+_NO_SERIES = "0"  # a name that none has
+_NOT_IMPLEMENTED, _UNKNOWN_RESOURCE = 2, 17  # Orthanc's own numbers of what is wrong
 
 _MOST_PAGES, _MOST_CHANGES = 40, 500  # that are looked through for one that matters
 # Orthanc itself looks for what matters since 1.12.5: after some thousand arrivals it has news of each for many minutes.
@@ -54,6 +57,7 @@ class Orthanc:
         root, dicomweb, rest = str(client.base_url).rstrip("/").rpartition(_DICOMWEB)
         self._root = root if dicomweb and not rest else ""
         self._kinds = _NEW_SERIES
+        self._finds = True
 
     def state(self, before: State | None) -> State | None:
         """Where it is now; None if the server cannot say.
@@ -124,8 +128,42 @@ class Orthanc:
             return None
         return {each["MainDicomTags"]["SeriesInstanceUID"] for each in found if not each.get("IsStable", True)}
 
-    def _find(self, query: dict[str, str], *content: str) -> list[dict[str, Any]] | None:
-        question = {"Level": "Series", "Query": query, "Expand": True, "ResponseContent": content}
+    def name(self, uid: str) -> str:
+        """Orthanc's name of a series, "" if it has none such; of several patients' the first."""
+        return min(
+            (str(each["ID"]) for each in self._find({"SeriesInstanceUID": uid}, "MainDicomTags") or []), default=""
+        )
+
+    def registers(self, metadata: str) -> bool:
+        """Whether series may have metadata of this name, and this login may read it."""
+        if not self._root:
+            return False
+        answer = self._session.get(self.metadata_address(_NO_SERIES, metadata))
+        if answer.status_code not in _NOT_HERE:
+            answer.raise_for_status()
+        return _status(answer) == _UNKNOWN_RESOURCE
+
+    def metadata_address(self, name: str, metadata: str) -> str:
+        """Where the metadata of a series is, by Orthanc's name of it."""
+        return f"{self._root}/series/{name}/metadata/{metadata}"
+
+    def with_metadata(self, metadata: str, query: dict[str, str]) -> dict[str, tuple[str, str]]:
+        """The series with metadata of this name: Orthanc's names of them and the metadata, by UID.
+
+        Args:
+            metadata: its name.
+            query: DICOM attributes of series that may have it, for a database that does not look for metadata itself.
+
+        """
+        found = self._find({}, "Metadata", "MainDicomTags", MetadataQuery={metadata: "*"}) if self._finds else None
+        if found is None:
+            self._finds = False
+            found = self._find(query, "Metadata", "MainDicomTags") or []
+        having = (each for each in found if metadata in each["Metadata"])
+        return {each["MainDicomTags"]["SeriesInstanceUID"]: (each["ID"], each["Metadata"][metadata]) for each in having}
+
+    def _find(self, query: dict[str, str], *content: str, **more: Any) -> list[dict[str, Any]] | None:
+        question = {"Level": "Series", "Query": query, "Expand": True, "ResponseContent": content, **more}
         found = self._ask("/tools/find", question)
         return found if isinstance(found, list) else None
 
@@ -134,13 +172,26 @@ class Orthanc:
             return None
         url = self._root + path
         answer = self._session.get(url) if question is None else self._session.post(url, json=question)
-        if answer.status_code in _NOT_HERE:
+        if answer.status_code in _NOT_HERE or _not_implemented(answer):
             return None
         answer.raise_for_status()
         try:
             return answer.json()
         except requests.JSONDecodeError:
             return None
+
+
+def _not_implemented(answer: requests.Response) -> bool:
+    """Whether the database cannot do it: Debian's PostgreSQL plugin 5.0 looks for no metadata."""
+    return answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and _status(answer) == _NOT_IMPLEMENTED
+
+
+def _status(answer: requests.Response) -> int | None:
+    """Orthanc's own number of what is wrong, None if it does not say."""
+    try:
+        return int(answer.json()["OrthancStatus"])
+    except (requests.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def name_of(patient_id: str, study_uid: str, series_uid: str) -> str:

@@ -10,7 +10,7 @@ from monailabel.interfaces.utils.app import app_instance
 from starlette.exceptions import HTTPException
 
 from label_server import users
-from label_server.datastore import authors
+from label_server.datastore import authors, reviews
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.errors import Refused
 from label_server.users import Role
@@ -88,6 +88,7 @@ def save(given: dict[str, Any]) -> None:
     kept: dict[str, Any] = {"label_info": meanings(said.get("label_info"))} if said.get("label_info") else {}
     kept["client_id"] = _client(said)
     if _REVIEW in said and users.current.get().role >= Role.REVIEWER:
+        reviews.check_length(said)
         kept[_REVIEW] = said[_REVIEW]
     given["params"] = json.dumps(kept)
     _own_label(given["image"], given.get("tag") or DefaultLabelTag.FINAL.value, kept["client_id"])

@@ -7,6 +7,7 @@ without a token. What is behind the gateway is no matter of this module: asgi.py
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from label_server.settings import TRUSTED_PROXIES
 from label_server.users import Users
 from label_server.web.audit_log import Audit, AuditLog
 from label_server.web.browser_login import BrowserLogin
@@ -16,6 +17,7 @@ from label_server.web.middleware import AccessLog, AddressCheck, Liveness, Refus
 from label_server.web.rate_limits import BodyLimit, Concurrency, HeaderLimit
 from label_server.web.refusal_pages import RefusalPages
 from label_server.web.token_auth import Authentication
+from label_server.web.trusted_proxy import TrustedProxy
 
 
 def middleware(
@@ -32,6 +34,7 @@ def middleware(
     """
     return [
         Middleware(Liveness),
+        Middleware(TrustedProxy, TRUSTED_PROXIES),
         Middleware(AccessLog),
         Middleware(SecurityHeaders),
         Middleware(Compression),

@@ -71,8 +71,8 @@ def test_the_cheapest_comes_first():
     audit = Audit(Trail(Path("/nowhere")), lambda image: None)
     parts = gateway.middleware(nobody, False, BrowserSessions(nobody), audit)
     assert [part.cls.__name__ for part in parts] == [
-        *("Liveness", "AccessLog", "SecurityHeaders", "Compression", "RefusalPages", "Refusals", "HeaderLimit"),
-        *("AuditLog", "Authentication"),
+        *("Liveness", "TrustedProxy", "AccessLog", "SecurityHeaders", "Compression", "RefusalPages", "Refusals"),
+        *("HeaderLimit", "AuditLog", "Authentication"),
         *("AddressCheck", "UseNote", "Concurrency", "BrowserLogin", "BodyLimit"),
     ]
 

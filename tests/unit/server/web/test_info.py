@@ -46,6 +46,11 @@ def test_our_labels_come_first(server: Server, image: Ct):
     assert "stops_at" not in told
 
 
+def test_it_tells_which_server_answers(server: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "label-server-7")
+    assert server.ask("GET", "/info/", "anna").json()["server"] == "label-server-7"
+
+
 def test_a_model_that_cannot_be_had_says_why(pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pacs.store(ct())
     loaded = app.load(tmp_path, pacs.url, monkeypatch, bundles="wholeBody", sam2="true")

@@ -85,14 +85,20 @@ class LeasedStrategy(Strategy):
         return None
 
     def _lend(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
+        lost = set[str]()  # to another label server, this very moment
         with self._leases.lock:
+            self._leases.hear()
+            while chosen := self._choose_or_share(request, _Without(datastore, lost), owner):
+                if self._leases.take(chosen["id"], owner):
+                    return chosen
+                lost.add(chosen["id"])
+        return None
+
+    def _choose_or_share(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
+        chosen = self._choose(request, datastore, owner)
+        if not chosen and self._leases.share(owner, self._skips.of(user_of(owner))):
             chosen = self._choose(request, datastore, owner)
-            if not chosen and self._leases.share(owner, self._skips.of(user_of(owner))):
-                chosen = self._choose(request, datastore, owner)
-            if not chosen:
-                return None
-            self._leases.take(chosen["id"], owner)
-            return chosen
+        return chosen
 
     def _choose(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
         """An image that nobody has skipped, else one that somebody else has."""

@@ -3,60 +3,79 @@
 Upstream gives two annotators the same image whenever it draws so (monailabel 0.8.5, tasks/activelearning/random.py).
 """
 
-import json
+import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from labelpod_common import atomic_file
+import requests
+
+from label_server.dicomweb.series_metadata import SeriesMetadata
+from label_server.radiology.activelearning.lease_places import Lease, LeaseFile, LeasePlace, SharedLeases
+
+logger = logging.getLogger(__name__)
 
 
 class Leases:
-    """Who has which image, and until when; on the volume, so that a restart forgets nothing.
+    """Who has which image, and until when; in Orthanc or on the volume, so that a restart forgets nothing.
 
     Args:
         file: on the workspace volume.
         seconds: how long an image is on loan.
+        shared: of the images, where they are in a DICOMweb server: if that keeps it, there is no file.
 
     """
 
-    def __init__(self, file: Path, seconds: float) -> None:
+    def __init__(self, file: Path, seconds: float, shared: SeriesMetadata | None = None) -> None:
+        self._place: LeasePlace = SharedLeases(shared) if shared else LeaseFile(file)
+        self._shared = shared
         self._file = file
         self._seconds = seconds
         self.lock = threading.RLock()
-        try:
-            self._leases: dict[str, tuple[str, float]] = {
-                image: (owner, until) for image, (owner, until) in json.loads(file.read_text()).items()
-            }
-        except (OSError, ValueError, AttributeError, TypeError):
-            self._leases = {}
+
+    def hear(self) -> None:
+        """Find out what other label servers have lent meanwhile.
+
+        Raises:
+            requests.RequestException: the DICOMweb server does not answer.
+
+        """
+        with self.lock:
+            if self._shared and not self._shared.kept():
+                logger.warning("The DICOMweb server keeps no leases: label servers beside this one do not heed them")
+                self._place, self._shared = LeaseFile(self._file), None
+            self._place.hear()
 
     def of_others(self, owner: str) -> set[str]:
         """Images that somebody else has."""
-        now = time.time()
-        with self.lock:
-            return {image for image, (who, until) in self._leases.items() if who != owner and until > now}
+        return {image for image, (who, _) in self.all().items() if who != owner}
 
     def holder(self, image: str) -> str | None:
         """Who has an image, if anybody has."""
-        owner, until = self._leases.get(image, ("", 0.0))
-        return owner if until > time.time() else None
+        lease = self.all().get(image)
+        return lease[0] if lease else None
 
-    def all(self) -> dict[str, tuple[str, float]]:
-        """Who has which image, and until when in seconds since 1970."""
+    def all(self) -> dict[str, Lease]:
+        """Who has which image, and until when in seconds since 1970, as heard last; what was lent first comes first."""
         now = time.time()
-        with self.lock:
-            return {image: lease for image, lease in self._leases.items() if lease[1] > now}
+        lent = ((image, lease) for image, lease in self._place.known().items() if lease[1] > now)
+        return dict(sorted(lent, key=lambda each: each[1][1]))
 
-    def take(self, image: str, owner: str) -> None:
-        """Lend an image; what the owner had until now is given back."""
-        now = time.time()
+    def take(self, image: str, owner: str) -> bool:
+        """Lend an image; what the owner had until now is given back.
+
+        Returns:
+            Whether it was lent; not where another label server was quicker.
+
+        """
         with self.lock:
-            kept = ((each, lease) for each, lease in self._leases.items() if lease[1] > now and lease[0] != owner)
-            self._leases = dict(kept)
-            self._leases[image] = (owner, now + self._seconds)
-            self._write()
+            if image in self.of_others(owner) or not self._place.replace(image, (owner, time.time() + self._seconds)):
+                return False
+            for other in [each for each, (who, _) in self.all().items() if who == owner and each != image]:
+                self.end(other)
+            return True
 
     def share(self, owner: str, unwanted: Collection[str] = ()) -> bool:
         """Take back, for somebody who finds nothing, what was lent first to the user who has most, if that is several.
@@ -72,31 +91,40 @@ class Leases:
 
         """
         with self.lock:
-            theirs: dict[str, list[str]] = {}
+            lent, theirs = self.all(), dict[str, list[str]]()
             for image in self.of_others(owner).difference(unwanted):
-                theirs.setdefault(user_of(self._leases[image][0]), []).append(image)
+                theirs.setdefault(user_of(lent[image][0]), []).append(image)
             theirs.pop(user_of(owner), None)
             most = max(theirs.values(), key=len, default=[])
-            if len(most) < 2:
-                return False
-            del self._leases[min(most, key=lambda image: self._leases[image][1])]
-            self._write()
-            return True
+            return len(most) > 1 and self._place.replace(min(most, key=lambda image: lent[image][1]), None)
 
     def give_back(self, image: str, user: str) -> None:
         """The user, under whatever client's name, does not work on the image any more."""
-        with self.lock:
-            if user_of(self._leases.get(image, ("", 0.0))[0]) == user:
+        with self.lock, _else_in_time():
+            self.hear()
+            if user_of(self.holder(image) or "") == user:
                 self.end(image)
 
-    def end(self, image: str) -> None:
-        """The image was labelled."""
-        with self.lock:
-            if self._leases.pop(image, None):
-                self._write()
+    def labelled(self, image: str) -> None:
+        """The image was labelled, by whomever."""
+        with self.lock, _else_in_time():
+            self.hear()
+            self.end(image)
 
-    def _write(self) -> None:
-        atomic_file.write(self._file, json.dumps(self._leases).encode())
+    def end(self, image: str) -> None:
+        """Nobody who is known to have the image has it any more."""
+        with self.lock, _else_in_time():
+            if image in self._place.known():
+                self._place.replace(image, None)
+
+
+@contextmanager
+def _else_in_time() -> Iterator[None]:
+    """End a lease as far as that can be done: what was done before it counts, and in time each ends by itself."""
+    try:
+        yield
+    except requests.RequestException as problem:
+        logger.warning(f"A lease did not end before its time: {type(problem).__name__}")
 
 
 def user_of(owner: str) -> str:

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 from urllib.parse import urlencode
 
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore
 
 from label_server.datastore import authors
 from label_server.datastore.datastore import RepairedDicomWebDatastore
@@ -82,7 +81,7 @@ def progress(store: Datastore, user: str) -> Progress:
     """How far the labelling is."""
     labels = _labels(store)
     labelled = store.get_labeled_images()
-    verdicts = Counter(_verdicts(store, labels))
+    verdicts = Counter(_verdicts(store))
     return Progress(
         labelled=len(labelled),
         mine=sum(_by(label, user) for label in labels.values()),
@@ -102,12 +101,11 @@ def _by(label: LabelSeries, user: str) -> bool:
     return label.own and authors.said(label.creator)["user"] == user
 
 
-def _verdicts(store: Datastore, labels: Mapping[str, LabelSeries]) -> Iterable[str]:
+def _verdicts(store: Datastore) -> Iterable[str]:
     """What MONAI Label Reviewer's users said of the labels that count."""
-    for image in labels:
-        info: dict[str, Any] = store.get_label_info(image, DefaultLabelTag.FINAL) or {}
+    for _, info in store.final_labels() if isinstance(store, RepairedDicomWebDatastore) else ():
         said = info.get("segmentationMeta")
-        if isinstance(said, dict) and info.get("SeriesInstanceUID") == labels[image].uid:
+        if isinstance(said, dict):
             yield str(said.get("status"))
 
 

@@ -1,0 +1,193 @@
+"""Two label servers over one Orthanc, each with a workspace of its own: what one of them has lent, the other hears."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from label_server import users
+from label_server.users import Role, User
+from tests.support import app
+from tests.support.ct import ct, read, written
+from tests.support.dicomweb import Pacs
+from tests.support.labels import ok
+from tests.support.web import Server
+
+LEASE = "labelpod-lease"
+
+
+@pytest.fixture
+def images(pacs: Pacs) -> list[str]:
+    """Three images that nobody has labelled; sorted."""
+    pacs.store(*(ct(seed) for seed in (1, 2, 3)))
+    return sorted(pacs.series)
+
+
+def next_image(server: Server, user: str = "anna", strategy: str = "first", **params: str) -> str | None:
+    answer = server.ask("POST", f"/activelearning/{strategy}", user, json=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json().get("id")
+
+
+def given(label_app: Any, user: str, strategy: str) -> str:
+    """Which image an app gives a user."""
+    before = users.current.set(User(user, Role.ANNOTATOR))
+    try:
+        return label_app.next_sample({"strategy": strategy})["id"]
+    finally:
+        users.current.reset(before)
+
+
+def lists(pacs: Pacs) -> int:
+    """How often all leases were asked for."""
+    asked = (json.loads(each.body)["ResponseContent"] for each in pacs.requests("POST", "/tools/find"))
+    return sum(content == ["Metadata", "MainDicomTags"] for content in asked)
+
+
+@pytest.mark.parametrize("finds_metadata", [True, False], ids=["SQLite", "PostgreSQL"])
+@pytest.mark.parametrize("strategy", ["first", "random"])
+def test_twenty_annotators_at_two_servers_get_twenty_images(
+    label_app: Any, second: Any, pacs: Pacs, strategy: str, finds_metadata: bool
+):
+    pacs.finds_metadata = finds_metadata
+    pacs.store(*(ct(seed, slices=3) for seed in range(1, 21)))
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(given, (label_app, second)[n % 2], f"user{n}", strategy) for n in range(20)]
+        assert len({each.result() for each in asked}) == 20
+    assert sorted(json.loads(text)[0] for text in pacs.said(LEASE).values()) == sorted(f"user{n}/" for n in range(20))
+
+
+def test_what_is_lent_by_one_server_is_not_lent_by_another(server: Server, second: Any, images: list[str]):
+    assert next_image(server) == images[0]
+    with app.asked(second):
+        assert next_image(server, "berta") == images[1]
+    assert next_image(server, "rita") == images[2]
+    with app.asked(second):
+        told = server.ask("POST", "/activelearning/first", "admin", json={}).json()
+    assert [loan["user"] for loan in told["loans"]] == ["anna", "berta", "rita"]
+
+
+def test_who_comes_to_another_server_goes_on_with_the_same_image(server: Server, second: Any, images: list[str]):
+    next_image(server, "berta")
+    assert next_image(server) == images[1]
+    with app.asked(second):
+        assert next_image(server) == images[1]
+        assert images[1] in server.ask("GET", "/", "anna", headers={"Accept": "text/html"}).text, "the start page"
+
+
+def test_an_image_that_is_labelled_or_skipped_elsewhere_is_on_loan_to_nobody(
+    server: Server, second: Any, images: list[str], pacs: Pacs
+):
+    for user, uid in (("anna", images[0]), ("berta", images[1])):
+        assert next_image(server, user) == uid
+    with app.asked(second):
+        ok(server.submit(images[0], np.zeros(ct().shape)))
+        ok(server.ask("POST", f"/activelearning/skip?image={images[1]}", "berta", json={"reason": "blurred"}))
+    assert pacs.said(LEASE) == {}
+
+
+def test_what_made_up_clients_have_is_shared_out_by_any_server(server: Server, second: Any, images: list[str]):
+    assert [next_image(server, client_id=f"made-up-{n}") for n in range(3)] == images
+    with app.asked(second):
+        assert next_image(server, "berta") == images[0]
+    assert next_image(server, "rita") == images[1]
+
+
+def test_a_lease_that_ended_by_itself_is_replaced_by_one_server_only(
+    label_app: Any, second: Any, images: list[str], pacs: Pacs
+):
+    ended = json.dumps(["dora/", time.time() - 1]).encode()
+    pacs.metadata = {(uid, LEASE): (7, ended) for uid in images}
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(given, (label_app, second)[n % 2], f"user{n}", "first") for n in range(3)]
+        assert sorted(each.result() for each in asked) == images
+
+
+@pytest.mark.parametrize("text", ["", "{", "7", "[]", '["anna/"]', '["anna/", true]', "[7, 8]", "ä"])
+def test_what_is_no_lease_hinders_nobody(server: Server, images: list[str], pacs: Pacs, text: str):
+    pacs.metadata = {(uid, LEASE): (0, text.encode()) for uid in images}
+    assert next_image(server) == images[0]
+    assert json.loads(pacs.said(LEASE)[images[0]])[0] == "anna/"
+
+
+@pytest.mark.parametrize("finds_metadata", [True, False], ids=["SQLite", "PostgreSQL"])
+def test_all_leases_are_asked_for_at_once(label_app: Any, server: Server, pacs: Pacs, finds_metadata: bool):
+    pacs.finds_metadata = finds_metadata
+    pacs.store(*(ct(seed, slices=3) for seed in range(1, 21)))
+    for number in range(15):
+        given(label_app, f"user{number}", "first")
+    pacs.asked.clear()
+    next_image(server)
+    assert lists(pacs) <= 1
+    assert len([each for each in pacs.asked if LEASE in each.path]) == 1, "the new one is written"
+
+
+def test_where_the_list_takes_long_it_is_asked_for_seldom(label_app: Any, images: list[str], pacs: Pacs, monkeypatch):
+    given(label_app, "anna", "first")
+    asked = lists(pacs)
+    leases = label_app.datastore().leases
+    find = leases._orthanc.with_metadata
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return find(*arguments)
+
+    monkeypatch.setattr(leases._orthanc, "with_metadata", slow)
+    leases._hear_again = 0
+    for _ in range(5):
+        leases.hear()
+    assert lists(pacs) == asked + 1
+
+
+def test_without_a_place_in_orthanc_leases_are_in_a_file(
+    server: Server, images: list[str], pacs: Pacs, tmp_path: Path, caplog: Any
+):
+    pacs.registered.clear()
+    assert [next_image(server, user) for user in ("anna", "berta", "anna")] == [images[0], images[1], images[0]]
+    assert set(json.loads((tmp_path / "leases.json").read_text())) == set(images[:2])
+    assert caplog.text.count("The DICOMweb server keeps no leases") == 1
+
+
+def test_in_orthanc_leases_are_in_no_file_and_outlive_a_restart(
+    server: Server, second: Any, images: list[str], tmp_path: Path
+):
+    next_image(server)
+    assert not list(tmp_path.rglob("leases.json"))
+    assert second.loans().keys() == {images[0]}
+
+
+def test_where_orthanc_does_not_answer_a_sample_says_so_and_a_label_is_kept(
+    server: Server, label_app: Any, images: list[str], pacs: Pacs, monkeypatch
+):
+    assert next_image(server) == images[0]
+
+    def away(*_: Any) -> None:
+        raise requests.ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(label_app.datastore().leases._session, "get", away)
+        patch.setattr(label_app.datastore().leases._orthanc, "with_metadata", away)
+        answer = server.ask("POST", "/activelearning/first", "anna", json={})
+        assert answer.status_code == 503 and "does not answer" in answer.json()["detail"]
+        label_app._leases.labelled(images[0])
+        label_app._leases.give_back(images[0], "anna")
+    assert label_app._leases.holder(images[0]) == "anna/", "it ends with time"
+    pacs.status = 500
+    assert server.ask("POST", "/activelearning/first", "anna", json={}).status_code in (502, 503)
+
+
+def test_an_image_that_comes_back_under_another_patient_is_lent_anew(server: Server, images: list[str], pacs: Pacs):
+    """Orthanc has another name for it then."""
+    assert next_image(server) == images[0]
+    files = [read(content) for content in pacs.series[images[0]].values()]
+    pacs.delete(images[0])
+    for file in files:
+        file.PatientID = "CORRECTED"
+        pacs.take(written(file))
+    assert [next_image(server), next_image(server)] == [images[1], images[0]]
+    assert pacs.said(LEASE).keys() == {images[0]}

@@ -1,0 +1,70 @@
+"""Whose address counts behind a proxy: the client's that a trusted one names, and of nobody else's naming."""
+
+import logging
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from label_server.web import gateway
+from label_server.web.gateway import Gateway
+from label_server.web.trusted_proxy import TrustedProxy
+from tests.support import web
+from tests.support.web import TOKENS, Server
+
+PROXIES = tuple(map(ip_network, ("10.0.0.5", "172.16.0.0/12", "fd00::/8")))
+
+
+async def tell(scope, receive, send) -> None:
+    await PlainTextResponse(Request(scope).client.host)(scope, receive, send)
+
+
+def address(peer: str, *forwarded: str, proxies=PROXIES) -> str:
+    """The address that a request counts for."""
+    client = TestClient(TrustedProxy(tell, proxies), client=(peer, 1))
+    return client.get("/", headers=[("X-Forwarded-For", each) for each in forwarded]).text
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "counts"),
+    [
+        ("10.0.0.5", ["192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.5", ["2001:db8::7"], "2001:db8::7"),
+        ("fd00::1", ["192.0.2.7"], "192.0.2.7"),
+        ("::ffff:10.0.0.5", ["192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.5", ["192.0.2.7,172.20.0.3"], "192.0.2.7"),
+        ("10.0.0.5", ["192.0.2.7", "172.20.0.3"], "192.0.2.7"),
+        ("10.0.0.5", ["127.0.0.1, 198.51.100.1,192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.5", [], "10.0.0.5"),
+        ("10.0.0.5", [""], "10.0.0.5"),
+        ("10.0.0.5", ["192.0.2.7, unknown"], "10.0.0.5"),
+        ("10.0.0.5", ["172.20.0.3"], "172.20.0.3"),
+        ("10.0.0.6", ["192.0.2.7"], "10.0.0.6"),
+        ("192.0.2.9", ["192.0.2.7"], "192.0.2.9"),
+        ("testclient", ["192.0.2.7"], "testclient"),
+    ],
+)
+def test_the_client_is_who_a_trusted_proxy_names_last(peer: str, forwarded: list[str], counts: str):
+    assert address(peer, *forwarded) == counts
+
+
+def test_without_a_trusted_proxy_nobody_names_another_address():
+    assert address("10.0.0.5", "192.0.2.7", proxies=()) == "10.0.0.5"
+
+
+def test_wrong_tokens_of_one_client_count_against_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog):
+    monkeypatch.setattr(gateway, "TRUSTED_PROXIES", PROXIES)
+    gate = Server(TestClient(Gateway(tell, web.users(tmp_path), open_on_loopback=False), client=("10.0.0.5", 1)))
+
+    def ask(client: str, token: str) -> int:
+        return gate.ask("GET", "/info/", token=token, headers={"X-Forwarded-For": client}).status_code
+
+    guesses = [ask("192.0.2.7", f"wrong-token-number-{number}") for number in range(32)]
+    assert guesses == [401] * 30 + [429] * 2
+    assert ask("192.0.2.8", "wrong-token") == 401, "another client"
+    with caplog.at_level(logging.INFO, "access"):
+        assert ask("192.0.2.8", TOKENS["anna"]) == 200
+    assert "192.0.2.8 anna GET /info/ 200" in caplog.text
