@@ -4,10 +4,11 @@ What it says when all goes well, of a save and of another CT is in the tests of 
 """
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Route
+from playwright.sync_api import Browser, Route
 
 from tests.support.cases import Case
 from tests.support.pacs import Pacs
@@ -136,6 +137,15 @@ def test_unsaved_work_can_be_let_go_of(page: Viewer, case: Case):
     page.reload()
     page.said("Nothing is stored yet")
     assert not page.question.is_visible()
+
+
+def test_a_viewer_of_which_a_part_does_not_come_says_so(browser: Browser, address: str, case: Case):
+    context = browser.new_context()
+    page = context.new_page()
+    page.route(re.compile(r"/ohif/\d+\.bundle"), lambda route: route.abort())
+    page.goto(f"{address}ohif/label?StudyInstanceUIDs={case.study}")
+    page.get_by_text("A part of the viewer did not come: load the page again.").first.wait_for(timeout=60_000)
+    context.close()
 
 
 # --- what is no CT to label ---

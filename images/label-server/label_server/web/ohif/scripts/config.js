@@ -55,3 +55,14 @@ window.config = {
     },
   ],
 };
+
+/** OHIF leaves the page black where a part of it does not come, as when a laptop changes its network. */
+function lost({ reason, error }) {
+  if ((reason ?? error)?.name !== "ChunkLoadError") return;
+  const said = document.createElement("p");
+  Object.assign(said, { role: "alert", textContent: "A part of the viewer did not come: load the page again." });
+  said.style = "position: fixed; inset: 40% 0 auto; text-align: center; font: 1.2em sans-serif; color: #ffd9d9";
+  document.body.append(said);
+}
+window.addEventListener("unhandledrejection", lost);
+window.addEventListener("error", lost);

@@ -4,7 +4,7 @@ import { button, element } from "./elements.js";
 import { loadMissing, missing } from "./missing_slices.js";
 
 export function missingSlices() {
-  const text = element("p", { className: "message error" });
+  const text = element("p", { className: "missing" });
   const part = element("section", { role: "alert", "aria-label": "Missing slices", hidden: true }, text, button("Load them", loadMissing));
   function update() {
     const count = missing().length;
