@@ -17,6 +17,7 @@ local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$", "^/tool
 -- Metadata of series that all label servers share; a lease ends, and what a reviewer said goes with its label.
 local SHARED = { "^/series/[%x-]+/metadata/labelpod%-lease$", "^/series/[%x-]+/metadata/labelpod%-review$" }
 local ENDS = { SHARED[1] }
+local SHORT = 32768 -- bytes; the label server takes judgements of half that
 
 -- A path that could mean another one than it says is refused, however Orthanc would read it.
 local function canonical(path)
@@ -75,6 +76,11 @@ local function too_long(username, headers)
   return (tonumber(headers["content-length"]) or 0) > SETTINGS["MaximumBody"]
 end
 
+-- Whether a body is as short as what label servers share; all of it is listed at once.
+local function short(headers)
+  return not headers["transfer-encoding"] and (tonumber(headers["content-length"]) or 0) <= SHORT
+end
+
 function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
   if foreign(httpHeaders) and not link(method, httpHeaders) then
     return false
@@ -89,7 +95,7 @@ function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
     return false
   end
   if one_of(uri, SHARED) then
-    return method == "GET" or method == "PUT" or (method == "DELETE" and one_of(uri, ENDS))
+    return method == "GET" or (method == "PUT" and short(httpHeaders)) or (method == "DELETE" and one_of(uri, ENDS))
   end
   if method == "DELETE" then
     return PERMIT ~= nil and httpHeaders["x-labelpod-deletion"] == PERMIT and label(uri)

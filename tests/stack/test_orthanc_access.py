@@ -138,6 +138,8 @@ def test_of_two_label_servers_that_write_at_once_one_is_refused(
     last = {"If-Match": seen.headers["ETag"]}
     assert [ask("label-server", "PUT", address, each, **last) for each in (b"two", b"three")] == [200, 409]
     assert ask("label-server", "GET", f"/series/0/metadata/{name}") == 404
+    assert ask("label-server", "PUT", address, bytes(32769), **last) == 403, "it is long"
+    assert ask("label-server", "PUT", address, None, **{"Transfer-Encoding": "chunked"}) == 403
 
 
 def test_a_person_may_do_everything(ask: Ask, pacs: Pacs):

@@ -26,6 +26,7 @@ SAMPLES = {
     "CONF": ["epochs=3"],
     "STUDIES": ["/srv", "http://orthanc:8042/dicom-web", "https://orthanc:8042/dicom-web", "https://pacs/dicom-web"],
     "DICOM_AETS": ["CT1"],
+    "TRUSTED_PROXY": ["10.0.0.5"],
     "DICOM_KINDS": ["1.2.3"],
     "BIND_ADDRESS": list(ADDRESSES),
     "ORTHANC_BIND_ADDRESS": list(ADDRESSES),

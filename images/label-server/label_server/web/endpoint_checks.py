@@ -136,11 +136,12 @@ def batch(given: Mapping[str, Any]) -> None:
 
 
 def sample(given: Mapping[str, Any]) -> None:
-    """Refuse parameters that the strategy does not offer."""
+    """Refuse parameters that the strategy does not offer, and a client in whose name no label could be saved."""
     strategy = app_instance()._strategies[given["strategy"]]
     offered = {"client_id", "label_tag", "labels", *getattr(strategy, "config", dict)()}
     if set(given.get("params") or {}) - offered:
         raise Refused("the strategy has no such parameter")
+    _client(given.get("params") or {})
 
 
 def some_image(given: Mapping[str, Any]) -> None:

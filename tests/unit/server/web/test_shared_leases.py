@@ -191,3 +191,12 @@ def test_an_image_that_comes_back_under_another_patient_is_lent_anew(server: Ser
         pacs.take(written(file))
     assert [next_image(server), next_image(server)] == [images[1], images[0]]
     assert pacs.said(LEASE).keys() == {images[0]}
+
+
+@pytest.mark.parametrize(
+    "client", ["x" * 70, {"a": 1}, "\U0001f642" * 4000, "a\nb"], ids=["long", "none", "wide", "lines"]
+)
+def test_a_client_whose_name_no_label_could_bear_is_lent_nothing(server: Server, images: list[str], pacs: Pacs, client):
+    answer = server.ask("POST", "/activelearning/first", "anna", json={"client_id": client})
+    assert answer.status_code == 400 and answer.json()["detail"].startswith("Refused: ")
+    assert pacs.said(LEASE) == {}
