@@ -10,23 +10,17 @@ import pytest
 
 from label_server.radiology.activelearning.leases import Leases
 from label_server.radiology.activelearning.prefetch import Prefetch
+from tests.support import offers
 from tests.support.ct import ct
 from tests.support.dicomweb import Pacs
+from tests.support.offers import next_image
 from tests.support.waiting import eventually
 from tests.support.web import Server
 
 
 @pytest.fixture
 def images(pacs: Pacs) -> list[str]:
-    """Three images that nobody has labelled; sorted."""
-    pacs.store(*(ct(seed) for seed in (1, 2, 3)))
-    return sorted(pacs.series)
-
-
-def next_image(server: Server, user: str = "anna", strategy: str = "first", **params: str) -> str | None:
-    answer = server.ask("POST", f"/activelearning/{strategy}", user, json=params)
-    assert answer.status_code == 200, answer.text
-    return answer.json().get("id")
+    return offers.unlabelled(pacs)
 
 
 def done(server: Server, uid: str, user: str = "anna") -> None:

@@ -12,10 +12,11 @@ import requests
 
 from label_server import users
 from label_server.users import Role, User
-from tests.support import app
+from tests.support import app, offers
 from tests.support.ct import ct, read, written
 from tests.support.dicomweb import Pacs
 from tests.support.labels import ok
+from tests.support.offers import next_image
 from tests.support.web import Server
 
 LEASE = "labelpod-lease"
@@ -23,15 +24,7 @@ LEASE = "labelpod-lease"
 
 @pytest.fixture
 def images(pacs: Pacs) -> list[str]:
-    """Three images that nobody has labelled; sorted."""
-    pacs.store(*(ct(seed) for seed in (1, 2, 3)))
-    return sorted(pacs.series)
-
-
-def next_image(server: Server, user: str = "anna", strategy: str = "first", **params: str) -> str | None:
-    answer = server.ask("POST", f"/activelearning/{strategy}", user, json=params)
-    assert answer.status_code == 200, answer.text
-    return answer.json().get("id")
+    return offers.unlabelled(pacs)
 
 
 def given(label_app: Any, user: str, strategy: str) -> str:
