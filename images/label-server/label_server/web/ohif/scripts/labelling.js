@@ -59,6 +59,13 @@ function obstacle(displaySet) {
   return displaySet.isReconstructable ? "" : "This series cannot be shown as a volume.";
 }
 
+/** Why the label server offers a series to nobody, "" if it may be labelled or more of it may come. */
+async function leftOut(image) {
+  const { datastore } = await server.info();
+  const [, why] = /^[a-z-]+: (.+)$/.exec(datastore?.left_out?.[image] ?? "") ?? []; // after the name of the check
+  return why ? `${why[0].toUpperCase()}${why.slice(1)}.` : "";
+}
+
 let opening = Promise.resolve();
 
 /** Look whether another CT has come into view; one after the other. */
@@ -70,14 +77,38 @@ function look() {
   });
 }
 
+/** Where nothing of a study can be shown, say why. */
+function unmatched({ viewportMatchDetails }) {
+  const [displaySet] = ohif.services.displaySetService.getActiveDisplaySets();
+  const matched = [...viewportMatchDetails.values()].flatMap(({ displaySetsInfo }) => displaySetsInfo);
+  if (displaySet && !matched.some(({ displaySetInstanceUID }) => displaySetInstanceUID))
+    opening = opening.then(() => open(displaySet).catch(error => say(error.message, "error")));
+}
+
+/** OHIF has come into the mode: the panel has something to show, also where OHIF finds no image to show. */
+export async function enter() {
+  const image = new URLSearchParams(window.location.search).get("SeriesInstanceUIDs");
+  try {
+    await known();
+    const why = image && (await leftOut(image));
+    if (why && !state.image) say(why, "error");
+    tell();
+  } catch (error) {
+    say(error.message, "error");
+  }
+}
+
 async function open(displaySet) {
   leave();
-  Object.assign(state, { image: displaySet.SeriesInstanceUID, study: displaySet.StudyInstanceUID });
-  Object.assign(state, { problem: obstacle(displaySet), hidden: "loading" });
+  const image = displaySet.SeriesInstanceUID;
+  Object.assign(state, { image, study: displaySet.StudyInstanceUID, hidden: "loading" });
   state.dispatchEvent(new Event("opening"));
   say("Loading the label …");
-  if (state.problem) return say(state.problem, "error");
   await known();
+  const problem = (await leftOut(image)) || obstacle(displaySet);
+  if (state.image !== image) return undefined; // it has been left meanwhile
+  Object.assign(state, { problem });
+  if (problem) return say(problem, "error");
   state.map = await LabelMap.make(ohif.services, displaySet, state.names);
   state.measures = new Measures(state.map.volume);
   setWindow(ohif, firstName());
@@ -112,8 +143,9 @@ function modified({ detail }) {
 /** Begin: OHIF is there, and no study yet. */
 export function start({ services, commandsManager }) {
   Object.assign(ohif, { services, commandsManager });
-  const { cornerstoneViewportService, viewportGridService } = services;
+  const { cornerstoneViewportService, hangingProtocolService, viewportGridService } = services;
   cornerstoneViewportService.subscribe(cornerstoneViewportService.EVENTS.VIEWPORT_VOLUMES_CHANGED, look);
+  hangingProtocolService.subscribe(hangingProtocolService.EVENTS.PROTOCOL_CHANGED, unmatched);
   viewportGridService.subscribe(viewportGridService.EVENTS.ACTIVE_VIEWPORT_ID_CHANGED, look);
   cornerstone.eventTarget.addEventListener(cornerstoneTools.Enums.Events.SEGMENTATION_DATA_MODIFIED, modified);
   window.addEventListener("beforeunload", event => unsaved() && event.preventDefault());

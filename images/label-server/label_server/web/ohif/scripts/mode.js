@@ -2,7 +2,7 @@
 // the label server.
 
 import { BINDINGS } from "./hotkeys.js";
-import { leave } from "./labelling.js";
+import { enter, leave } from "./labelling.js";
 import { BACKGROUND, FOREGROUND } from "./points.js";
 
 const ID = "labelpod";
@@ -28,6 +28,10 @@ async function modeFactory({ loadModules }) {
     toolbarSections: [...base.toolbarSections, TOOLBAR],
     toolGroupAdditions: { ...base.toolGroupAdditions, default: TOOLS, mpr: TOOLS },
     modeCustomizations: { "ohif.hotkeyBindings": { $set: BINDINGS } },
+    onModeEnter(context) {
+      base.onModeEnter.call(this, context);
+      enter();
+    },
     onModeExit(context) {
       leave(); // before OHIF takes the label map away
       base.onModeExit.call(this, context);
