@@ -3,6 +3,7 @@
 import * as points from "./points.js";
 import { definitions } from "./commands.js";
 import { placed } from "./chosen_model.js";
+import { limit } from "./graphics.js";
 import { start } from "./labelling.js";
 import { firstWindow } from "./windows.js";
 import "./panel.js";
@@ -10,6 +11,7 @@ import "./panel.js";
 const ID = "labelpod";
 
 function preRegistration({ servicesManager, commandsManager, extensionManager }) {
+  limit();
   points.register(window.cornerstoneTools);
   cornerstone.eventTarget.addEventListener(cornerstoneTools.Enums.Events.ANNOTATION_COMPLETED, placed);
   start({ services: servicesManager.services, commandsManager, extensionManager });

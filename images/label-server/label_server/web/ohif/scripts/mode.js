@@ -1,6 +1,7 @@
 // The mode Label: OHIF's mode for segmentations with our panel in the place of its own, whose export would store past
 // the label server.
 
+import { release } from "./graphics.js";
 import { BINDINGS } from "./hotkeys.js";
 import { enter, leave } from "./labelling.js";
 import { BACKGROUND, FOREGROUND } from "./points.js";
@@ -34,6 +35,7 @@ async function modeFactory({ loadModules }) {
     },
     onModeExit(context) {
       leave(); // before OHIF takes the label map away
+      setTimeout(release()); // after OHIF has taken the views away
       base.onModeExit.call(this, context);
     },
     isValidMode: ({ modalities }) => ({
