@@ -57,6 +57,26 @@ def test_next_previous_and_skip_without_loading_anew(
     assert page.page.evaluate("() => window.sameDocument"), "the page was not loaded anew"
 
 
+def test_one_ct_after_the_other_takes_no_more_of_the_browsers_graphics(
+    page: Viewer, pacs: Pacs, annotator: Annotator, case: Case, tmp_path: Path
+):
+    """A browser that has to take a context away says so; there are sixteen."""
+    warnings = []
+    page.page.on("console", lambda said: warnings.append(said.text) if "WebGL contexts" in said.text else None)
+    other = Case(pacs, tmp_path / "other")
+    eventually(lambda: annotator.total() == 2, 20, "both are known")
+    annotator.submit(case.uid, case.image, np.ones_like(case.empty()))
+    page.open(case.study, case.uid, "Stored: nodule1")
+    for _ in range(3):
+        page.press("n")
+        page.page.wait_for_url(f"**{other.uid}")
+        page.said("Nothing is stored yet")
+        page.button("Previous").click()
+        page.page.wait_for_url(f"**{case.uid}")
+        page.said("Stored: nodule1")
+    assert warnings == []
+
+
 # --- review ---
 
 

@@ -3,6 +3,7 @@
 import * as points from "./points.js";
 import { definitions } from "./commands.js";
 import { placed } from "./chosen_model.js";
+import { limit } from "./graphics.js";
 import { start } from "./labelling.js";
 import { watch } from "./missing_slices.js";
 import { firstWindow } from "./windows.js";
@@ -11,6 +12,7 @@ import "./panel.js";
 const ID = "labelpod";
 
 function preRegistration({ servicesManager, commandsManager, extensionManager }) {
+  limit();
   points.register(window.cornerstoneTools);
   cornerstone.eventTarget.addEventListener(cornerstoneTools.Enums.Events.ANNOTATION_COMPLETED, placed);
   watch();

@@ -59,6 +59,13 @@ function obstacle(displaySet) {
   return displaySet.isReconstructable ? "" : "This series cannot be shown as a volume.";
 }
 
+/** Why the label server offers a series to nobody, "" if it may be labelled or more of it may come. */
+async function leftOut(image) {
+  const { datastore } = await server.info();
+  const [, why] = /^[a-z-]+: (.+)$/.exec(datastore?.left_out?.[image] ?? "") ?? []; // after the name of the check
+  return why ? `${why[0].toUpperCase()}${why.slice(1)}.` : "";
+}
+
 let opening = Promise.resolve();
 
 /** Look whether another CT has come into view; one after the other. */
@@ -71,7 +78,7 @@ function look() {
 }
 
 /** OHIF shows nothing of a study in which it finds no volume, and does not say so. */
-function nothingShown({ viewportMatchDetails }) {
+function unmatched({ viewportMatchDetails }) {
   const shown = [...viewportMatchDetails.values()].flatMap(({ displaySetsInfo }) => displaySetsInfo ?? []);
   if (shown.some(info => info?.displaySetInstanceUID)) return;
   const found = ohif.services.displaySetService.getActiveDisplaySets();
@@ -79,15 +86,30 @@ function nothingShown({ viewportMatchDetails }) {
   if (first) opening = opening.then(() => open(first).catch(error => say(error.message, "error")));
 }
 
+/** OHIF has come into the mode: the panel has something to show, also where OHIF finds no image to show. */
+export async function enter() {
+  const image = new URLSearchParams(window.location.search).get("SeriesInstanceUIDs");
+  try {
+    await known();
+    const why = image && (await leftOut(image));
+    if (why && !state.image) say(why, "error");
+    tell();
+  } catch (error) {
+    say(error.message, "error");
+  }
+}
+
 async function open(displaySet) {
   leave();
-  Object.assign(state, { image: displaySet.SeriesInstanceUID, study: displaySet.StudyInstanceUID });
-  Object.assign(state, { problem: obstacle(displaySet), hidden: "loading" });
+  const image = displaySet.SeriesInstanceUID;
+  Object.assign(state, { image, study: displaySet.StudyInstanceUID, hidden: "loading" });
   state.dispatchEvent(new Event("opening"));
   say("Loading the label …");
-  if (state.problem) say(state.problem, "error");
   await known();
-  if (state.problem) return tell(); // who it is, and by which strategies one goes on
+  const problem = (await leftOut(image)) || obstacle(displaySet);
+  if (state.image !== image) return undefined; // it has been left meanwhile
+  Object.assign(state, { problem });
+  if (problem) return say(problem, "error");
   state.map = await LabelMap.make(ohif.services, displaySet, state.names);
   state.measures = new Measures(state.map.volume);
   setWindow(ohif, firstName());
@@ -125,8 +147,8 @@ export function start({ services, commandsManager }) {
   Object.assign(ohif, { services, commandsManager });
   const { cornerstoneViewportService, hangingProtocolService, viewportGridService } = services;
   cornerstoneViewportService.subscribe(cornerstoneViewportService.EVENTS.VIEWPORT_VOLUMES_CHANGED, look);
+  hangingProtocolService.subscribe(hangingProtocolService.EVENTS.PROTOCOL_CHANGED, unmatched);
   viewportGridService.subscribe(viewportGridService.EVENTS.ACTIVE_VIEWPORT_ID_CHANGED, look);
-  hangingProtocolService.subscribe(hangingProtocolService.EVENTS.PROTOCOL_CHANGED, nothingShown);
   cornerstone.eventTarget.addEventListener(cornerstoneTools.Enums.Events.SEGMENTATION_DATA_MODIFIED, modified);
   window.addEventListener("beforeunload", event => unsaved() && event.preventDefault());
 }

@@ -1,8 +1,9 @@
 // The mode Label: OHIF's mode for segmentations with our panel in the place of its own, whose export would store past
 // the label server.
 
+import { release } from "./graphics.js";
 import { BINDINGS } from "./hotkeys.js";
-import { leave } from "./labelling.js";
+import { enter, leave } from "./labelling.js";
 import { BACKGROUND, FOREGROUND } from "./points.js";
 
 const ID = "labelpod";
@@ -28,8 +29,13 @@ async function modeFactory({ loadModules }) {
     toolbarSections: [...base.toolbarSections, TOOLBAR],
     toolGroupAdditions: { ...base.toolGroupAdditions, default: TOOLS, mpr: TOOLS },
     modeCustomizations: { "ohif.hotkeyBindings": { $set: BINDINGS } },
+    onModeEnter(context) {
+      base.onModeEnter.call(this, context);
+      enter();
+    },
     onModeExit(context) {
       leave(); // before OHIF takes the label map away
+      setTimeout(release()); // after OHIF has taken the views away
       base.onModeExit.call(this, context);
     },
     isValidMode: ({ modalities }) => ({
