@@ -8,6 +8,12 @@ let made = 0; // OHIF keeps the colours of an id for ever: each label map has an
 // Told apart by everybody.
 const COLORS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2"];
 
+/** Whether two slices are the same; a loop, since a function for each voxel of a CT takes a second. */
+function same(one, other) {
+  for (let index = 0; index < one.length; index += 1) if (one[index] !== other[index]) return false;
+  return true;
+}
+
 export const color = index => COLORS[(index - 1) % COLORS.length];
 
 export class LabelMap {
@@ -121,6 +127,7 @@ export class LabelMap {
 
   /** Write slices, with no step to undo. */
   put(written) {
+    if (!written.size) return; // Cornerstone takes no slices for all of them
     const slices = this.slices;
     for (const [place, voxels] of written) slices[place].set(voxels);
     this.changed([...written.keys()]);
@@ -141,7 +148,7 @@ export class LabelMap {
     const written = new Map();
     this.slices.forEach((slice, place) => {
       const wanted = voxels.subarray(place * size, (place + 1) * size);
-      if (!slice.every((value, index) => value === wanted[index])) written.set(place, wanted.slice());
+      if (!same(slice, wanted)) written.set(place, wanted.slice());
     });
     return written;
   }
