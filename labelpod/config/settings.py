@@ -26,6 +26,7 @@ FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "BUILDX_")  # read by th
 # The label server's login at the stack's Orthanc; images/orthanc/access.lua says what it may do.
 LABEL_SERVER_USER = "label-server"
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")
+_IPV4_IN_IPV6 = ipaddress.IPv6Network("::ffff:0:0/96")
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f'\"\\$`]*")
 
 
@@ -114,11 +115,13 @@ def _listed(text: str) -> list[str]:
 def _networks(text: str) -> str:
     for entry in _listed(text):
         try:
-            whole = ipaddress.ip_network(entry).prefixlen == 0
+            network = ipaddress.ip_network(entry)
         except ValueError as error:
             raise ValueError(f"{entry!r} is no address and no network: {error}") from None
-        if whole:
+        if network.prefixlen == 0:
             raise ValueError(f"{entry!r} is everybody, who could then name any address")
+        if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_IPV4_IN_IPV6):
+            raise ValueError(f"{entry!r} is of IPv4: write it so")
     return ",".join(_listed(text))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from labelpod.clients.orthanc import Connection, RefusedError
+from labelpod.console import say
 from labelpod.parallel import parallel
 from labelpod_common.series_metadata import REVIEW
 from labelpod_common.text import counted
@@ -54,7 +55,10 @@ def _send_judgements(said: dict[str, str], new: Connection) -> None:
     """Write down what reviewers have said, where the new one has heard nothing later."""
     there = _judgements(new.find("Series", ["Metadata"])) if said else {}
     for name in said.keys() - there.keys():
-        new.ask("PUT", f"/series/{name}/metadata/{REVIEW}", content=said[name].encode())
+        try:
+            new.ask("PUT", f"/series/{name}/metadata/{REVIEW}", content=said[name].encode())
+        except RefusedError as refused:  # the images are there all the same
+            say(f"What a reviewer said of the label {name} was not taken along: {refused}")
 
 
 def _compare(old: Connection, new: Connection, series: list[str], what: str) -> dict[str, str]:

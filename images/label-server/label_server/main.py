@@ -148,7 +148,13 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         self._leases.give_back(image, user)
 
     def remaining(self, user: str, client: str) -> dict[str, Any]:
-        """Why a user, at a client of this name, is offered nothing."""
+        """Why a user, at a client of this name, is offered nothing.
+
+        Raises:
+            requests.RequestException: the DICOMweb server, which knows it, does not answer.
+
+        """
+        self._leases.hear()
         return remaining.told(self.datastore(), self._leases, self.skips, f"{user}/{client}")
 
     def init_batch_infer(self) -> BatchInfer:

@@ -33,6 +33,7 @@ class Store(ThreadingHTTPServer):
         self.dies_after: int | None = None
         self.posted: list[str] = []
         self.said: dict[str, str] = {}  # of a series
+        self.hears_nothing = False
 
     def series(self) -> list[dict]:
         return [
@@ -73,6 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         _, _, series, _, name = self.path.split("/")
         assert name == "labelpod-review" and series in {each[0] for each in self.server.instances}
+        if self.server.hears_nothing:
+            self._answer({"Message": "Unknown metadata"}, 404)
+            return
         self.server.said[series] = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self._answer("")
 
@@ -146,6 +150,12 @@ def test_what_reviewers_have_said_is_sent_unless_they_have_said_more_since(every
     new.said["b"] = "flagged"
     everything()
     assert new.said == {"a": "größer", "b": "flagged"}
+
+
+def test_where_nothing_can_be_said_of_labels_all_images_are_there_and_that_is_told(everything, old, new, capsys):
+    old.said, new.hears_nothing = {"a": "approved"}, True
+    assert not everything().lacking and new.said == {}
+    assert "What a reviewer said of the label a was not taken along" in capsys.readouterr().err
 
 
 def test_what_reviewers_have_said_waits_until_all_labels_are_there(everything, old, new):

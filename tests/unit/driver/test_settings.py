@@ -232,6 +232,7 @@ def test_an_unknown_model_is_refused_with_the_models_there_are(refusal):
         ("TRUSTED_PROXY", "10.0.0.5/8", "has host bits set"),
         ("TRUSTED_PROXY", "10.0.0.5,0.0.0.0/0", "everybody"),
         ("TRUSTED_PROXY", "::/0", "everybody"),
+        ("TRUSTED_PROXY", "::ffff:10.0.0.0/104", "is of IPv4"),
         ("ORTHANC_EXPLORER", "maybe", "'true' or 'false'"),
         ("MAX_BODY_MB", "0", "1"),
         ("MAX_HEADER_KB", "65", "64"),

@@ -5,6 +5,7 @@ from typing import Any
 from tests.support import node
 
 SETTING = """
+Math.random = () => 0;
 const [fails] = values;  // how often each slice fails
 const asked = [], heard = [], waiting = [];
 globalThis.setTimeout = (work, pause) => waiting.push([pause, work]);

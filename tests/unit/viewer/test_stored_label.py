@@ -92,6 +92,10 @@ def test_a_label_of_somebody_else_that_cannot_be_shown_replaces_nothing_here():
     answers = "answers = [{ status: 409, said: { changed_by: 'berta' } }, { status: 503, said: { detail: 'away' } }];"
     told = outcome(answers + "await save(); await settle(false);")
     assert told["said"] == "Their label cannot be shown: away. Yours is still here." and told["unsaved"]
+    arriving = "answers = [{ status: 409, said: { changed_by: 'berta' } }, { said: { arriving: true } }];"
+    told = outcome(arriving + "await save(); await settle(false); told.push(state.conflict.changed_by);")
+    assert told["said"] == "Their label cannot be shown: slices of this CT are still arriving. Yours is still here."
+    assert told["unsaved"] and told["told"] == ["berta"]
 
 
 def test_without_that_nothing_is_unsaved():

@@ -195,8 +195,8 @@ class RepairedDicomWebDatastore(LabelInformation):
         """Have other label servers know what a reviewer says of their own label, which is stored."""
         uid = info["SeriesInstanceUID"]
         try:
-            if reviews.is_judged(info):
-                self._judgements.write(uid, label_versions.of_own(uid), info)
+            if reviews.is_judged(info) and not self._judgements.write(uid, label_versions.of_own(uid), info):
+                logger.warning(f"The judgement that came with {uid} is in the cache only: others write there, too")
         except requests.RequestException as error:
             logger.warning(f"The judgement that came with {uid} is in the cache only: {type(error).__name__}")
 

@@ -30,6 +30,10 @@ _NEW_SERIES = f"&type=NewSeries;{_SETTLED}"
 _NOTHING_NEW = {"StablePatient", "StableStudy", "StableSeries", "UpdatedAttachment", "UpdatedMetadata"}
 
 
+class _NotImplemented(requests.HTTPError):
+    """The database cannot do it: Debian's PostgreSQL plugin 5.0 looks for no metadata."""
+
+
 @dataclass(frozen=True)
 class State:
     """Where Orthanc is: the number of the last change, and of series.
@@ -154,11 +158,20 @@ class Orthanc:
             metadata: its name.
             query: DICOM attributes of series that may have it, for a database that does not look for metadata itself.
 
+        Raises:
+            requests.RequestException: the server refuses or does not answer.
+
         """
-        found = self._find({}, "Metadata", "MainDicomTags", MetadataQuery={metadata: "*"}) if self._finds else None
-        if found is None:
+        wanted = ("Metadata", "MainDicomTags")
+        try:
+            found = (
+                self._find({}, *wanted, MetadataQuery={metadata: "*"}) if self._finds else self._find(query, *wanted)
+            )
+        except _NotImplemented:
             self._finds = False
-            found = self._find(query, "Metadata", "MainDicomTags") or []
+            found = self._find(query, *wanted)
+        if found is None:  # nothing is not what it says
+            raise requests.ConnectionError("the DICOMweb server does not tell of its series now")
         having = (each for each in found if metadata in each["Metadata"])
         return {each["MainDicomTags"]["SeriesInstanceUID"]: (each["ID"], each["Metadata"][metadata]) for each in having}
 
@@ -172,18 +185,15 @@ class Orthanc:
             return None
         url = self._root + path
         answer = self._session.get(url) if question is None else self._session.post(url, json=question)
-        if answer.status_code in _NOT_HERE or _not_implemented(answer):
+        if answer.status_code in _NOT_HERE:
             return None
+        if answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and _status(answer) == _NOT_IMPLEMENTED:
+            raise _NotImplemented(response=answer)
         answer.raise_for_status()
         try:
             return answer.json()
         except requests.JSONDecodeError:
             return None
-
-
-def _not_implemented(answer: requests.Response) -> bool:
-    """Whether the database cannot do it: Debian's PostgreSQL plugin 5.0 looks for no metadata."""
-    return answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and _status(answer) == _NOT_IMPLEMENTED
 
 
 def _status(answer: requests.Response) -> int | None:

@@ -16,6 +16,8 @@ from dicomweb_client import DICOMwebClient
 from label_server.dicomweb.orthanc import Orthanc
 
 _REST = 10  # times as long as Orthanc took to tell of all, it is not asked for all again
+_PAUSE = 2  # seconds after it did not: who waited for their turn meanwhile need not wait for the same
+_LOOK_AGAIN = 60  # seconds after it seemed to keep none: it may have been restarted with other settings since
 
 
 class SeriesMetadata:
@@ -35,7 +37,9 @@ class SeriesMetadata:
         self._name = name
         self._of = dict(of)
         self._max_age = max_age
-        self._kept: bool | None = None
+        self._kept = False
+        self._look_again = 0.0
+        self._problem: requests.RequestException | None = None
         self._known: dict[str, str] = {}
         self._names: dict[str, str] = {}  # Orthanc's, by UID
         self._hear_again = 0.0
@@ -48,8 +52,9 @@ class SeriesMetadata:
             requests.RequestException: it does not answer.
 
         """
-        if self._kept is None:
+        if not self._kept and time.monotonic() >= self._look_again:
             self._kept = self._orthanc.registers(self._name)
+            self._look_again = time.monotonic() + _LOOK_AGAIN
         return self._kept
 
     def known(self) -> Mapping[str, str]:
@@ -65,13 +70,24 @@ class SeriesMetadata:
         """
         with self._lock:
             started = time.monotonic()
-            if not self.kept() or started < self._hear_again:
-                return
-            found = self._orthanc.with_metadata(self._name, self._of)
-            self._known = {uid: text for uid, (_, text) in found.items()}
-            self._names |= {uid: name for uid, (name, _) in found.items()}
-            now = time.monotonic()
-            self._hear_again = now + max(self._max_age, _REST * (now - started))
+            if started >= self._hear_again:
+                self._problem = self._ask()
+                now = time.monotonic()
+                again = _PAUSE if self._problem else max(self._max_age, _REST * (now - started))
+                self._hear_again = now + again
+            if self._problem:
+                raise self._problem
+
+    def _ask(self) -> requests.RequestException | None:
+        """Ask for all; what went wrong."""
+        try:
+            if self.kept():
+                found = self._orthanc.with_metadata(self._name, self._of)
+                self._known = {uid: text for uid, (_, text) in found.items()}
+                self._names |= {uid: name for uid, (name, _) in found.items()}
+        except requests.RequestException as problem:
+            return problem
+        return None
 
     def replace(self, uid: str, text: str | None) -> bool:
         """Put a text in the place of the one that is known; None removes it.

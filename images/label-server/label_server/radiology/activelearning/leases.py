@@ -17,6 +17,9 @@ from label_server.radiology.activelearning.lease_places import Lease, LeaseFile,
 
 logger = logging.getLogger(__name__)
 
+_TRIES = 2  # another label server may have written meanwhile
+_TURN_SECONDS = 3
+
 
 class Leases:
     """Who has which image, and until when; in Orthanc or on the volume, so that a restart forgets nothing.
@@ -29,9 +32,9 @@ class Leases:
     """
 
     def __init__(self, file: Path, seconds: float, shared: SeriesMetadata | None = None) -> None:
-        self._place: LeasePlace = SharedLeases(shared) if shared else LeaseFile(file)
+        self._own, self._all_servers = LeaseFile(file), SharedLeases(shared) if shared else None
+        self._place: LeasePlace = self._all_servers or self._own
         self._shared = shared
-        self._file = file
         self._seconds = seconds
         self.lock = threading.RLock()
 
@@ -43,10 +46,14 @@ class Leases:
 
         """
         with self.lock:
-            if self._shared and not self._shared.kept():
-                logger.warning("The DICOMweb server keeps no leases: label servers beside this one do not heed them")
-                self._place, self._shared = LeaseFile(self._file), None
+            if self._shared and self._all_servers:
+                self._choose(self._all_servers if self._shared.kept() else self._own)
             self._place.hear()
+
+    def _choose(self, place: LeasePlace) -> None:
+        if place is self._own and self._place is not place:
+            logger.warning("The DICOMweb server keeps no leases: label servers beside this one do not heed them")
+        self._place = place
 
     def of_others(self, owner: str) -> set[str]:
         """Images that somebody else has."""
@@ -100,22 +107,38 @@ class Leases:
 
     def give_back(self, image: str, user: str) -> None:
         """The user, under whatever client's name, does not work on the image any more."""
-        with self.lock, _else_in_time():
+        with _else_in_time(), self._turn():
             self.hear()
             if user_of(self.holder(image) or "") == user:
                 self.end(image)
 
     def labelled(self, image: str) -> None:
         """The image was labelled, by whomever."""
-        with self.lock, _else_in_time():
+        with _else_in_time(), self._turn():
             self.hear()
             self.end(image)
 
     def end(self, image: str) -> None:
         """Nobody who is known to have the image has it any more."""
         with self.lock, _else_in_time():
-            if image in self._place.known():
-                self._place.replace(image, None)
+            for _ in range(_TRIES):
+                if image not in self._place.known() or self._place.replace(image, None):
+                    return
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The lock, but not for ever: somebody may hold it who waits for Orthanc, and a label is stored by now.
+
+        Raises:
+            requests.Timeout: it is not had in time.
+
+        """
+        if not self.lock.acquire(timeout=_TURN_SECONDS):
+            raise requests.Timeout("somebody else waits for the DICOMweb server")
+        try:
+            yield
+        finally:
+            self.lock.release()
 
 
 @contextmanager

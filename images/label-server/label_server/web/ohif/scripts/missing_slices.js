@@ -2,7 +2,7 @@
 
 import { state, tell } from "./state.js";
 
-const PAUSES = [500, 2000, 5000]; // milliseconds before each try
+const PAUSES = [500, 2000, 5000]; // milliseconds before each try; up to half as much more, so that not all come at once
 
 const failures = new Map(); // image id -> how often it was asked for again, and whether it is about to be
 
@@ -12,7 +12,7 @@ function failed({ detail: { imageId } }) {
   failures.set(imageId, failure);
   if (failure.tries === PAUSES.length) return tell();
   failure.waiting = true;
-  setTimeout(() => again(imageId, failure), PAUSES[failure.tries++]);
+  setTimeout(() => again(imageId, failure), PAUSES[failure.tries++] * (1 + Math.random() / 2));
 }
 
 async function again(imageId, failure) {

@@ -112,6 +112,7 @@ export async function settle(mine) {
   }
   try {
     const about = await server.about(image);
+    if (about.arriving) throw new Error("slices of this CT are still arriving");
     const voxels = await fetched(map, image, about);
     if (!still(map)) return false;
     map.write(map.differing(voxels));
@@ -120,6 +121,7 @@ export async function settle(mine) {
     state.dispatchEvent(new Event("replaced"));
     say("This is the label that somebody else stored. Undo brings yours back.");
   } catch (error) {
+    if (still(map)) state.conflict = conflict; // the choice is still open
     say(`Their label cannot be shown: ${error.message}. Yours is still here.`, "error");
   }
   return false;
