@@ -17,6 +17,7 @@ from label_server.users import Role
 from label_server.web import inference_parameters
 
 _REVIEW = "segmentationMeta"  # MONAI Label Reviewer's
+_CONTENT = re.compile(r"[0-9a-f]{64}")  # as contents.py has it
 _MOST_LABELS = 255
 _MOST_NAME = 64  # DICOM's, of a segment and of a person
 _MOST = 100_000  # epochs, images at once, seconds
@@ -82,8 +83,10 @@ def inference(given: dict[str, Any]) -> None:
 def save(given: dict[str, Any]) -> None:
     """Keep of what a save says only what its voxels mean, which of a user's clients it is, and a reviewer's judgement.
 
-    The server knows which user saves.
+    The server knows which user saves. What is said to be painted on an image that is not there now is kept for them.
     """
+    if not _CONTENT.fullmatch(given.get("painted_on") or "0" * 64):
+        raise Refused("painted_on is no version of an image's content")
     said = json.loads(given.get("params") or "{}")
     kept: dict[str, Any] = {"label_info": meanings(said.get("label_info"))} if said.get("label_info") else {}
     kept["client_id"] = _client(said)

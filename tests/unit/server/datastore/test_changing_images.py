@@ -181,6 +181,20 @@ def test_what_a_save_says_of_its_image_counts_and_not_what_was_got_long_ago(serv
     assert len(pacs.segmentations()) == 1
 
 
+def test_what_was_painted_on_an_image_that_was_deleted_is_kept_for_its_author(server: Server, pacs: Pacs, image: Ct):
+    painted, painted_on = web.written(server.image(image.uid) > 10000), opened(server, image.uid)
+    pacs.delete(image.uid)
+    answer = saved_on(server, image.uid, painted, painted_on)
+    assert answer.status_code == 409 and len(server.ask("GET", "/datastore/kept", "anna").json()) == 1
+
+
+@pytest.mark.parametrize("painted_on", ["1", "../x", "A" * 64, "0" * 63])
+def test_what_is_no_content_of_an_image_is_refused_and_nothing_kept(server: Server, image: Ct, painted_on: str):
+    for uid in (image.uid, "1"):
+        assert saved_on(server, uid, b"x", painted_on).status_code == 400
+    assert server.ask("GET", "/datastore/kept", "anna").json() == []
+
+
 def test_what_was_painted_on_an_image_that_was_replaced_is_kept_for_its_author(server: Server, pacs: Pacs, image: Ct):
     painted_on = opened(server, image.uid)
     pacs.take(changed(image, 2, PixelData=np.zeros((24, 24), np.int16).tobytes()))
