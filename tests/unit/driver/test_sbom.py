@@ -16,6 +16,7 @@ from labelpod.docker import tags
 from labelpod.errors import DeployError
 from labelpod.images import advisories, build, sbom
 from labelpod.project import Project
+from labelpod.studies import migrate as migration
 from tests.support.engine import needs_docker
 
 LABEL_SERVER, ORTHANC = tags.LABEL_SERVER_TAG, tags.ORTHANC_TAG
@@ -242,6 +243,7 @@ def test_build_writes_sboms_and_advisories_after_the_images(monkeypatch, tmp_pat
     monkeypatch.setattr(
         build, "ensure", lambda *_, ask_buildkit: done.append("images, by BuildKit" if ask_buildkit else "images")
     )
+    monkeypatch.setattr(migration, "pending", lambda _: False)  # it asks the engine
     monkeypatch.setattr(sbom, "write", lambda *_: done.append("sbom"))
     monkeypatch.setattr(advisories, "check", lambda _: done.append("advisories"))
     lifecycle.build(Project(tmp_path), yes=True)

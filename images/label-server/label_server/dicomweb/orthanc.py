@@ -162,18 +162,20 @@ class Orthanc:
             requests.RequestException: the server refuses or does not answer.
 
         """
-        wanted = ("Metadata", "MainDicomTags")
-        try:
-            found = (
-                self._find({}, *wanted, MetadataQuery={metadata: "*"}) if self._finds else self._find(query, *wanted)
-            )
-        except _NotImplemented:
-            self._finds = False
-            found = self._find(query, *wanted)
+        found = self._find_having(metadata, query)
         if found is None:  # nothing is not what it says
             raise requests.ConnectionError("the DICOMweb server does not tell of its series now")
         having = (each for each in found if metadata in each["Metadata"])
         return {each["MainDicomTags"]["SeriesInstanceUID"]: (each["ID"], each["Metadata"][metadata]) for each in having}
+
+    def _find_having(self, metadata: str, query: dict[str, str]) -> list[dict[str, Any]] | None:
+        content = ("Metadata", "MainDicomTags")
+        if self._finds:
+            try:
+                return self._find({}, *content, MetadataQuery={metadata: "*"})
+            except _NotImplemented:
+                self._finds = False
+        return self._find(query, *content)
 
     def _find(self, query: dict[str, str], *content: str, **more: Any) -> list[dict[str, Any]] | None:
         question = {"Level": "Series", "Query": query, "Expand": True, "ResponseContent": content, **more}

@@ -69,6 +69,10 @@ class SharedLeases:
     def __init__(self, metadata: SeriesMetadata) -> None:
         self._metadata = metadata
 
+    def kept(self) -> bool:
+        """Whether Orthanc keeps any; it may begin to."""
+        return self._metadata.kept()
+
     def hear(self) -> None:
         """Ask Orthanc, once."""
         self._metadata.hear()

@@ -32,9 +32,8 @@ class Leases:
     """
 
     def __init__(self, file: Path, seconds: float, shared: SeriesMetadata | None = None) -> None:
-        self._own, self._all_servers = LeaseFile(file), SharedLeases(shared) if shared else None
-        self._place: LeasePlace = self._all_servers or self._own
-        self._shared = shared
+        self._own, self._shared = LeaseFile(file), SharedLeases(shared) if shared else None
+        self._place: LeasePlace = self._shared or self._own
         self._seconds = seconds
         self.lock = threading.RLock()
 
@@ -46,8 +45,8 @@ class Leases:
 
         """
         with self.lock:
-            if self._shared and self._all_servers:
-                self._choose(self._all_servers if self._shared.kept() else self._own)
+            if self._shared:
+                self._choose(self._shared if self._shared.kept() else self._own)
             self._place.hear()
 
     def _choose(self, place: LeasePlace) -> None:
