@@ -157,6 +157,11 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
         self._leases.hear()
         return remaining.told(self.datastore(), self._leases, self.skips, f"{user}/{client}")
 
+    def following(self, strategy: str, user: str, image: str) -> str | None:
+        """The image that a user is given by a strategy once they have labelled this one; None if that is open."""
+        chosen = self._strategies.get(strategy)
+        return chosen.following(f"{user}/", image) if isinstance(chosen, LeasedStrategy) else None
+
     def init_batch_infer(self) -> BatchInfer:
         """Upstream's inference over all images, repaired."""
         return BatchInfer()

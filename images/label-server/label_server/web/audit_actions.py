@@ -56,6 +56,7 @@ _CHANGES = {
 UNRECORDED = (
     "GET /info/",
     "GET /infer/queue",
+    "GET /viewer/following",
     "GET /viewer/label",
     "GET /viewer/training",
     "GET /train/",

@@ -129,6 +129,7 @@ ENDPOINTS = {
     ),
     ("GET", "/datastore/label/info"): Endpoint(Role.ANNOTATOR, function=labels.info),
     ("GET", "/viewer/label"): _ANNOTATOR,
+    ("GET", "/viewer/following"): _ANNOTATOR,
     ("GET", "/viewer/training"): _ANNOTATOR,
     ("GET", "/datastore/review"): _ANNOTATOR,
     ("GET", "/datastore/kept"): _ANNOTATOR,

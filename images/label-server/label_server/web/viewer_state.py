@@ -7,6 +7,7 @@ from monailabel.endpoints import datastore as upstream
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 
+from label_server import users
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.pacs_images import PacsImages
 from label_server.datastore.stored_labels import UnreadLabel
@@ -50,10 +51,24 @@ def _problem(image: str) -> str:
     return ""
 
 
+def following(strategy: str, image: str) -> dict[str, str] | None:
+    """Tell which image the user will be given by a strategy once they have labelled this one, and its study.
+
+    Returns:
+        None if it is not chosen yet, or nothing is left.
+
+    """
+    app = app_instance()
+    found = app.following(strategy, users.current.get().name, image)
+    study = app.datastore().study_of(found) if found and isinstance(app.datastore(), PacsImages) else None
+    return {"image": found, "study": study} if found and study else None
+
+
 def training() -> list[dict[str, Any]]:
     """Tell of the trainings that run: of which model, and how many of its epochs are done."""
     return [vars(each) for each in models.work(app_instance()).trainings]
 
 
 router.add_api_route("/label", label, summary="Which label of an image counts")
+router.add_api_route("/following", following, summary="Which image comes after this one")
 router.add_api_route("/training", training, summary="Which trainings run")

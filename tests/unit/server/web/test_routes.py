@@ -40,7 +40,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def arguments(method: str, path: str, uid: str) -> dict[str, Any]:
     """What the endpoint takes, so that it is not refused for want of it."""
-    query = {} if path.startswith("/session") else dict.fromkeys(("image", "id", "label", "tag"), uid)
+    query = {} if path.startswith("/session") else dict.fromkeys(("image", "id", "label", "tag", "strategy"), uid)
     if method in ("GET", "HEAD", "DELETE"):
         return {"params": query}
     if path == "/activelearning/skip":

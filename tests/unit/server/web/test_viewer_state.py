@@ -2,11 +2,13 @@
 
 import pytest
 
-from tests.support import segs
-from tests.support.ct import Ct, ct, written
+from tests.support import offers, segs
+from tests.support.ct import Ct, ct, read, written
 from tests.support.dicomweb import Pacs
 from tests.support.labels import ok, painted
+from tests.support.offers import next_image
 from tests.support.segs import Painted
+from tests.support.waiting import eventually
 from tests.support.web import NAMES, Server
 
 LISTED = [{"name": name, "idx": number} for number, name in enumerate(NAMES, start=1)]
@@ -50,10 +52,32 @@ def test_values_have_the_names_of_the_list_also_where_nobody_has_opened_the_labe
     assert told(server, image)["info"]["label_info"] == LISTED
 
 
+def following(server: Server, image: str, user: str = "anna", strategy: str = "first") -> object:
+    return server.ask("GET", f"/viewer/following?strategy={strategy}&image={image}", user).json()
+
+
+def test_what_follows_an_image_is_what_comes_next(server: Server, pacs: Pacs):
+    first, second, _ = offers.unlabelled(pacs)
+    assert next_image(server) == first
+    eventually(lambda: following(server, first), 5, "the next one is chosen")
+    study = str(read(next(iter(pacs.series[second].values()))).StudyInstanceUID)
+    assert following(server, first) == {"image": second, "study": study}
+    ok(server.submit(first, painted(0), "anna"))
+    assert next_image(server) == second
+
+
+def test_to_others_and_of_other_images_nothing_follows(server: Server, pacs: Pacs):
+    first, second, _ = offers.unlabelled(pacs)
+    next_image(server)
+    eventually(lambda: following(server, first), 5, "the next one is chosen")
+    assert following(server, first, "berta") is following(server, second) is None
+    assert following(server, first, strategy="random") is following(server, first, strategy="no such") is None
+
+
 def test_no_training_runs(server: Server):
     assert server.ask("GET", "/viewer/training", "anna").json() == []
 
 
-@pytest.mark.parametrize("path", ["/viewer/label?image=1.2.3.4", "/viewer/training"])
+@pytest.mark.parametrize("path", ["label?image=1.2.3.4", "following?strategy=first&image=1.2.3.4", "training"])
 def test_a_stranger_is_told_nothing(server: Server, path: str):
-    assert server.ask("GET", path).status_code == 401
+    assert server.ask("GET", f"/viewer/{path}").status_code == 401

@@ -84,6 +84,11 @@ class LeasedStrategy(Strategy):
             unread.add(image)
         return None
 
+    def following(self, owner: str, image: str) -> str | None:
+        """What the owner gets once this image is labelled, if nothing comes between; None if that is not chosen yet."""
+        plan = self._plans.get(owner)
+        return plan.following["id"] if plan and plan.image == image else None
+
     def _lend(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
         lost = set[str]()  # to another label server, this very moment
         with self._leases.lock:

@@ -1,5 +1,6 @@
 // What the mode Label is made of, as OHIF takes it: our panel, its commands, the layout and the tools for points.
 
+import * as ahead from "./ahead.js";
 import * as points from "./points.js";
 import { definitions } from "./commands.js";
 import { placed } from "./chosen_model.js";
@@ -7,6 +8,7 @@ import { limit } from "./graphics.js";
 import { start } from "./labelling.js";
 import { watch } from "./missing_slices.js";
 import { firstWindow } from "./windows.js";
+import { strategy } from "./worklist.js";
 import "./panel.js";
 
 const ID = "labelpod";
@@ -16,6 +18,7 @@ function preRegistration({ servicesManager, commandsManager, extensionManager })
   points.register(window.cornerstoneTools);
   cornerstone.eventTarget.addEventListener(cornerstoneTools.Enums.Events.ANNOTATION_COMPLETED, placed);
   watch();
+  ahead.watch(strategy);
   start({ services: servicesManager.services, commandsManager, extensionManager });
 }
 

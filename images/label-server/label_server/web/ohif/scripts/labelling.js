@@ -1,5 +1,6 @@
 // From one CT to another in OHIF: which one is in view, whether it can be labelled, and what changes in its label map.
 
+import * as ahead from "./ahead.js";
 import { LabelMap } from "./label_map.js";
 import { Measures } from "./measures.js";
 import * as points from "./points.js";
@@ -119,6 +120,7 @@ async function open(displaySet) {
 /** Leave the CT: all is let go of at once, and unsaved work stays in this browser. */
 export function leave() {
   keepLeft();
+  ahead.left(state.image);
   points.clear();
   if (state.map?.alive) state.map.remove();
   Object.assign(state, { image: "", map: null, measures: null, content: null });

@@ -74,6 +74,8 @@ export const queue = () => json("/infer/queue");
 
 /** The next image, or why there is none. */
 export const next = strategy => json(`/activelearning/${encodeURIComponent(strategy)}`, asJson("POST", {}));
+/** The image that will be next by a strategy once this one is labelled, and its study; null if that is open. */
+export const following = (strategy, image) => json(`/viewer/following?${query({ strategy, image })}`);
 export const skip = (image, reason) => change(`/activelearning/skip?${query({ image })}`, asJson("POST", { reason }));
 
 /** Labels that wait for a reviewer, and what was said of those that were reviewed. */

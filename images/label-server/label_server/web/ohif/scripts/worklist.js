@@ -1,5 +1,6 @@
 // From one CT to another: the next by a strategy, the one before, or none because there is nothing left.
 
+import * as ahead from "./ahead.js";
 import * as server from "./server.js";
 import { ohif, say, state } from "./state.js";
 
@@ -15,7 +16,8 @@ export const setStrategy = name => localStorage.setItem(USED, name);
 const visited = () => JSON.parse(sessionStorage.getItem(VISITED) ?? "[]");
 
 /** Open a CT without loading the viewer anew. */
-function open({ study, image }) {
+async function open({ study, image }) {
+  await ahead.release(image);
   const to = `/label?StudyInstanceUIDs=${study}&SeriesInstanceUIDs=${image}`;
   ohif.commandsManager.run("navigateHistory", { to });
 }
@@ -46,7 +48,7 @@ function nothing({ labelled, skipped, on_loan: lent, loans = [], left_out: out =
 /** Open a CT, to come back from it by Previous. */
 export function visit(place) {
   remember();
-  open(place);
+  return open(place);
 }
 
 /** Open the next CT. */
@@ -55,7 +57,7 @@ export async function next() {
   try {
     const found = await server.next(strategy());
     if (!found.id) return say(nothing(found));
-    visit({ study: found.StudyInstanceUID ?? found.study, image: found.id });
+    await visit({ study: found.StudyInstanceUID ?? found.study, image: found.id });
   } catch (error) {
     say(`There is no next CT: ${error.message}.`, "error");
   }
