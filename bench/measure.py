@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench import database, image, inference, lists, pushing, report, samples, starting
+from bench import database, image, inference, lists, pushing, report, samples, starting, viewer
 from bench.sizes import SMOKE, Sizes
 from bench.stand import stand
 from tests.support.paths import ROOT
@@ -18,9 +18,11 @@ PARTS = {
     "pushing": pushing,
     "database": database,
     "image": image,
+    "viewer": viewer,
 }
 _LEFT_OUT = [
     "upstream's lists beyond 200 labelled studies: at 2,000 each answer takes it a minute",
+    "saving in upstream's viewer: nothing there saves",
 ]
 
 

@@ -26,6 +26,9 @@ class Sizes:
     polls: int = 40
     looking: float = 8  # seconds that an annotator looks at an image; what is done ahead is done by then
     stored: tuple[int, ...] = (1000, 10000, 25000)
+    viewer_slices: int = 98
+    viewer_size: int = 256
+    viewer_labelling: float = 15  # seconds; on a slow line, what comes ahead takes ten
     images: tuple[str, str] = (LABEL_SERVER_TAG, UPSTREAM_TAG)
 
 
@@ -44,5 +47,8 @@ SMOKE = Sizes(
     polls=4,
     looking=0,
     stored=(20, 40),
+    viewer_slices=6,
+    viewer_size=64,
+    viewer_labelling=0,
     images=(BASE_TAG, ORTHANC_TAG),
 )

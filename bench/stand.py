@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import monailabel
 import requests
 
 from tests.support.annotator import Annotator
@@ -102,6 +103,7 @@ def running(*services: str, **settings: str) -> Iterator[Clone]:
                 raise RuntimeError(started.stderr)
             yield clone
         finally:
+            clear(clone)  # with the services that are not the driver's
             clone.cli("down", "--volumes", "--yes")  # with the tags of its images
 
 
@@ -122,6 +124,7 @@ def stand() -> Iterator[Stand]:
     settings = {
         "LABEL_SERVER_TOKEN": _TOKEN,
         "UPSTREAM_PORT": port,
+        "UPSTREAM_OHIF": str(Path(monailabel.__file__).parent / "endpoints" / "static" / "ohif"),
         "COMPOSE_FILE": f"compose.yaml:{ROOT / 'bench' / 'upstream.yaml'}",
         "COMPOSE_PROFILES": "upstream",
     }

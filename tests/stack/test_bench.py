@@ -1,14 +1,18 @@
 """The benchmark runs from start to end, in sizes that say nothing about speed."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from bench.measure import PARTS
 from tests.support.paths import ROOT
 
 
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt-get install it")
 def test_every_part_of_the_benchmark_runs_and_is_reported(engine: None, tmp_path: Path):
     command = [sys.executable, "bench/run.py", "--smoke", "--output", str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
