@@ -58,8 +58,21 @@ def test_a_file_that_is_not_the_expected_one_is_not_kept(offer, web, folder, mon
     right = hashlib.sha256(BODY).hexdigest()
     monkeypatch.setattr(pretrained, "SHA256", {"one.pt": hashlib.sha256(b"other").hexdigest(), "two.pt": right})
     (problem,) = pretrained.fetch(["one", "two"], folder, 10)
-    assert problem.startswith("one.pt: it is not the file that is expected") and right in problem
+    assert problem.startswith(f"one.pt: its SHA-256 is {right}, where ") and "it is another file" in problem
     assert names(folder) == {"two.pt", pretrained.RECORD}
+
+
+def test_what_was_fetched_once_is_fetched_again_only_as_it_was(offer, web, folder):
+    offer(one=web.answer(body=BODY))
+    pretrained.fetch(["one"], folder, 10)
+    record = (folder / pretrained.RECORD).read_text()
+    (folder / "one.pt").unlink()
+    offer(one=web.answer(body=b"other"))
+    (problem,) = pretrained.fetch(["one"], folder, 10)
+    assert "it is another file" in problem and hashlib.sha256(BODY).hexdigest() in problem
+    assert names(folder) == {pretrained.RECORD} and (folder / pretrained.RECORD).read_text() == record
+    offer(one=web.answer(body=BODY))
+    assert pretrained.fetch(["one"], folder, 10) == [] and (folder / "one.pt").read_bytes() == BODY
 
 
 def test_what_is_there_is_not_fetched_again_and_stays_recorded(offer, web, folder):

@@ -34,7 +34,7 @@ FILES: dict[str, dict[str, str]] = {
 }
 # Not its configuration, which names what to call: that is the installed package's own, see startup.py.
 FILES["sam2"] = {"sam2_hiera_large.pt": f"{_SAM2}/sam2_hiera_large.pt"}
-# What is fetched must have it. MONAI publishes none of its own files'; they are read as data, and recorded.
+# What is fetched must have it. MONAI publishes none of its own files': what came first is recorded, and holds.
 SHA256 = {"sam2_hiera_large.pt": "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b"}
 RECORD = "weights.json"
 
@@ -88,8 +88,9 @@ def _fetch(name: str, url: str, folder: Path, deadline: float, problems: dict[st
                 # http.client takes a connection that ends early for the end of the file.
                 if size and file.tell() != int(size):
                     raise OSError(f"the connection ended after {file.tell()} of {size} bytes")
-        if SHA256.get(name, digest.hexdigest()) != digest.hexdigest():
-            raise ValueError(f"it is not the file that is expected: its SHA-256 is {digest.hexdigest()}")
+        expected = SHA256.get(name) or _known(folder).get(name, {}).get("sha256")
+        if expected not in (None, digest.hexdigest()):
+            raise ValueError(f"its SHA-256 is {digest.hexdigest()}, where {expected} is expected: it is another file")
         part.replace(folder / name)
         _record(folder, name, url, digest.hexdigest())
         problems.pop(name)
@@ -106,17 +107,20 @@ def _part(folder: Path, name: str) -> Path:
 _record_lock = threading.Lock()
 
 
+def _known(folder: Path) -> dict[str, dict[str, str]]:
+    """What was fetched so far: name -> `url` and `sha256`."""
+    try:
+        return dict(json.loads((folder / RECORD).read_text()))
+    except (OSError, ValueError, TypeError):  # none yet, or one that a killed download left half written
+        return {}
+
+
 def _record(folder: Path, name: str, url: str, sha256: str) -> None:
     with _record_lock:
-        path = folder / RECORD
-        try:
-            known = dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):  # none yet, or one that a killed download left half written
-            known = {}
-        known[name] = {"url": url, "sha256": sha256}
-        draft = path.with_suffix(".draft")
+        known = _known(folder) | {name: {"url": url, "sha256": sha256}}
+        draft = (folder / RECORD).with_suffix(".draft")
         draft.write_text(json.dumps(known, indent=2, sort_keys=True))
-        draft.replace(path)
+        draft.replace(folder / RECORD)
 
 
 def main() -> None:
