@@ -17,7 +17,7 @@ from bench.stand import Stand, timed
 from docs.tools.screenshot import CHROMIUM, FLAGS
 from tests.support.viewer import MIDDLE, Viewer, viewer
 
-_LONG = 300_000  # milliseconds
+_LONG = 120_000  # milliseconds
 # Whether every slice of the CT in the address is there.
 _WHOLE = """() => {
   const uid = new URL(location).searchParams.get("SeriesInstanceUIDs");
@@ -109,8 +109,11 @@ def _slices(page: Page, uid: str) -> set[str]:
 
 
 def _whole(page: Page, address: str, come: set[str], slices: int) -> None:
+    deadline = time.monotonic() + _LONG / 1000
     page.goto(address, timeout=_LONG)
     while len(come) < slices:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{slices - len(come)} of {slices} slices do not come")
         page.wait_for_timeout(20)
 
 
