@@ -138,6 +138,10 @@ class ImageFiles:
                 return
             self._evict(self._stock())
 
+    def bytes(self) -> int:
+        """What the images take, with one slice speaking for all of its series."""
+        return sum(size for _, size, _ in self._stock())
+
     def _stock(self) -> list[tuple[float, int, str]]:
         """When each image was last used, its bytes, and its UID; the longest unused first."""
         stock = []

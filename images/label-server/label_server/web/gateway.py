@@ -13,6 +13,7 @@ from label_server.web.audit_log import Audit, AuditLog
 from label_server.web.browser_login import BrowserLogin
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.compression import Compression
+from label_server.web.metrics import Monitors, RequestFigures
 from label_server.web.middleware import AccessLog, AddressCheck, Liveness, Refusals, SecurityHeaders, UseNote
 from label_server.web.rate_limits import BodyLimit, Concurrency, HeaderLimit
 from label_server.web.refusal_pages import RefusalPages
@@ -41,9 +42,11 @@ def middleware(
         Middleware(RefusalPages),
         Middleware(Refusals),
         Middleware(HeaderLimit),
+        Middleware(RequestFigures),
         *([Middleware(AuditLog, audit)] if audit else []),
         Middleware(Authentication, known, sessions, open_on_loopback),
         Middleware(AddressCheck),
+        Middleware(Monitors),
         Middleware(UseNote),
         Middleware(Concurrency),
         Middleware(BrowserLogin, sessions),

@@ -81,6 +81,12 @@ def work(app: MONAILabelApp) -> Work:
     return Work(worker_pools.inference.working, worker_pools.inference.waiting, trainings)
 
 
+def last_dice(app: MONAILabelApp, model: str) -> float | None:
+    """The best Dice of the last training of a model that measured one."""
+    measured = [each.dice for each in _trainings(app, model) if each.dice is not None]
+    return measured[-1] if measured else None
+
+
 def _trainings(app: MONAILabelApp, model: str) -> list[Training]:
     runs = training_runs.history(_folder(model))[-_TRAININGS:] if model in app._trainers else []
     return [

@@ -1,0 +1,82 @@
+"""What the server has and does just now, in numbers; looked at whenever Prometheus asks."""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import requests
+import torch
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.utils.app import app_instance
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from label_server.datastore.pacs_images import PacsImages
+from label_server.web import worker_pools
+from label_server.web.start_page import models
+
+logger = logging.getLogger(__name__)
+
+
+class Figures(Collector):
+    """Looks at the server."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: there is no app yet when this is registered."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """All that can be had; what the DICOMweb server has to tell is left out while it does not answer."""
+        app = app_instance()
+        yield from _queue()
+        yield from _disk()
+        yield from _gpu()
+        yield from _trainings(app)
+        try:
+            yield from _images(app)
+        except requests.RequestException as problem:
+            logger.warning(f"No figures of images: {type(problem).__name__}")
+
+
+def _family(name: str, what: str, values: Mapping[str, float], label: str) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"labelpod_{name}", what, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _queue() -> Iterable[Metric]:
+    pool = worker_pools.inference
+    yield _family("inferences", "Inferences now.", {"working": pool.working, "waiting": pool.waiting}, "state")
+
+
+def _disk() -> Iterable[Metric]:
+    disk = shutil.disk_usage(os.environ.get("WORKSPACE", "/workspace"))
+    yield _family("disk_bytes", "The workspace's disk.", {"free": disk.free, "size": disk.total}, "of")
+
+
+def _gpu() -> Iterable[Metric]:
+    if torch.cuda.is_available():
+        free, size = torch.cuda.mem_get_info()
+        yield _family("gpu_memory_bytes", "The GPU's memory.", {"free": free, "size": size}, "of")
+
+
+def _trainings(app: MONAILabelApp) -> Iterable[Metric]:
+    running = models.work(app).trainings
+    yield _family("training_epochs", "Epochs done of trainings that run.", {e.model: e.epoch for e in running}, "model")
+    dice = {name: models.last_dice(app, name) for name in app._trainers}
+    known = {name: value for name, value in dice.items() if value is not None}
+    yield _family("training_dice", "Best Dice of the last training that measured one.", known, "model")
+
+
+def _images(app: Any) -> Iterable[Metric]:
+    store = app.datastore()
+    states = {"labelled": len(store.get_labeled_images()), "unlabelled": len(store.get_unlabeled_images())}
+    if isinstance(store, PacsImages):
+        states["left out"] = len(store.left_out())
+        yield GaugeMetricFamily("labelpod_cache_bytes", "Images that are kept here.", store.cache_bytes())
+    yield _family("images", "Images of the archive.", states, "state")
+    yield GaugeMetricFamily("labelpod_leases", "Images on loan.", len(app.loans()))
