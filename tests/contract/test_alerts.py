@@ -1,5 +1,6 @@
-"""The alerts that docs/monitoring.md offers, tried by Prometheus' own tool; and that they ask for what there is."""
+"""The alerts and the dashboard that docs/monitoring.md offers, tried by Prometheus' own tool, ask for what there is."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from label_server.web import audit_actions
 from tests.support.paths import ROOT
 
 RULES = ROOT / "docs" / "monitoring" / "labelpod.rules.yml"
+DASHBOARD = json.loads((RULES.parent / "grafana.json").read_text())
+QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
 
 @pytest.fixture
@@ -36,9 +39,24 @@ def test_every_alert_is_tried_in_both_ways():
     assert alerts == set(re.findall(r"alertname: (\w+)", quiet)) == set(re.findall(r"alertname=\"(\w+)\"", loud))
 
 
-def test_alerts_ask_for_figures_and_actions_that_there_are():
-    asked = RULES.read_text()
+def test_prometheus_understands_every_query_of_the_dashboard(promtool: str, tmp_path: Path):
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(QUERIES)]
+    (tmp_path / "rules.yml").write_text(
+        json.dumps({"groups": [{"name": "dashboard", "rules": rules}]})
+    )  # YAML has JSON
+    tried = subprocess.run([promtool, "check", "rules", "rules.yml"], cwd=tmp_path, capture_output=True, check=False)
+    assert tried.returncode == 0, tried.stderr
+
+
+def test_the_panels_of_the_dashboard_lie_beside_each_other():
+    places = [tuple(panel["gridPos"].values()) for panel in DASHBOARD["panels"]]
+    assert len(set(places)) == len(places) and all(x + w <= 24 for x, _, w, _ in places)
+
+
+@pytest.mark.parametrize("asked", [RULES.read_text(), "\n".join(QUERIES)], ids=["alerts", "dashboard"])
+def test_there_are_the_figures_and_actions_that_are_asked_for(asked: str):
     document = (ROOT / "docs" / "monitoring.md").read_text()
-    assert all(f"`{name}" in document for name in re.findall(r"labelpod_\w+", asked))
+    names = {name.removesuffix("_bucket") for name in re.findall(r"labelpod_\w+", asked)}
+    assert {name for name in names if f"`{name}" not in document} == set()
     words = {action.words for action in audit_actions.ENDPOINTS.values()} | {"stranger"}
     assert set(re.findall(r"action!?=\"([^\"]+)\"", asked)) <= words
