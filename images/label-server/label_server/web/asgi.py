@@ -20,11 +20,10 @@ from label_server.datastore.pacs_images import PacsImages
 from label_server.parsing import readers
 from label_server.paths import VIEWER
 from label_server.users import LOOPBACK
-from label_server.web import dicomweb_proxy, metrics, readiness, routes
+from label_server.web import dicomweb_proxy, figures, readiness, routes
 from label_server.web.audit_log import Audit
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.error_handlers import HANDLERS, fault
-from label_server.web.figures import Figures
 from label_server.web.gateway import Gateway
 from label_server.web.ohif import OhifFiles
 from label_server.web.start_page import pages
@@ -59,7 +58,7 @@ def application(viewer: Path = VIEWER) -> Starlette:
         routes=[
             *pages.routes,
             Route("/readyz", _ready),
-            Route("/metrics", metrics.page),
+            Route("/metrics", figures.page),
             Route("/ohif", _viewer),
             Mount("/proxy/dicom", routes=dicomweb_proxy.routes),
             Mount("/ohif", OhifFiles(viewer)),
@@ -76,7 +75,6 @@ def study_of(image: str) -> str | None:
     return store.study_of(image) if isinstance(store, RepairedDicomWebDatastore) else None
 
 
-metrics.registry.register(Figures())
 _workspace = Path(os.environ.get("WORKSPACE", "/workspace"))
 _known = users.from_environment()
 app = Gateway(

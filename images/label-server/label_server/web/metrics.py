@@ -1,17 +1,15 @@
-"""Figures for Prometheus, at /metrics: numbers, and no word of a patient, an image or a user in them."""
+"""Counts what the server does, for Prometheus: numbers, and no word of a patient, an image or a user in them."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from label_server.users import Role
-from label_server.web import audit_actions, worker_pools
+from label_server.web import audit_actions
 from label_server.web.answers import Answer
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60)
@@ -72,11 +70,3 @@ def inference(model: str) -> Iterator[None]:
         yield
     finally:
         _inferences.labels(model).observe(time.monotonic() - started)
-
-
-async def page(request: Request) -> Response:
-    """The figures, for monitors and admins."""
-    if request.user.role not in (Role.MONITOR, Role.ADMIN):
-        raise HTTPException(403, "This takes the role monitor")
-    content = await worker_pools.others.call(generate_latest, registry)
-    return Response(content, media_type=CONTENT_TYPE_LATEST)

@@ -1,12 +1,19 @@
 """Figures for Prometheus: who sees them, what is in them, and what is not."""
 
+import asyncio
 import re
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from monailabel.config import settings
 from prometheus_client.parser import text_string_to_metric_families
 
+from label_server.models import training_runs
+from label_server.web import own_certificate, readiness
+from tests.support import certificates
 from tests.support.ct import Ct
 from tests.support.labels import ok, painted
 from tests.support.offers import next_image
@@ -81,6 +88,71 @@ def test_while_the_archive_does_not_answer_the_others_are_told(server: Server, l
     def away() -> None:
         raise requests.ConnectionError
 
-    monkeypatch.setattr(label_app.datastore(), "get_labeled_images", away)
+    monkeypatch.setattr(label_app, "loans", away)
     found = figures(server)
-    assert ("labelpod_inferences", "waiting") in found and ("labelpod_images", "labelled") not in found
+    assert ("labelpod_inferences", "waiting") in found
+    assert not {name for name, _ in found} & {"labelpod_images", "labelpod_leases", "labelpod_cache_bytes"}
+
+
+def test_nothing_is_asked_of_an_archive_that_hangs(server: Server, image: Ct, label_app: Any, monkeypatch):
+    async def hangs() -> str:
+        return "does not answer (ReadTimeout)"
+
+    monkeypatch.setattr(readiness, "problem", hangs)
+    monkeypatch.setattr(label_app, "loans", lambda: pytest.fail("it is asked"))
+    assert ("labelpod_images", "labelled") not in figures(server)
+
+
+def test_the_event_loop_looks_at_nothing(server: Server, image: Ct, label_app: Any, monkeypatch):
+    looked: list[bool] = []
+    loans = label_app.loans
+    monkeypatch.setattr(label_app, "loans", lambda: (looked.append(_in_a_loop()), loans())[1])
+    figures(server)
+    assert looked == [False]
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def test_a_training_tells_its_epochs_and_loss(server: Server):
+    run = training_runs.Run(Path(settings.MONAI_LABEL_APP_DIR, "model", "threshold"), "r", 2, 10)
+    assert ("labelpod_training_loss", "threshold") not in figures(server)
+    run.epoch(1, 0.75)
+    run.epoch(2, 0.5)
+    found = figures(server)
+    assert found["labelpod_training_epochs", "threshold"] == 2 and found["labelpod_training_loss", "threshold"] == 0.5
+    run.validated(2, 0.25)
+    run.end()
+    found = figures(server)
+    assert found["labelpod_training_dice", "threshold"] == 0.25 and ("labelpod_training_loss", "threshold") not in found
+
+
+@certificates.needs_openssl
+@pytest.mark.parametrize("days", [30, -0.5], ids=["valid", "expired"])
+def test_it_is_told_when_the_certificate_expires(server: Server, tmp_path: Path, monkeypatch, days: float):
+    monkeypatch.setattr(own_certificate, "expires", own_certificate.expires.__wrapped__)
+    assert ("labelpod_certificate_expires_seconds", "") not in figures(server)
+    for name, file in zip(("TLS_CERT_FILE", "TLS_KEY_FILE"), certificates.make(tmp_path, last=days), strict=True):
+        monkeypatch.setenv(name, str(file))
+    expires = figures(server)["labelpod_certificate_expires_seconds", ""]
+    assert abs(expires - time.time() - days * 86400) < 60
+
+
+def test_a_scrape_of_thousands_of_series_takes_less_than_a_second(server: Server, label_app: Any, monkeypatch):
+    store = label_app.datastore()
+    folder = store._images.path("1").parent
+    for number in range(5000):
+        (folder / f"1.{number}").mkdir()
+        (folder / f"1.{number}" / "slice.dcm").write_bytes(b"slice")
+        (folder / f"1.{number}.nii.gz").write_bytes(b"volume")
+    monkeypatch.setattr(store._index, "images", lambda: [f"1.{number}" for number in range(5000)])
+    figures(server)
+    started = time.monotonic()
+    found = figures(server)
+    assert time.monotonic() - started < 1
+    assert found["labelpod_images", "unlabelled"] == 5000 and found["labelpod_cache_bytes", ""] == 5000 * 11
