@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from labelpod import files
-from labelpod.config.settings import LABEL_SERVER_USER, Settings
+from labelpod.config.checked import LABEL_SERVER_USER
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.security import certificate, users
 from labelpod_common import label_key

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from labelpod import render
-from labelpod.config import settings
+from labelpod.config import checked, settings
 from labelpod.config.settings import PREFIX, Settings
 from labelpod.docker import stack
 from labelpod.project import Project
@@ -48,8 +48,8 @@ def test_every_default_of_the_compose_files_is_the_settings_own():
 
 
 def test_the_label_server_logs_in_as_the_user_that_access_lua_lets_in():
-    assert ("DICOMWEB_USERNAME", settings.LABEL_SERVER_USER) in variables()
-    assert f'"{settings.LABEL_SERVER_USER}"' in (ROOT / "images" / "orthanc" / "access.lua").read_text()
+    assert ("DICOMWEB_USERNAME", checked.LABEL_SERVER_USER) in variables()
+    assert f'"{checked.LABEL_SERVER_USER}"' in (ROOT / "images" / "orthanc" / "access.lua").read_text()
 
 
 def compose(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
