@@ -44,6 +44,11 @@ def image_name(name: str) -> str:
     return name
 
 
+def image_name_or_none(name: str) -> str:
+    """The same, or ""."""
+    return name and image_name(name)
+
+
 def plain(text: str) -> str:
     """A text that means the same to Compose, a shell and Python."""
     if not _PLAIN.fullmatch(text):

@@ -114,6 +114,9 @@ class Settings(BaseModel):
         description="SOP classes (UIDs) that Orthanc takes besides images, labels, contours and reports.",
     )
     MLFLOW_PORT: Port = Field(5000, description="Port of MLflow's pages (profile mlflow), on this machine only.")
+    PROMETHEUS_PORT: Port = Field(
+        9090, description="Port of Prometheus's pages (profile monitoring), on this machine only."
+    )
     TLS_CERT: Plain = Field(
         "",
         description="File with the certificate chain (PEM) for HTTPS; empty: plain HTTP.",
@@ -188,6 +191,11 @@ class Settings(BaseModel):
         "postgres:17.6",
         description="PostgreSQL's image in a registry, for LABELPOD_ORTHANC_DB=postgres; version 17.",
     )
+    PROMETHEUS_IMAGE: Annotated[str, AfterValidator(checked.image_name_or_none)] = Field(
+        "",
+        description="Prometheus's image in a registry, such as prom/prometheus:v3.7.3, for the profile monitoring; "
+        "empty: none is made.",
+    )
     DEVICE: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
         description="auto uses an NVIDIA GPU of 12 GB or more if there is one.",
@@ -233,6 +241,11 @@ class Settings(BaseModel):
     def postgres(self) -> bool:
         """Whether Orthanc's database is PostgreSQL."""
         return self.ORTHANC_DB == "postgres"
+
+    @property
+    def monitoring(self) -> bool:
+        """Whether there is an image of Prometheus, and a login for it."""
+        return bool(self.PROMETHEUS_IMAGE)
 
     @property
     def scanners(self) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from label_server.web import audit_actions
+from labelpod import render
+from labelpod.config.settings import Settings
 from tests.support.paths import ROOT
 
 RULES = ROOT / "docs" / "monitoring" / "labelpod.rules.yml"
@@ -30,6 +33,18 @@ def test_each_alert_is_raised_when_it_should_be_and_on_a_quiet_day_none_is(promt
         [promtool, "test", "rules", "alerts.yml"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
     assert tried.returncode == 0, tried.stdout + tried.stderr
+
+
+@pytest.mark.parametrize("certificate", ["", "c.pem"], ids=["http", "https"])
+def test_prometheus_understands_the_file_that_the_stack_gives_it(promtool: str, tmp_path: Path, certificate: str):
+    text = render.render(Settings(TLS_CERT=certificate), ROOT / "templates")["prometheus.yml"]
+    (tmp_path / "prometheus.yml").write_text(text)
+    shutil.copy(RULES, tmp_path)
+    command = [promtool, "check", "config", "--syntax-only", "prometheus.yml"]
+    tried = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert tried.returncode == 0, tried.stderr
+    scheme = "https" if certificate else "http"
+    assert {job["scheme"] for job in yaml.safe_load(text)["scrape_configs"]} == {scheme}
 
 
 def test_every_alert_is_tried_in_both_ways():
