@@ -117,6 +117,9 @@ class Settings(BaseModel):
     PROMETHEUS_PORT: Port = Field(
         9090, description="Port of Prometheus's pages (profile monitoring), on this machine only."
     )
+    LOG_FORMAT: Literal["text", "json"] = Field(
+        "text", description="What the label server's log is made of: lines of text, or of JSON for programs."
+    )
     TLS_CERT: Plain = Field(
         "",
         description="File with the certificate chain (PEM) for HTTPS; empty: plain HTTP.",

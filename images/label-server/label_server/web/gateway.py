@@ -17,6 +17,7 @@ from label_server.web.metrics import Monitors, RequestFigures
 from label_server.web.middleware import AccessLog, AddressCheck, Liveness, Refusals, SecurityHeaders, UseNote
 from label_server.web.rate_limits import BodyLimit, Concurrency, HeaderLimit
 from label_server.web.refusal_pages import RefusalPages
+from label_server.web.request_ids import RequestIds
 from label_server.web.token_auth import Authentication
 from label_server.web.trusted_proxy import TrustedProxy
 
@@ -36,6 +37,7 @@ def middleware(
     return [
         Middleware(Liveness),
         Middleware(TrustedProxy, TRUSTED_PROXIES),
+        Middleware(RequestIds),
         Middleware(AccessLog),
         Middleware(SecurityHeaders),
         Middleware(Compression),

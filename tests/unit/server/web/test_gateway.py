@@ -71,7 +71,16 @@ def test_the_cheapest_comes_first():
     audit = Audit(Trail(Path("/nowhere")), lambda image: None)
     parts = gateway.middleware(nobody, False, BrowserSessions(nobody), audit)
     assert [part.cls.__name__ for part in parts] == [
-        *("Liveness", "TrustedProxy", "AccessLog", "SecurityHeaders", "Compression", "RefusalPages", "Refusals"),
+        *(
+            "Liveness",
+            "TrustedProxy",
+            "RequestIds",
+            "AccessLog",
+            "SecurityHeaders",
+            "Compression",
+            "RefusalPages",
+            "Refusals",
+        ),
         *("HeaderLimit", "RequestFigures", "AuditLog", "Authentication"),
         *("AddressCheck", "Monitors", "UseNote", "Concurrency", "BrowserLogin", "BodyLimit"),
     ]
