@@ -117,7 +117,7 @@ def test_each_port_has_an_address_of_its_own(services):
 def test_services_have_no_rights_that_they_do_not_need(services):
     for service in services.values():
         assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
-        assert not service.get("privileged") and service.get("user") in (None, "postgres")
+        assert not service.get("privileged") and service.get("user") in (None, "999:999")
         assert service["read_only"] is True
 
 
@@ -317,7 +317,7 @@ def test_what_is_copied_into_the_image_can_be_read_by_its_user_whatever_the_chec
         assert words.startswith("--chmod=") or words.split()[-1].startswith("/opt/labelpod/"), words
     after = text.rpartition("COPY images/label-server/label_server ")[2]
     assert "\nRUN chmod -R u=rwX,go=rX /opt/labelpod;" in after
-    assert after.index("chmod -R") < after.index("USER labelpod") < after.index("RUN python -m label_server.selfcheck")
+    assert after.index("chmod -R") < after.index("USER 1000:1000") < after.index("RUN python -m label_server.selfcheck")
 
 
 @pytest.mark.parametrize(("text", "value"), LINES_OF_PEOPLE.items(), ids=range(len(LINES_OF_PEOPLE)))
