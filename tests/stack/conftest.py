@@ -65,7 +65,7 @@ def docker_setup() -> list[str]:
 
 @pytest.fixture(scope="session")
 def docker_cleanup() -> list[str]:
-    return ["down --volumes --rmi all --timeout 15"]  # only the stack's own tags
+    return ["--profile monitoring down --volumes --rmi all --timeout 15"]  # only the stack's own tags
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
 RUN ln -s /opt/venv/lib/python3.11/site-packages/monailabel-*.data/data/monailabel /opt/venv/monailabel; \
     groupadd --gid 1000 labelpod; \
     useradd --uid 1000 --gid 1000 --create-home --home-dir /home/labelpod --shell /bin/bash labelpod; \
-    install -d -o labelpod -g labelpod /workspace
+    install -d -o labelpod -g labelpod /workspace /models
 COPY images/label-server/sitecustomize.py /opt/labelpod/sitecustomize.py
 COPY images/label-server/label_server/models/pretrained.py /opt/labelpod/label_server/models/pretrained.py
 RUN --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
