@@ -19,7 +19,7 @@ from labelpod.project import Project
 from labelpod_common import __version__
 
 WEIGHTS_SECONDS = 120
-_TEMPLATES = ("label-server.Dockerfile", "start_server.sh", "orthanc.json")
+_TEMPLATES = ("label-server.Dockerfile", "start_server.sh", "orthanc.json", "prometheus.yml")
 
 
 def render(settings: Settings, templates: Path) -> dict[str, str]:
@@ -83,9 +83,9 @@ def copy_mounted(project: Project) -> list[Path]:
 
     """
     files.folder(project.build, 0o755)
-    source = project.images / "orthanc" / "access.lua"
-    copy = project.build / source.name
-    return [copy] if files.write(copy, source.read_bytes(), 0o644) else []
+    sources = (project.images / "orthanc" / "access.lua", project.root / "docs" / "monitoring" / "labelpod.rules.yml")
+    copies = {project.build / source.name: source.read_bytes() for source in sources}
+    return [path for path, content in copies.items() if files.write(path, content, 0o644)]
 
 
 def _docker_quote(text: object) -> str:

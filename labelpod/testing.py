@@ -26,6 +26,7 @@ _SIDE_BY_SIDE = {"unit", "contract"}
 # Program -> Debian package. Tests that miss one skip, and say so.
 _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "firefox-esr", "openssl")} | {
     "Xvfb": "xvfb",
+    "promtool": "prometheus",
     "dcmsend": "dcmtk",
     "ssh": "openssh-client",
     "dciodvfy": "dicom3tools",

@@ -6,6 +6,8 @@ compared; therefore only that one certificate is trusted, and nothing else that 
 
 import re
 import ssl
+from contextlib import suppress
+from datetime import UTC, datetime
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -29,3 +31,20 @@ def trusting(chain: str) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(cadata=first(chain) or "no certificate")
     return context
+
+
+def expires(server: ssl.SSLContext, client: ssl.SSLContext) -> datetime:
+    """When the certificate expires that a server shows to a client; they talk in memory.
+
+    Raises:
+        ssl.SSLError: the client does not trust it.
+
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = client.wrap_bio(to_client, to_server)
+    answering = server.wrap_bio(to_server, to_client, server_side=True)
+    for side in (asking, answering, asking, answering):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    shown = asking.getpeercert() or {}
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)

@@ -7,7 +7,7 @@ hash would protect nothing more.
 import hashlib
 import json
 
-ROLES = ("annotator", "reviewer", "admin")
+ROLES = ("annotator", "reviewer", "admin", "monitor")
 # The user of LABEL_SERVER_TOKEN.
 ADMIN = "admin"
 

@@ -2,6 +2,7 @@
 -- login it has accepted, with the method that counts and the path without its query; registered users are otherwise
 -- all-powerful, and a browser sends the login that it remembers whichever page makes it ask.
 --
+-- Prometheus, as monitor, gets Orthanc's figures and nothing else.
 -- The label server reads and stores images, asks which series there are by now and what is in them, takes back labels of
 -- its own, and writes down who works on an image and what a reviewer said of a label: an attacker who controls it gets no
 -- further.
@@ -87,6 +88,9 @@ function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
   end
   if (method ~= "GET" and came_as_get(httpHeaders)) or too_long(username, httpHeaders) then
     return false
+  end
+  if username == "monitor" then
+    return method == "GET" and uri == "/tools/metrics-prometheus"
   end
   if username ~= "label-server" then
     return true

@@ -13,7 +13,7 @@ from labelpod_common import text
 
 app = group("Add, list and revoke users of the label server.")
 Name = Annotated[str, typer.Argument(metavar="NAME")]
-Role = Literal["annotator", "reviewer", "admin"]
+Role = Literal["annotator", "reviewer", "admin", "monitor"]
 
 
 @app.command(epilog="Example: deploy.py users add anna --role reviewer")

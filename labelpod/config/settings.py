@@ -6,16 +6,16 @@ program uses changes nothing here. The environment wins over `.env`, as it does 
 """
 
 import difflib
-import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from labelpod.config import contradictions, env_text, places, pod_url
+from labelpod.config import checked, contradictions, env_text, places, pod_url
+from labelpod.config.checked import Count, Memory, Plain, Port, Seconds, Secret, Url, Whole
 from labelpod.console import say
 from labelpod.errors import DeployError
 from labelpod_common import labels
@@ -23,153 +23,7 @@ from labelpod_common.model_names import MODELS
 
 PREFIX = "LABELPOD_"
 FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "BUILDX_")  # read by these themselves
-# The label server's login at the stack's Orthanc; images/orthanc/access.lua says what it may do.
-LABEL_SERVER_USER = "label-server"
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")
-_IPV4_IN_IPV6 = ipaddress.IPv6Network("::ffff:0:0/96")
-_PLAIN = re.compile(r"[^\x00-\x1f\x7f'\"\\$`]*")
-
-
-def _labels(text: str) -> str:
-    labels.parse(text)
-    return _plain(text)
-
-
-def _models(text: str) -> str:
-    names = [name.strip() for name in _plain(text).split(",") if name.strip()]
-    if not names:
-        raise ValueError("no model is named")
-    for name in names:
-        if name not in MODELS:
-            raise ValueError(f"there is no model {name!r}; there are: {', '.join(MODELS)}")
-    return ",".join(names)
-
-
-def _image(name: str) -> str:
-    if not _IMAGE.fullmatch(name):
-        raise ValueError(f"{name!r} is not the name of an image")
-    return name
-
-
-def _plain(text: str) -> str:
-    if not _PLAIN.fullmatch(text):
-        raise ValueError("quotes, backslashes, $, ` and line breaks are not allowed")
-    return text
-
-
-def _conf(text: str) -> str:
-    for pair in _plain(text).split():
-        if not re.fullmatch(r"[a-z0-9_]+=\S*", pair):
-            raise ValueError(f"{pair!r} is not a pair key=value")
-    return text
-
-
-def _token(secret: SecretStr) -> SecretStr:
-    # It is the first part of a URL's path.
-    if secret and not re.fullmatch(r"[A-Za-z0-9_-]{20,}", secret.get_secret_value()):
-        raise ValueError("at least 20 letters, digits, _ or - are needed, and nothing else is allowed")
-    return secret
-
-
-def _plain_secret(secret: SecretStr) -> SecretStr:
-    _plain(secret.get_secret_value())
-    return secret
-
-
-def _orthanc_user(text: str) -> str:
-    if text == LABEL_SERVER_USER:
-        raise ValueError(f"{text!r} is the label server's own login at Orthanc")
-    return _names(text)
-
-
-def _names(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.,-]*", text):
-        raise ValueError("only names with letters, digits, _ . and -, separated by commas, are allowed")
-    return text
-
-
-def _scanners(text: str) -> str:
-    entries = _listed(text)
-    for entry in entries:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,16}(@[A-Za-z0-9.-]+)?", entry):
-            raise ValueError(
-                f"{entry!r} is neither AET nor AET@ADDRESS, with an AET of 16 letters, digits, _ . - at most"
-            )
-    # Orthanc looks at everybody's address or at nobody's.
-    if len({"@" in entry for entry in entries}) > 1:
-        raise ValueError("either each AET has an address or none")
-    return ",".join(entries)
-
-
-def _uids(text: str) -> str:
-    for entry in _listed(text):
-        if not re.fullmatch(r"[0-9.]{1,64}", entry):
-            raise ValueError(f"{entry!r} is not a UID")
-    return ",".join(_listed(text))
-
-
-def _listed(text: str) -> list[str]:
-    return [entry.strip() for entry in text.split(",") if entry.strip()]
-
-
-def _networks(text: str) -> str:
-    for entry in _listed(text):
-        try:
-            network = ipaddress.ip_network(entry)
-        except ValueError as error:
-            raise ValueError(f"{entry!r} is no address and no network: {error}") from None
-        if network.prefixlen == 0:
-            raise ValueError(f"{entry!r} is everybody, who could then name any address")
-        if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_IPV4_IN_IPV6):
-            raise ValueError(f"{entry!r} is of IPv4: write it so")
-    return ",".join(_listed(text))
-
-
-def _studies(text: str) -> str:
-    if text and not text.startswith(("http://", "https://", "/")):
-        raise ValueError("it must be a DICOMweb URL (http://, https://) or a folder's full path")
-    # The URL is baked into the image and shown; a login in it would be as well.
-    if re.match(r"https?://[^/]*@", text):
-        raise ValueError(
-            "the login belongs in LABELPOD_DICOMWEB_USERNAME and LABELPOD_DICOMWEB_PASSWORD, not in the URL"
-        )
-    return _url(text) if text.startswith("http") else _plain(text)
-
-
-def _url(text: str) -> str:
-    return places.url(_plain(text))
-
-
-def _stack_name(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", text):
-        raise ValueError("small letters, digits and -, 40 at most, no - first")
-    return text
-
-
-def _repository(text: str) -> str:
-    if text and "@" in text:
-        raise ValueError("a name without a digest; `runpod publish` finds the digest")
-    if text.endswith(":latest"):
-        raise ValueError("latest says nothing about what is in it; leave the tag out")
-    return text and _image(text)
-
-
-def _digits(value: object) -> object:
-    # Compose reads the same text, and knows neither 8_000 nor 80.0.
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]+", value):
-        raise ValueError(f"{value!r} is not a whole number")
-    return value
-
-
-Plain = Annotated[str, AfterValidator(_plain)]
-Url = Annotated[str, AfterValidator(_url)]
-Secret = Annotated[SecretStr, AfterValidator(_plain_secret)]  # shown as ** wherever it is printed
 _NONE = SecretStr("")
-Port = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65535)]
-Seconds = Annotated[int, BeforeValidator(_digits), Field(le=3600)]
-Count = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=65536)]
-Whole = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=1048576)]
-Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]b?$")]
 
 
 class Settings(BaseModel):
@@ -182,7 +36,7 @@ class Settings(BaseModel):
         description="MONAI Label app: radiology carries our labels, the others are upstream's.",
         json_schema_extra={"group": "Labels and models"},
     )
-    LABELS: Annotated[str, AfterValidator(_labels)] = Field(
+    LABELS: Annotated[str, AfterValidator(checked.label_list)] = Field(
         labels.DEFAULT,
         description="Labels, as name:class,... Each name is a segment; names of one class share a DICOM code. It "
         "follows from the name (nodule, lung, liver, ...) or stands behind the class: name:class:SCT-27925004.",
@@ -192,15 +46,15 @@ class Settings(BaseModel):
         description="Which DICOM SEGs of other programs are labels: those with a segment that the list has, by its "
         "name or code, or any.",
     )
-    MODELS: Annotated[str, AfterValidator(_models)] = Field(
+    MODELS: Annotated[str, AfterValidator(checked.model_list)] = Field(
         "deepgrow_2d,deepgrow_3d",
         description=f"Models to serve: {', '.join(MODELS)}.",
     )
-    BUNDLES: Annotated[str, AfterValidator(_names)] = Field(
+    BUNDLES: Annotated[str, AfterValidator(checked.names)] = Field(
         "",
         description="MONAI bundles to serve as well, for example lung_nodule_ct_detection.",
     )
-    CONF: Annotated[str, AfterValidator(_conf)] = Field(
+    CONF: Annotated[str, AfterValidator(checked.conf)] = Field(
         "",
         description="Further --conf pairs for MONAI Label: key=value key=value.",
     )
@@ -208,12 +62,12 @@ class Settings(BaseModel):
         60,
         description="Seconds that the first start may spend on fetching weights; 0: none, and the network is closed.",
     )
-    STUDIES: Annotated[str, AfterValidator(_studies)] = Field(
+    STUDIES: Annotated[str, AfterValidator(checked.studies)] = Field(
         "",
         description="Where the images are: a DICOMweb URL or a folder; empty: the stack's Orthanc.",
         json_schema_extra={"group": "Studies"},
     )
-    STUDIES_MODALITY: Annotated[str, AfterValidator(_names)] = Field(
+    STUDIES_MODALITY: Annotated[str, AfterValidator(checked.names)] = Field(
         "CT",
         description="Only series of this DICOM modality are offered.",
     )
@@ -229,49 +83,55 @@ class Settings(BaseModel):
         "", description="Login for a DICOMweb server of your own; the stack's Orthanc needs none here."
     )
     DICOMWEB_PASSWORD: Secret = Field(_NONE, description="Its password.")
-    BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
+    BIND_ADDRESS: Annotated[str, AfterValidator(checked.names)] = Field(
         "127.0.0.1",
         description="Address of the label server's port; 0.0.0.0 lets the network in.",
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
-    TRUSTED_PROXY: Annotated[str, AfterValidator(_networks)] = Field(
+    TRUSTED_PROXY: Annotated[str, AfterValidator(checked.networks)] = Field(
         "",
         description="Address or network of a proxy in front of the label server, or several: from it, X-Forwarded-For "
         "names the client. Empty: a client is who connects.",
     )
-    ORTHANC_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
+    ORTHANC_BIND_ADDRESS: Annotated[str, AfterValidator(checked.names)] = Field(
         "127.0.0.1",
         description="Address of Orthanc's web port. Others need it only for Orthanc's own pages and interfaces; the "
         "label server passes DICOMweb on, and slows down who guesses.",
     )
     ORTHANC_PORT: Port = Field(8042, description="Port of Orthanc's web page, REST and DICOMweb.")
-    DICOM_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
+    DICOM_BIND_ADDRESS: Annotated[str, AfterValidator(checked.names)] = Field(
         "127.0.0.1",
         description="Address of Orthanc's DICOM port, which has no authentication: expose it only to scanners.",
     )
     DICOM_PORT: Port = Field(4242, description="Port of Orthanc's DICOM service (C-STORE).")
-    DICOM_AETS: Annotated[str, AfterValidator(_scanners)] = Field(
+    DICOM_AETS: Annotated[str, AfterValidator(checked.scanners)] = Field(
         "",
         description="Who may send to it, as AET@ADDRESS,... or AET,...; empty: anybody who reaches it.",
     )
-    DICOM_KINDS: Annotated[str, AfterValidator(_uids)] = Field(
+    DICOM_KINDS: Annotated[str, AfterValidator(checked.uids)] = Field(
         "",
         description="SOP classes (UIDs) that Orthanc takes besides images, labels, contours and reports.",
     )
     MLFLOW_PORT: Port = Field(5000, description="Port of MLflow's pages (profile mlflow), on this machine only.")
+    PROMETHEUS_PORT: Port = Field(
+        9090, description="Port of Prometheus's pages (profile monitoring), on this machine only."
+    )
+    LOG_FORMAT: Literal["text", "json"] = Field(
+        "text", description="What the label server's log is made of: lines of text, or of JSON for programs."
+    )
     TLS_CERT: Plain = Field(
         "",
         description="File with the certificate chain (PEM) for HTTPS; empty: plain HTTP.",
     )
     TLS_KEY: Plain = Field("", description="File with its private key (PEM, not encrypted).")
     ORTHANC_EXPLORER: Literal["true", "false"] = Field("true", description="Whether Orthanc shows its web pages.")
-    LABEL_SERVER_TOKEN: Annotated[SecretStr, AfterValidator(_token)] = Field(
+    LABEL_SERVER_TOKEN: Annotated[SecretStr, AfterValidator(checked.token)] = Field(
         _NONE,
         description="Access token of the label server's user admin; `deploy.py up` makes one.",
         json_schema_extra={"group": "Secrets"},
     )
-    ORTHANC_USERNAME: Annotated[str, AfterValidator(_orthanc_user)] = Field(
+    ORTHANC_USERNAME: Annotated[str, AfterValidator(checked.orthanc_user)] = Field(
         "labelpod",
         description="Login of the stack's Orthanc, for people and programs.",
     )
@@ -322,17 +182,22 @@ class Settings(BaseModel):
         description="Base images from a registry, from Debian packages, or whichever answers.",
         json_schema_extra={"group": "Images"},
     )
-    BASE_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+    BASE_IMAGE: Annotated[str, AfterValidator(checked.image_name)] = Field(
         "debian:bookworm-slim",
         description="Base of the label server's image in a registry; Debian 12.",
     )
-    ORTHANC_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+    ORTHANC_IMAGE: Annotated[str, AfterValidator(checked.image_name)] = Field(
         "orthancteam/orthanc:26.8.1",
         description="Orthanc's image in a registry.",
     )
-    POSTGRES_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+    POSTGRES_IMAGE: Annotated[str, AfterValidator(checked.image_name)] = Field(
         "postgres:17.6",
         description="PostgreSQL's image in a registry, for LABELPOD_ORTHANC_DB=postgres; version 17.",
+    )
+    PROMETHEUS_IMAGE: Annotated[str, AfterValidator(checked.image_name_or_none)] = Field(
+        "",
+        description="Prometheus's image in a registry, such as prom/prometheus:v3.7.3, for the profile monitoring; "
+        "empty: none is made.",
     )
     DEVICE: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
@@ -344,7 +209,7 @@ class Settings(BaseModel):
         description="Shared memory of the label server, for training's data loaders.",
     )
 
-    RUNPOD_STACK: Annotated[str, AfterValidator(_stack_name)] = Field(
+    RUNPOD_STACK: Annotated[str, AfterValidator(checked.stack_name)] = Field(
         "labelpod",
         description="Name of this stack at RunPod: of its template, and what its pods' names begin with.",
         json_schema_extra={"group": "RunPod"},
@@ -353,7 +218,7 @@ class Settings(BaseModel):
         _NONE, description="API key, from RunPod's console; or LABELPOD_RUNPOD_API_KEY_FILE."
     )
     RUNPOD_API_KEY_FILE: Plain = Field("", description="File that holds the API key; only you may read it.")
-    RUNPOD_IMAGE: Annotated[str, AfterValidator(_repository)] = Field(
+    RUNPOD_IMAGE: Annotated[str, AfterValidator(checked.repository)] = Field(
         "",
         description="Where `runpod publish` pushes the image: REGISTRY/YOU/labelpod[:TAG].",
     )
@@ -381,11 +246,16 @@ class Settings(BaseModel):
         return self.ORTHANC_DB == "postgres"
 
     @property
+    def monitoring(self) -> bool:
+        """Whether there is an image of Prometheus, and a login for it."""
+        return bool(self.PROMETHEUS_IMAGE)
+
+    @property
     def scanners(self) -> dict[str, dict[str, Any]]:
         """Who may send to the DICOM port, as Orthanc's configuration names them; none may ask for anything."""
         asks = ("AllowFind", "AllowFindWorklist", "AllowGet", "AllowMove", "AllowStorageCommitment")
         none = dict.fromkeys(asks, False)
-        pairs = [entry.partition("@")[::2] for entry in _listed(self.DICOM_AETS)]
+        pairs = [entry.partition("@")[::2] for entry in checked.listed(self.DICOM_AETS)]
         # Orthanc sends them nothing: the port is of no use, nor is the address if none is looked at.
         return {aet: {"AET": aet, "Host": host or "127.0.0.1", "Port": 104} | none for aet, host in pairs}
 

@@ -158,7 +158,7 @@ class Stack:
                 self.with_database(database)._client("*").compose.down(volumes=volumes, timeout=15)
         if volumes:
             ownership.forget(self.name)
-            tagged = [tags.own(tag, self.name) for tag in tags.service_tags(self.with_database(POSTGRES).values)]
+            tagged = [tags.own(tag, self.name) for tag in tags.OF_SERVICES]
             with explained("docker image ls"):
                 self.docker.image.remove([tag for tag in tagged if self.docker.image.exists(tag)])
 

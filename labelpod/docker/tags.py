@@ -6,12 +6,17 @@ BASE_TAG = "labelpod/debian:bookworm"
 TRIXIE_TAG = "labelpod/debian:trixie"
 ORTHANC_TAG = "labelpod/orthanc:local"
 POSTGRES_TAG = "labelpod/postgres:local"
+PROMETHEUS_TAG = "labelpod/prometheus:local"
 LABEL_SERVER_TAG = "labelpod/label-server:local"
+
+
+OF_SERVICES = (ORTHANC_TAG, LABEL_SERVER_TAG, POSTGRES_TAG, PROMETHEUS_TAG)
 
 
 def service_tags(settings: Settings) -> tuple[str, ...]:
     """The images that the services of these settings run."""
-    return (ORTHANC_TAG, LABEL_SERVER_TAG, *([POSTGRES_TAG] if settings.postgres else []))
+    unused = {POSTGRES_TAG: not settings.postgres, PROMETHEUS_TAG: not settings.monitoring}
+    return tuple(tag for tag in OF_SERVICES if not unused.get(tag))
 
 
 def own(tag: str, stack: str) -> str:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from labelpod import process
-from labelpod.config.settings import LABEL_SERVER_USER, Settings
+from labelpod.config.checked import LABEL_SERVER_USER
+from labelpod.config.settings import Settings
 from labelpod.console import progress, say, say_command
 from labelpod.errors import DeployError
 from labelpod.host import ports

@@ -2,8 +2,7 @@
 
 import re
 import ssl
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from labelpod.config.settings import Settings
@@ -37,7 +36,7 @@ def check(values: Settings) -> datetime:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         server.load_cert_chain(values.TLS_CERT, values.TLS_KEY, password=_no_password)
-        return _handshake(server, _trusting(values))
+        return pinned_certificate.expires(server, _trusting(values))
     except ssl.SSLCertVerificationError as error:
         raise _bad("TLS_CERT", error.verify_message) from None
     except ssl.SSLError as error:
@@ -56,17 +55,6 @@ def _trusting(values: Settings) -> ssl.SSLContext:
         return pinned_certificate.trusting(chain)
     except ssl.SSLError:
         raise _bad("TLS_CERT", f"{values.TLS_CERT} holds no certificate that can be read") from None
-
-
-def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> datetime:
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asking = client.wrap_bio(to_client, to_server)
-    answering = server.wrap_bio(to_server, to_client, server_side=True)
-    for side in (asking, answering, asking, answering):
-        with suppress(ssl.SSLWantReadError):
-            side.do_handshake()
-    shown = asking.getpeercert() or {}
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
 
 
 def _text(name: str, path: str, kind: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from labelpod import files
-from labelpod.config.settings import LABEL_SERVER_USER, Settings
+from labelpod.config.checked import LABEL_SERVER_USER, MONITOR_USER
+from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.security import certificate, users
 from labelpod_common import label_key
@@ -19,6 +20,7 @@ LABEL_KEY, LABEL_DELETION = "label_key", "label_deletion"
 DICOMWEB_PASSWORD = "dicomweb_password"  # noqa: S105, a file's name
 # They stay when the setting changes: what PostgreSQL has stored is still behind that password.
 ORTHANC_POSTGRES, POSTGRES_PASSWORD = "orthanc_postgres.json", "postgres_password"
+MONITOR_TOKEN, ORTHANC_MONITOR = "monitor_token", "orthanc_monitor"
 TLS_FILES = TLS_CERT, TLS_KEY, TLS_BOTH = "tls_cert.pem", "tls_key.pem", "tls_both.pem"
 
 
@@ -35,6 +37,8 @@ def write(values: Settings, folder: Path) -> None:
     texts = {LABEL_DELETION: deletion, **_logins(values, folder), **_certificate(values), **_database(values, folder)}
     for name in set(TLS_FILES) - set(texts):
         (folder / name).unlink(missing_ok=True)
+    if values.monitoring:
+        users.follow(MONITOR_USER, "monitor", _own_password(folder / MONITOR_TOKEN, 0o644, lasting=False), folder)
     users.follow_admin(values.LABEL_SERVER_TOKEN.get_secret_value(), folder)
     for name, text in texts.items():
         files.write(folder / name, text.encode(), 0o644)
@@ -43,6 +47,8 @@ def write(values: Settings, folder: Path) -> None:
 def _logins(values: Settings, folder: Path) -> dict[str, str]:
     own = _own_password(folder / "label_server_password", 0o600, lasting=False)
     logins = {values.ORTHANC_USERNAME: values.ORTHANC_PASSWORD.get_secret_value(), LABEL_SERVER_USER: own}
+    if values.monitoring:
+        logins[MONITOR_USER] = _own_password(folder / ORTHANC_MONITOR, 0o644, lasting=False)
     # Nobody else's server is shown the login at our Orthanc.
     ours = urlsplit(values.STUDIES or values.own_dicomweb).hostname == urlsplit(values.own_dicomweb).hostname
     return {

@@ -67,9 +67,14 @@ def known(folder: Path) -> list[dict[str, str]]:
 
 def follow_admin(token: str, folder: Path) -> None:
     """The entry of admin is that of this token; the others stay."""
+    follow(ADMIN, "admin", token, folder)
+
+
+def follow(name: str, role: str, token: str, folder: Path) -> None:
+    """The entry of this user is that of this token; the others stay."""
     with _changing(folder) as users:
-        others = [each for each in users if each["name"] != ADMIN]
-        users[:] = [users_file.entry(ADMIN, "admin", token), *others]
+        others = [each for each in users if each["name"] != name]
+        users[:] = [users_file.entry(name, role, token), *others]
 
 
 @contextmanager

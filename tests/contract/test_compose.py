@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from labelpod import render
-from labelpod.config import settings
+from labelpod.config import checked, settings
 from labelpod.config.settings import PREFIX, Settings
 from labelpod.docker import stack
 from labelpod.project import Project
@@ -48,8 +48,8 @@ def test_every_default_of_the_compose_files_is_the_settings_own():
 
 
 def test_the_label_server_logs_in_as_the_user_that_access_lua_lets_in():
-    assert ("DICOMWEB_USERNAME", settings.LABEL_SERVER_USER) in variables()
-    assert f'"{settings.LABEL_SERVER_USER}"' in (ROOT / "images" / "orthanc" / "access.lua").read_text()
+    assert ("DICOMWEB_USERNAME", checked.LABEL_SERVER_USER) in variables()
+    assert f'"{checked.LABEL_SERVER_USER}"' in (ROOT / "images" / "orthanc" / "access.lua").read_text()
 
 
 def compose(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
@@ -117,7 +117,7 @@ def test_each_port_has_an_address_of_its_own(services):
 def test_services_have_no_rights_that_they_do_not_need(services):
     for service in services.values():
         assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
-        assert not service.get("privileged") and service.get("user") in (None, "postgres")
+        assert not service.get("privileged") and service.get("user") in (None, "999:999")
         assert service["read_only"] is True
 
 
@@ -132,8 +132,8 @@ def test_services_cannot_take_the_whole_machine(services):
 
 
 def test_services_have_no_swap_however_much_memory_they_may_take(services):
-    mlflow = configuration("compose.yaml", profiles=["mlflow"])["services"]
-    for service in (*services.values(), *mlflow.values()):
+    beside = configuration("compose.yaml", profiles=["mlflow", "monitoring"])["services"]
+    for service in (*services.values(), *beside.values()):
         assert service["memswap_limit"] == service["mem_limit"]
 
 
@@ -143,11 +143,22 @@ def test_the_label_server_uses_as_many_cores_as_the_setting_says(cpus: str, expe
     assert server.get("cpus", 0) == expected
 
 
+def test_prometheus_is_there_only_where_it_is_asked_for_and_only_for_this_machine(services):
+    assert "prometheus" not in services
+    made = configuration("compose.yaml", profiles=["monitoring"])["services"]["prometheus"]
+    assert [port["host_ip"] for port in made["ports"]] == ["127.0.0.1"]
+    assert made["cap_drop"] == ["ALL"] and made["read_only"] is True and not made.get("environment")
+    assert {each["source"] for each in made["secrets"]} == {"monitor_token", "orthanc_monitor"}
+
+
 def test_a_label_server_that_fetches_nothing_is_on_a_network_that_leads_nowhere_else():
-    made = configuration("compose.yaml", "compose.postgres.yaml", "compose.closed.yaml", profiles=["mlflow"])
+    made = configuration(
+        "compose.yaml", "compose.postgres.yaml", "compose.closed.yaml", profiles=["mlflow", "monitoring"]
+    )
     reached = {name: set(service["networks"]) for name, service in made["services"].items()}
     assert reached["label-server"] == reached["mlflow"] == {"closed"}
-    assert reached["orthanc"] == {"default", "closed"} and reached["postgres"] == {"default"}, "no way to the database"
+    assert reached["orthanc"] == reached["prometheus"] == {"default", "closed"}
+    assert reached["postgres"] == {"default"}, "no way to the database"
     assert made["networks"]["closed"]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
     assert made["services"]["label-server"]["dns"] == ["127.0.0.1"], "nothing is told by asking for names"
 
@@ -278,7 +289,8 @@ def test_a_bind_mount_never_makes_what_is_missing():
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
 def test_what_is_mounted_can_be_read_by_the_containers_users_whatever_the_umask(tmp_path, umask):
     shutil.copytree(ROOT / "templates", tmp_path / "templates")
-    shutil.copytree(ROOT / "images" / "orthanc", tmp_path / "images" / "orthanc")
+    for folder in (Path("images", "orthanc"), Path("docs", "monitoring")):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     for path in tmp_path.rglob("*"):
         path.chmod(path.stat().st_mode & ~umask)
     before = os.umask(umask)
@@ -305,7 +317,7 @@ def test_what_is_copied_into_the_image_can_be_read_by_its_user_whatever_the_chec
         assert words.startswith("--chmod=") or words.split()[-1].startswith("/opt/labelpod/"), words
     after = text.rpartition("COPY images/label-server/label_server ")[2]
     assert "\nRUN chmod -R u=rwX,go=rX /opt/labelpod;" in after
-    assert after.index("chmod -R") < after.index("USER labelpod") < after.index("RUN python -m label_server.selfcheck")
+    assert after.index("chmod -R") < after.index("USER 1000:1000") < after.index("RUN python -m label_server.selfcheck")
 
 
 @pytest.mark.parametrize(("text", "value"), LINES_OF_PEOPLE.items(), ids=range(len(LINES_OF_PEOPLE)))

@@ -19,7 +19,7 @@ def config(clone: Clone) -> dict:
 
 
 def test_it_runs_as_an_ordinary_user(config):
-    assert config["User"] == "labelpod"
+    assert config["User"] == "1000:1000"
     assert run("id", "-u").strip() == "1000"
 
 

@@ -33,6 +33,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, engine: None, request: pytes
     clone = Clone.make(tmp_path_factory.mktemp("compose"), "labelpod-test-compose")
     clone.environment |= {"ORTHANC_PASSWORD": "throw-away", "LABEL_SERVER_TOKEN": TOKEN}
     clone.environment["SERIES_QUIET_SECONDS"] = "1"  # part of what is rendered
+    clone.environment["PROMETHEUS_IMAGE"] = "prom/prometheus:v3.7.3"
     clone.done("build", "--yes")
     # Short, so that a test that stops Orthanc need not wait long.
     clone.environment["STUDIES_WAIT"] = "20"
@@ -64,7 +65,7 @@ def docker_setup() -> list[str]:
 
 @pytest.fixture(scope="session")
 def docker_cleanup() -> list[str]:
-    return ["down --volumes --rmi all --timeout 15"]  # only the stack's own tags
+    return ["--profile monitoring down --volumes --rmi all --timeout 15"]  # only the stack's own tags
 
 
 @pytest.fixture(scope="session")

@@ -233,7 +233,7 @@ def test_not_even_a_person_may_run_scripts_or_write_files_on_the_server(ask: Ask
 
 def test_orthanc_knows_nobody_else(stack: Clone):
     settings = stack.run_in("orthanc", "cat", "/etc/orthanc/users.json")
-    assert set(json.loads(settings)["RegisteredUsers"]) == {"labelpod", "label-server"}
+    assert set(json.loads(settings)["RegisteredUsers"]) == {"labelpod", "label-server", "monitor"}
     assert "PASSWORD" not in stack.run_in("orthanc", "bash", "-c", "env")
 
 

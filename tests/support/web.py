@@ -21,8 +21,8 @@ from label_server.web.gateway import Gateway
 from labelpod_common import users_file
 
 # Name -> token: two annotators, a reviewer, and the one whose token is a setting.
-TOKENS = {name: f"throw-away-token-of-{name}" for name in ("anna", "berta", "rita", "admin")}
-ROLES = {"anna": "annotator", "berta": "annotator", "rita": "reviewer", "admin": "admin"}
+TOKENS = {name: f"throw-away-token-of-{name}" for name in ("anna", "berta", "rita", "admin", "prometheus")}
+ROLES = {"anna": "annotator", "berta": "annotator", "rita": "reviewer", "admin": "admin", "prometheus": "monitor"}
 VIEWER = Path(__file__).with_name("ohif")
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 NAMES = ("nodule1", "nodule2", "nodule3")
@@ -31,7 +31,7 @@ NAMES = ("nodule1", "nodule2", "nodule3")
 def users(folder: Path) -> Users:
     """The users of TOKENS, as the driver writes them down."""
     file = folder / "users.json"
-    entries = [users_file.entry(name, ROLES[name], TOKENS[name]) for name in ("anna", "berta", "rita")]
+    entries = [users_file.entry(name, ROLES[name], TOKENS[name]) for name in ROLES if name != "admin"]
     file.write_text(users_file.dump(entries))
     return Users(file, users_file.digest(TOKENS["admin"]))
 

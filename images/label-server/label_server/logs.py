@@ -6,14 +6,18 @@ libraries quote the value that they are about. Which handler writes a record doe
 when it is made.
 """
 
+import json
 import logging
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
+
+from label_server import request_id
 
 # What Python shows of data: dictionaries, lists, sets, texts. The first bracket counts to the last one that closes it;
 # what is not closed, to the end: nothing is looked at twice, however long it is.
@@ -40,6 +44,7 @@ class PlainRecord(logging.LogRecord):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.request = request_id.current.get() or "-"
         if self.exc_info and self.exc_info[1]:
             # A formatter leaves a text that is there as it is.
             self.exc_text = "\n".join(_exception(self.exc_info[1]))
@@ -47,6 +52,32 @@ class PlainRecord(logging.LogRecord):
     def getMessage(self) -> str:
         """The message, plain."""
         return plain(super().getMessage())
+
+
+class JsonLines(logging.Formatter):
+    """Writes a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's time in UTC, level, logger, message, request and, where there is one, exception."""
+        told = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request": getattr(record, "request", "-"),
+        }
+        return json.dumps(told | ({"exception": record.exc_text} if record.exc_text else {}))
+
+
+def formatted(config: dict[str, Any], form: str) -> dict[str, Any]:
+    """A configuration of `logging` whose lines are `text`, with the request at their end, or `json`."""
+    upstreams: dict[str, dict[str, Any]] = config["formatters"]
+    if form == "json":
+        return config | {"formatters": {name: {"()": JsonLines} for name in upstreams}}
+    # The others pass lines of a training on, which say all that there is to say.
+    texts = {name: each["format"] for name, each in upstreams.items()}
+    ended = {name: f"{text} [%(request)s]" if "levelname" in text else text for name, text in texts.items()}
+    return config | {"formatters": {name: {"format": text} for name, text in ended.items()}}
 
 
 def plain(text: str) -> str:

@@ -19,6 +19,7 @@ SAMPLE_LEASE_SECONDS = 60 * limit("SAMPLE_LEASE", 30)
 # Nothing has come of a series for so long: it is complete.
 SERIES_QUIET_SECONDS = limit("SERIES_QUIET_SECONDS", 5)
 CACHE_MAX_BYTES = limit("CACHE_MAX_GB", 50) * 2**30
+LOG_FORMAT = os.environ.get("LOG_FORMAT") or "text"
 FOREIGN_LABELS = os.environ.get("FOREIGN_LABELS") or "listed"
 # Whose X-Forwarded-For names the client.
 TRUSTED_PROXIES = tuple(map(ip_network, os.environ.get("TRUSTED_PROXY", "").replace(",", " ").split()))

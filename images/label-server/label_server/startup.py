@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from label_server import users
+from label_server import server_role, users
 from label_server.dicomweb import login, probe
 from label_server.models import pretrained
 from label_server.paths import SAMPLE_APPS
@@ -22,6 +22,7 @@ from label_server.settings import FOREIGN_LABELS
 from labelpod_common import labels
 
 OWN_APP = Path(__file__).with_name("main.py")
+_ABANDONED_SECONDS = 3600  # of a download in which something comes every twenty seconds, or it ends
 _SAM2_CONFIGURATION = "sam2_hiera_l.yaml"
 
 
@@ -85,15 +86,71 @@ def lay_out(workspace: Path, app: str) -> Path:
     folder = workspace / app
     main = folder / "main.py"
     try:
-        (folder / "model").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        _place_models(folder / "model")
         main.unlink(missing_ok=True)
         main.symlink_to(OWN_APP)
     except OSError as error:
         raise NotReady(f"the workspace cannot be written: {error}") from None
     # What a killed server left of downloads and uploads.
-    for incoming in (*workspace.glob("cache/*/.incoming"), workspace / ".reading"):
-        shutil.rmtree(incoming, ignore_errors=True)
+    shutil.rmtree(workspace / ".reading", ignore_errors=True)
+    for incoming in workspace.glob("cache/*/.incoming"):
+        _clear(incoming)
     return folder
+
+
+def _place_models(place: Path) -> None:
+    """Have the models where MODEL_DIR says, and a link to them in the app folder; without it they are there."""
+    shared = server_role.shared_models()
+    if place.is_symlink():
+        place.unlink()
+    if shared is None:
+        place.mkdir(exist_ok=True)
+        return
+    if server_role.writes_models():
+        shared.mkdir(parents=True, exist_ok=True)
+    if not shared.is_dir():
+        raise NotReady(f"MODEL_DIR: the folder {shared} is not there; the label server that trains makes it")
+    if place.is_dir():
+        if any(place.iterdir()):
+            raise NotReady(f"MODEL_DIR: there are models in {place}, which nobody would see: move them to {shared}")
+        place.rmdir()
+    place.symlink_to(shared.resolve())
+
+
+def _clear(incoming: Path) -> None:
+    """Remove downloads that nobody goes on with: all of a server by itself; of those beside others, the old ones."""
+    if server_role.role() == "all":
+        shutil.rmtree(incoming, ignore_errors=True)
+        return
+    for download in incoming.iterdir():
+        # Not the locks, which others may hold.
+        if download.is_dir() and _touched(download) < time.time() - _ABANDONED_SECONDS:
+            shutil.rmtree(download, ignore_errors=True)
+
+
+def _touched(folder: Path) -> float:
+    """When something came last, in seconds since 1970: into the folder, or into one in it."""
+    try:
+        return max(each.stat().st_mtime for each in (folder, *folder.iterdir()))
+    except FileNotFoundError:  # it is renamed just now
+        return time.time()
+
+
+def check_role() -> None:
+    """Refuse a role that there is not, and one that would have no models.
+
+    Raises:
+        NotReady: with what to set.
+
+    """
+    role = server_role.role()
+    if role not in server_role.ROLES:
+        raise NotReady(f"ROLE: {role!r} is none of {', '.join(server_role.ROLES)}")
+    if role == "annotate" and server_role.shared_models() is None:
+        raise NotReady(
+            "ROLE=annotate needs MODEL_DIR: the folder into which the label server that trains writes models"
+        )
 
 
 def wait_for_dicomweb(url: str, seconds: float) -> None:
@@ -166,19 +223,25 @@ def main() -> None:
     weights_wait, studies_wait = _seconds("WEIGHTS_WAIT"), _seconds("STUDIES_WAIT")
     check_names(app, models)
     check_door()
+    check_role()
     folder = lay_out(Path(os.environ["WORKSPACE"]), app)
-    if app == "radiology":
-        if "sam2" in models:
-            place_sam2_configuration(folder / "model")
-        fetch_weights(folder / "model", models, weights_wait)
-    if app != "pathology":
-        fetch_bundles(folder / "model", bundles, weights_wait)
+    if server_role.writes_models():
+        _provide_models(app, folder / "model", models, bundles, weights_wait)
     if state.rented():
         return  # the studies come later, see pod/standby.py
     if studies.startswith(("http://", "https://")):
         wait_for_dicomweb(studies.rstrip("/"), studies_wait)
     elif not Path(studies).is_dir():
         raise NotReady(f"STUDIES: the folder {studies} is not there")
+
+
+def _provide_models(app: str, folder: Path, models: list[str], bundles: list[str], seconds: float) -> None:
+    if app == "radiology":
+        if "sam2" in models:
+            place_sam2_configuration(folder)
+        fetch_weights(folder, models, seconds)
+    if app != "pathology":
+        fetch_bundles(folder, bundles, seconds)
 
 
 def _names(variable: str) -> list[str]:

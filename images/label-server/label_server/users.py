@@ -22,8 +22,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Role(IntEnum):
-    """What a user may do; each role includes the ones before it."""
+    """What a user may do; each role but the first includes the ones before it."""
 
+    MONITOR = 0  # a program that looks at the server's figures
     ANNOTATOR = 1
     REVIEWER = 2
     ADMIN = 3

@@ -127,7 +127,7 @@ class Offline:
 @pytest.fixture
 def offline(tmp_path, monkeypatch) -> tuple[Offline, Project]:
     """Images that were made with a network and the default settings, and an engine that has none any more."""
-    for name in ("templates", "images", "labelpod_common"):
+    for name in ("templates", "images", "labelpod_common", "docs"):
         (tmp_path / name).symlink_to(ROOT / name)
     project = Project(tmp_path)
     render.write(Settings(), project)
@@ -288,3 +288,12 @@ def test_a_record_of_before_there_were_ids_is_believed_and_completed(project, ot
     del engine.there[OWN]
     engine.ensure(project)
     assert engine.there[OWN] == "sha256:1" and engine.made == 2
+
+
+@pytest.mark.parametrize(("name", "made"), [("", False), ("prom/prometheus:v3", True)], ids=["unset", "set"])
+def test_the_image_of_prometheus_is_made_where_the_setting_names_one(project, monkeypatch, name: str, made: bool):
+    asked: list[str] = []
+    monkeypatch.setattr(base, "_ensure", lambda docker, source, project, tag, name: asked.append(tag))
+    settings = Settings(PROMETHEUS_IMAGE=name)
+    base.ensure(SimpleNamespace(), settings, project)
+    assert (tags.PROMETHEUS_TAG in asked) == (tags.PROMETHEUS_TAG in tags.service_tags(settings)) == made

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "templates"
 GOLDEN = Path(__file__).with_name("golden")
 DOCKERFILE, SCRIPT, ORTHANC = "label-server.Dockerfile", "start_server.sh", "orthanc.json"
+PROMETHEUS = "prometheus.yml"
 needs_shellcheck = pytest.mark.skipif(
     not shutil.which("shellcheck"), reason="shellcheck is not installed: apt-get install shellcheck"
 )
@@ -62,7 +63,7 @@ def test_the_same_settings_give_the_same_files_in_another_process():
 def test_a_file_that_would_be_the_same_is_not_touched(tmp_path):
     project = project_with_templates(tmp_path)
     folder = project.build
-    assert {path.name for path in rendering.write(Settings(), project)} == {DOCKERFILE, SCRIPT, ORTHANC}
+    assert {path.name for path in rendering.write(Settings(), project)} == {DOCKERFILE, SCRIPT, ORTHANC, PROMETHEUS}
     os.utime(folder / SCRIPT, (1, 1))
     assert rendering.write(Settings(), project) == []
     assert (folder / SCRIPT).stat().st_mtime == 1
@@ -78,6 +79,7 @@ def test_every_generated_file_says_so():
 USED = {
     DOCKERFILE: set(),
     SCRIPT: {"LABELS", "MODELS", "STUDIES", "TLS_CERT"},  # with TLS the stack's Orthanc has another address
+    PROMETHEUS: {"TLS_CERT"},
     ORTHANC: {
         *("TLS_CERT", "ORTHANC_EXPLORER", "DICOM_AETS", "DICOM_KINDS", "SERIES_QUIET_SECONDS"),
         *("ORTHANC_MAX_BODY_MB", "ORTHANC_MAX_GB", "ORTHANC_MAX_FOUND", "ORTHANC_MAX_FOUND_INSTANCES"),
@@ -176,7 +178,7 @@ def test_no_setting_adds_a_line_to_dockerfile_or_orthanc(name):
 def test_the_docker_filter_makes_one_quoted_word_of_anything(tmp_path_factory, text):
     folder = tmp_path_factory.getbasetemp() / "docker-filter"
     folder.mkdir(exist_ok=True)
-    for name in (DOCKERFILE, SCRIPT, ORTHANC):
+    for name in (DOCKERFILE, SCRIPT, ORTHANC, PROMETHEUS):
         (folder / f"{name}.j2").write_text("LABEL a={{ settings.BASE_IMAGE | docker }}")
     rendered = render(Settings().model_copy(update={"BASE_IMAGE": text}), folder)[DOCKERFILE]
     quoted = rendered.removeprefix("LABEL a=")

@@ -10,7 +10,7 @@ import pytest
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
 from labelpod.security import secret_files
-from labelpod_common import label_key
+from labelpod_common import label_key, users_file
 from tests.support import certificates
 
 SECRETS = {"ORTHANC_PASSWORD": "one", "LABEL_SERVER_TOKEN": "t" * 32}
@@ -144,3 +144,17 @@ def test_a_folder_that_cannot_be_written_is_an_error(write, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(DeployError, match="cannot be made: Permission denied"):
         write()
+
+
+def test_prometheus_has_logins_of_its_own_where_the_setting_names_its_image(write):
+    folder = write()
+    assert not (folder / "monitor_token").exists() and not (folder / "orthanc_monitor").exists()
+    write(PROMETHEUS_IMAGE="prom/prometheus:v3")
+    token, password = ((folder / name).read_text() for name in ("monitor_token", "orthanc_monitor"))
+    assert json.loads((folder / "orthanc_users.json").read_text())["RegisteredUsers"]["monitor"] == password
+    users = users_file.parse((folder / "users" / "users.json").read_text())
+    assert users_file.entry("monitor", "monitor", token) in users and users[0]["name"] == "admin"
+    write(PROMETHEUS_IMAGE="prom/prometheus:v4")
+    assert (folder / "monitor_token").read_text() == token and (folder / "orthanc_monitor").read_text() == password
+    write()
+    assert "monitor" not in json.loads((folder / "orthanc_users.json").read_text())["RegisteredUsers"]

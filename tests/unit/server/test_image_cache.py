@@ -165,3 +165,9 @@ def test_a_name_that_leads_elsewhere_leads_nowhere(tmp_path):
         with pytest.raises(Refused, match="no UID"):
             keep(files(tmp_path / "sent"), tmp_path / "kept")
     assert list((tmp_path / "kept" / "slices").iterdir()) == []
+
+
+def test_what_images_take_is_told_while_one_of_them_makes_way(images, have, tmp_path):
+    have("1.2", "1.3")
+    (tmp_path / "1.4.nii.gz").symlink_to("gone")  # listed, and then not there
+    assert images.bytes() == 4 * KILOBYTE

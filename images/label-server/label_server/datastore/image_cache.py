@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class ImageFiles:
         self._most = most_bytes
         self.incoming = folder / ".incoming"
         self._versions = folder / ".versions"
+        self._sizes: dict[tuple[str, int], int] = {}
         for each in (self.incoming, self._versions):
             each.mkdir(parents=True, exist_ok=True)
 
@@ -138,16 +140,21 @@ class ImageFiles:
                 return
             self._evict(self._stock())
 
+    def bytes(self) -> int:
+        """What the images take together."""
+        return sum(size for _, size, _ in self._stock())
+
     def _stock(self) -> list[tuple[float, int, str]]:
         """When each image was last used, its bytes, and its UID; the longest unused first."""
-        stock = []
+        stock, sizes = [], {}
         for path in self._folder.glob("*.nii.gz"):
             uid = path.name.removesuffix(".nii.gz")
-            status = path.stat()
-            # One speaks for all of a series: of tens of thousands, looking at each would keep the annotator waiting.
-            slices = list(_entries(self.slices(uid)))
-            taken = len(slices) * slices[0].stat().st_size if slices else 0
-            stock.append((status.st_atime, status.st_size + taken, uid))
+            with suppress(FileNotFoundError):  # it makes way just now
+                status = path.stat()
+                content = (uid, status.st_mtime_ns)
+                sizes[content] = self._sizes[content] if content in self._sizes else _size(self.slices(uid))
+                stock.append((status.st_atime, status.st_size + sizes[content], uid))
+        self._sizes = sizes
         return sorted(stock)
 
     def _evict(self, stock: list[tuple[float, int, str]]) -> None:
@@ -162,6 +169,12 @@ class ImageFiles:
             logger.info(f"Removed {uid} from the cache, unused since {time.ctime(used)}")
         if taken > self._most:
             logger.warning(f"The images in use take {taken / 2**30:.1f} GB, more than CACHE_MAX_GB")
+
+
+def _size(folder: Path) -> int:
+    """The bytes of a series' slices. One speaks for all: of tens of thousands, each would keep somebody waiting."""
+    slices = list(_entries(folder))
+    return len(slices) * slices[0].stat().st_size if slices else 0
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -284,6 +284,10 @@ class PacsImages(GuardedDatastore):
             changed.args = (f"{changed}. It is kept for you: GET /datastore/kept/{name}",)
             raise changed from None
 
+    def cache_bytes(self) -> int:
+        """How much of the disk the images take that are kept here."""
+        return self._images.bytes()
+
     # --- what is gone there ---
 
     def gone(self, image_id: str) -> bool:

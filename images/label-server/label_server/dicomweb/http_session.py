@@ -10,6 +10,7 @@ from requests import ConnectionError, PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ProtocolError
 
+from label_server import request_id
 from label_server.dicomweb import trust
 
 _CONNECT_SECONDS = 3.0
@@ -41,6 +42,8 @@ class _Bounded(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
+        if number := request_id.current.get():
+            request.headers[request_id.HEADER] = number
         kwargs["timeout"] = kwargs.get("timeout") or (_CONNECT_SECONDS, _READ_SECONDS)
         try:
             return super().send(request, *args, **kwargs)

@@ -18,6 +18,7 @@ from typing import Annotated, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from label_server import server_role
 from label_server.errors import Refused
 from label_server.models import registry
 from label_server.models.provenance import Origin
@@ -211,9 +212,12 @@ def unpacked(stream: BinaryIO) -> Iterator[tuple[Manifest, Path]]:
     """An archive in a folder beside this server's models, which is removed afterwards.
 
     Raises:
-        Refused: it is damaged, of models that this server does not have, or another one is being read.
+        Refused: it is damaged, of models that this server does not have, another one is being read, or this server only
+            annotates.
 
     """
+    if not server_role.writes_models():
+        raise Refused(server_role.ELSEWHERE)
     known, place = registry.own(), registry.model_folder()
     place.mkdir(parents=True, exist_ok=True)
     drafts = place / _DRAFTS

@@ -5,6 +5,7 @@ Both are files beside the model, because a training is a process of its own.
 
 import json
 import shutil
+import socket
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,8 +16,12 @@ import psutil
 from monailabel.config import settings
 from monailabel.endpoints import train
 
+from label_server import server_role
 from label_server.models.provenance import PROGRESS, RUNS, records
 from labelpod_common import atomic_file
+
+# A training of another host is believed to run if it was heard of within that time: it tells each of its iterations.
+_FRESH_SECONDS = 900
 
 
 class Run:
@@ -29,6 +34,9 @@ class Run:
         epochs: that it is to take.
         batch_size: slices or regions that it works on at once.
         val_split: share of the labels that it is to be measured on.
+
+    Raises:
+        RuntimeError: another host trains the model.
 
     """
 
@@ -46,6 +54,7 @@ class Run:
         self._data: dict[str, Any] = {
             "run": name,
             "process": _process(),
+            "host": socket.gethostname(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "studies": studies,
             "left_out": [],
@@ -63,6 +72,8 @@ class Run:
             "checksum": None,
         }
         folder.mkdir(parents=True, exist_ok=True)
+        if (other := progress(folder)) and _of_another_host(other):
+            raise RuntimeError(f"{other.get('host')} trains this model already")
         _close_killed(folder)
         self.save()
 
@@ -145,11 +156,19 @@ class _Noted(list[dict[str, Any]]):
 def progress(folder: Path) -> dict[str, Any] | None:
     """How far the training of this model is; None if none runs."""
     try:
-        data: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        file = folder / PROGRESS
+        data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if _of_another_host(data):
+            return data if time.time() - file.stat().st_mtime < _FRESH_SECONDS else None
         alive: bool = _process(data["process"][0]) == data["process"]
     except (OSError, ValueError, KeyError, psutil.Error):
         return None
     return data if alive else None
+
+
+def _of_another_host(data: Mapping[str, Any]) -> bool:
+    """Whether its process cannot be looked at here. A workspace is one server's, whatever its container is called."""
+    return server_role.shared_models() is not None and data.get("host") != socket.gethostname()
 
 
 def _process(pid: int | None = None) -> list[float]:
@@ -168,6 +187,9 @@ def stop() -> Any:
     """Stop the training that runs, and remove the images that it worked on; what it had published stays."""
     stopped = train.stop()
     for folder in Path(settings.MONAI_LABEL_APP_DIR, "model").iterdir():
+        run = progress(folder)
+        if run and _of_another_host(run):
+            continue
         remove_caches(folder)
         if stopped:
             _close(folder, time.time())
@@ -183,7 +205,7 @@ def remove_caches(folder: Path) -> None:
 def _record(folder: Path, data: dict[str, Any], problem: str) -> None:
     best = max((value for _, value in data["dice"]), default=None)
     record = data | {"best_dice": best, "problem": problem}
-    for transient in ("process", "iteration", "iterations", "last_loss"):
+    for transient in ("process", "host", "iteration", "iterations", "last_loss"):
         record.pop(transient, None)
     with (folder / RUNS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
@@ -191,9 +213,12 @@ def _record(folder: Path, data: dict[str, Any], problem: str) -> None:
 
 
 def _close_killed(folder: Path) -> None:
-    """Record a training that was killed before it could do so itself; how long it took until it was last heard of."""
+    """Record a training that was killed before it could do so itself; how long it took until it was last heard of.
+
+    Only where trainings run: others cannot know.
+    """
     left = folder / PROGRESS
-    if left.exists() and progress(folder) is None:
+    if server_role.writes_models() and left.exists() and progress(folder) is None:
         _close(folder, left.stat().st_mtime)
 
 

@@ -20,7 +20,7 @@ from label_server.datastore.pacs_images import PacsImages
 from label_server.parsing import readers
 from label_server.paths import VIEWER
 from label_server.users import LOOPBACK
-from label_server.web import dicomweb_proxy, readiness, routes
+from label_server.web import dicomweb_proxy, figures, readiness, routes
 from label_server.web.audit_log import Audit
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.error_handlers import HANDLERS, fault
@@ -58,6 +58,7 @@ def application(viewer: Path = VIEWER) -> Starlette:
         routes=[
             *pages.routes,
             Route("/readyz", _ready),
+            Route("/metrics", figures.page),
             Route("/ohif", _viewer),
             Mount("/proxy/dicom", routes=dicomweb_proxy.routes),
             Mount("/ohif", OhifFiles(viewer)),

@@ -72,14 +72,14 @@ ENDPOINTS: dict[str, Action] = {
     for words, routes in actions.items()
     for route in routes
 }
-# What the start page's button asks for.
-_OF_PAGES = {"POST /next": ENDPOINTS["POST /activelearning/{strategy}"]}
+# Whether something runs; "not found" is a plain answer there.
+ASK = Action("ask", None)
+# What the start page's button asks for, and Prometheus.
+_OF_PAGES = {"POST /next": ENDPOINTS["POST /activelearning/{strategy}"], "GET /metrics": ASK}
 _DICOMWEB = re.compile(rf"/proxy/dicom/[a-z]+/(?:studies/({UID})(?:/series/({UID}))?)?(.*)")
 _STORE = Action("DICOMweb store", Kind.CHANGE)
 _RETRIEVE, _SEARCH = Action("DICOMweb read", Kind.READ), Action("DICOMweb search", Kind.READ)
 _OTHER = Action("other", None)
-# Whether something runs; "not found" is a plain answer there.
-ASK = Action("ask", None)
 
 
 def _pattern(route: str) -> re.Pattern[str]:

@@ -1,7 +1,7 @@
 """Records who did what, a line for each request; of many alike, as a viewer's hundreds of frames, the first and a sum.
 
-A record holds the time, user, role, address, action, study, series, outcome and duration, and no other word of a
-client's: neither a name of a patient nor a forged line can get into it.
+A record holds the time, user, role, address, action, study, series, outcome, duration and the request's number, and no
+other word of a client's: neither a name of a patient nor a forged line can get into it.
 """
 
 import logging
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from label_server import request_id
 from label_server.audit import Kind, Record, Trail
 from label_server.web import audit_actions
 from label_server.web.answers import Answer
@@ -93,7 +94,7 @@ class Audit:
             kind, key, record = self._described(scope, status)
         else:
             kind, key, record = Kind.REFUSAL, (client_address(scope),), _login(scope)
-        record |= {"outcome": status, "milliseconds": milliseconds}
+        record |= {"outcome": status, "milliseconds": milliseconds, "request": request_id.current.get()}
         if kind == Kind.CHANGE or (kind and self._alike.first(key, kind, record)):
             self._write(kind, record)
 

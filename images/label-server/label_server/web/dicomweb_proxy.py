@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from label_server import request_id
 from label_server.dicomweb import login, trust
 from label_server.users import Role
 
@@ -87,6 +88,7 @@ async def _forward(request: Request) -> Response:
     upstream = client(_TIMEOUT)
     # As they came: they need not be ASCII.
     headers = [(name, value) for name, value in request.headers.raw if name in _REQUEST_HEADERS]
+    headers.append((request_id.HEADER.lower().encode(), request_id.current.get().encode()))
     content = _bounded(request) if request.method == "POST" else None
     try:
         answer = await upstream.send(

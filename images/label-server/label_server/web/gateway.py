@@ -13,9 +13,11 @@ from label_server.web.audit_log import Audit, AuditLog
 from label_server.web.browser_login import BrowserLogin
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.compression import Compression
+from label_server.web.metrics import Monitors, RequestFigures
 from label_server.web.middleware import AccessLog, AddressCheck, Liveness, Refusals, SecurityHeaders, UseNote
 from label_server.web.rate_limits import BodyLimit, Concurrency, HeaderLimit
 from label_server.web.refusal_pages import RefusalPages
+from label_server.web.request_ids import RequestIds
 from label_server.web.token_auth import Authentication
 from label_server.web.trusted_proxy import TrustedProxy
 
@@ -35,15 +37,18 @@ def middleware(
     return [
         Middleware(Liveness),
         Middleware(TrustedProxy, TRUSTED_PROXIES),
+        Middleware(RequestIds),
         Middleware(AccessLog),
         Middleware(SecurityHeaders),
         Middleware(Compression),
         Middleware(RefusalPages),
         Middleware(Refusals),
         Middleware(HeaderLimit),
+        Middleware(RequestFigures),
         *([Middleware(AuditLog, audit)] if audit else []),
         Middleware(Authentication, known, sessions, open_on_loopback),
         Middleware(AddressCheck),
+        Middleware(Monitors),
         Middleware(UseNote),
         Middleware(Concurrency),
         Middleware(BrowserLogin, sessions),

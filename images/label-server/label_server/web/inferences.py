@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.errors import Refused
+from label_server.web import metrics
 
 
 def run(
@@ -27,6 +28,20 @@ def run(
     output: ResultType | None = None,
 ) -> Any:
     """Upstream's arguments and answer."""
+    with metrics.inference(model):
+        return _run(background_tasks, model, image, session_id, params, file, label, output)
+
+
+def _run(
+    background_tasks: BackgroundTasks,
+    model: str,
+    image: str,
+    session_id: str,
+    params: str,
+    file: UploadFile | None,
+    label: UploadFile | None,
+    output: ResultType | None,
+) -> Any:
     if output != ResultType.dicom_seg:
         return run_inference(background_tasks, model, image, session_id, params, file, label, output)
     app = app_instance()

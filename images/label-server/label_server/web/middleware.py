@@ -31,7 +31,7 @@ _HEADERS = {
 _TLS_ONLY = "max-age=31536000"
 _ALIVE = PlainTextResponse("alive\n")
 # Asking how the server is does not keep a rented pod from stopping.
-_LOOKED_AT = ("/info", "/readyz")
+_LOOKED_AT = ("/info", "/readyz", "/metrics")
 # In the scope: the name and the path that may be written down.
 _FOR_THE_LOG = "labelpod.log"
 

@@ -33,7 +33,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from label_server import users
+from label_server import server_role, users
 from label_server.datastore import training_list
 from label_server.models import training_runs, upload
 from label_server.users import Role
@@ -87,6 +87,7 @@ class Endpoint:
     function: Callable[..., Any] | None = None  # in the place of upstream's
     reading: Callable[[dict[str, Any]], None] | None = None  # of what is uploaded
     fixed: tuple[tuple[str, Any], ...] = ()
+    trainers: bool = False  # not where a server only annotates
 
 
 _ANNOTATOR, _REVIEWER, _ADMIN = Endpoint(Role.ANNOTATOR), Endpoint(Role.REVIEWER), Endpoint(Role.ADMIN)
@@ -101,7 +102,7 @@ _INFER = Endpoint(
 _IMAGE = Endpoint(Role.ANNOTATOR, check=endpoint_checks.new_image, reading=upload_reading.images)
 # In the server's own process a training would run into its next inference.
 _IN_BACKGROUND = (("run_sync", False),)
-_TRAIN = Endpoint(Role.ADMIN, check=endpoint_checks.training, fixed=_IN_BACKGROUND)
+_TRAIN = Endpoint(Role.ADMIN, check=endpoint_checks.training, fixed=_IN_BACKGROUND, trainers=True)
 
 ENDPOINTS = {
     ("GET", "/info/"): _ANNOTATOR,
@@ -149,18 +150,18 @@ ENDPOINTS = {
     ("GET", "/datastore/dataset"): Endpoint(Role.ADMIN, function=downloads.dataset),
     ("POST", "/train/"): _TRAIN,
     ("POST", "/train/{model}"): _TRAIN,
-    ("DELETE", "/train/"): Endpoint(Role.ADMIN, function=training_runs.stop),
+    ("DELETE", "/train/"): Endpoint(Role.ADMIN, function=training_runs.stop, trainers=True),
     ("POST", "/scoring/"): Endpoint(Role.ADMIN, fixed=_IN_BACKGROUND),
     ("POST", "/scoring/{method}"): Endpoint(Role.ADMIN, among=("method", "_scoring_methods"), fixed=_IN_BACKGROUND),
     ("DELETE", "/scoring/"): _ADMIN,
     ("POST", "/batch/infer/{model}"): Endpoint(
-        Role.ADMIN, check=endpoint_checks.batch, among=("model", "_infers"), fixed=_IN_BACKGROUND
+        Role.ADMIN, check=endpoint_checks.batch, among=("model", "_infers"), fixed=_IN_BACKGROUND, trainers=True
     ),
-    ("DELETE", "/batch/infer"): _ADMIN,
+    ("DELETE", "/batch/infer"): Endpoint(Role.ADMIN, trainers=True),
     ("GET", "/model/{model}"): _ADMIN,
     ("GET", "/model/info/{model}"): _ADMIN,
-    ("PUT", "/model/{model}"): Endpoint(Role.ADMIN, function=upload.replace),
-    ("DELETE", "/model/{model}"): _ADMIN,
+    ("PUT", "/model/{model}"): Endpoint(Role.ADMIN, function=upload.replace, trainers=True),
+    ("DELETE", "/model/{model}"): Endpoint(Role.ADMIN, trainers=True),
     # As text: upstream's page loads its scripts from elsewhere.
     ("GET", "/logs/"): Endpoint(Role.ADMIN, fixed=(("html", False),)),
     ("GET", "/logs/gpu"): Endpoint(Role.ADMIN, function=downloads.gpu),
@@ -174,17 +175,24 @@ WHOLE_SLIDES = {
 
 
 class GuardedRoute(APIRoute):
-    """A route that answers 403 to a user without its role, before anything of the body is read."""
+    """A route that answers 403 to a user without its role, before anything of the body is read.
+
+    What is for the trainer is answered with 421 where the server only annotates: whoever passes requests on chose the
+    wrong one.
+    """
 
     role = Role.ADMIN
+    trainers = False
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the user pass, or say which role it takes."""
         if scope["user"].role < self.role:
             answer = JSONResponse({"detail": f"This takes the role {self.role.name.lower()}"}, 403)
             await answer(scope, receive, send)
-            return
-        await super().handle(scope, receive, send)
+        elif self.trainers and not server_role.writes_models():
+            await JSONResponse({"detail": server_role.ELSEWHERE}, 421)(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
 
 
 def application(title: str, app_name: str = "radiology") -> FastAPI:
@@ -217,7 +225,7 @@ def _add(app: FastAPI, opened: Endpoint, method: str, route: APIRoute) -> None:
             response_model=None,
             include_in_schema=path == route.path,
         )
-        guarded.role = opened.role
+        guarded.role, guarded.trainers = opened.role, opened.trainers
         app.router.routes.append(guarded)
 
 

@@ -5,15 +5,18 @@ main.py:248-262).
 """
 
 import asyncio
+import json
 import os
 import resource
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 from monailabel.main import Main
 from monailabel.utils.others.generic import init_log_config
 
-from label_server.settings import MAX_HEADER_BYTES, SLOW_CLIENT_SECONDS
+from label_server import logs
+from label_server.settings import LOG_FORMAT, MAX_HEADER_BYTES, SLOW_CLIENT_SECONDS
 from label_server.web.connections import CountedProtocol
 
 _MAX_CONNECTIONS = 1000
@@ -71,12 +74,12 @@ class LabelServer(Main):
         allow_open_files()
         self.start_server_validate_args(args)
         self.start_server_init_settings(args)
-        log_config = init_log_config(args.log_config, args.app, "app.log", args.verbose)
+        upstreams = init_log_config(args.log_config, args.app, "app.log", args.verbose)
         uvicorn.run(
             args.uvicorn_app,
             host=args.host,
             port=args.port,
-            log_config=log_config,
+            log_config=logs.formatted(json.loads(Path(upstreams).read_text(encoding="utf-8")), LOG_FORMAT),
             # The gateway keeps its own, without tokens.
             access_log=False,
             server_header=False,

@@ -6,6 +6,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+# In the scope: whether a trusted proxy has passed the request on.
+PROXIED = "labelpod.proxied"
+
 
 class TrustedProxy:
     """Takes what a trusted proxy passes on for a request of the client that it names in X-Forwarded-For.
@@ -26,6 +29,7 @@ class TrustedProxy:
         """Pass the request on, with the client's address."""
         peer = _address(scope["client"][0]) if scope.get("client") else None
         if peer and self._trusts(peer):
+            scope[PROXIED] = True
             named = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
             scope["client"] = (str(self._client(peer, named)), 0)
         await self._app(scope, receive, send)

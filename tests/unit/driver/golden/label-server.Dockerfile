@@ -55,8 +55,9 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
       --build-constraints /tmp/requirements.lock -r /tmp/requirements.lock; \
     rm -r /opt/venv/lib/python3.11/site-packages/monailabel/endpoints/static/ohif
 RUN ln -s /opt/venv/lib/python3.11/site-packages/monailabel-*.data/data/monailabel /opt/venv/monailabel; \
-    useradd --uid 1000 --create-home --home-dir /home/labelpod --shell /bin/bash labelpod; \
-    install -d -o labelpod -g labelpod /workspace
+    groupadd --gid 1000 labelpod; \
+    useradd --uid 1000 --gid 1000 --create-home --home-dir /home/labelpod --shell /bin/bash labelpod; \
+    install -d -o labelpod -g labelpod /workspace /models
 COPY images/label-server/sitecustomize.py /opt/labelpod/sitecustomize.py
 COPY images/label-server/label_server/models/pretrained.py /opt/labelpod/label_server/models/pretrained.py
 RUN --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
@@ -94,7 +95,7 @@ COPY --from=viewer /viewer/ohif /opt/labelpod/ohif
 COPY labelpod_common /opt/labelpod/labelpod_common
 COPY images/label-server/label_server /opt/labelpod/label_server
 RUN chmod -R u=rwX,go=rX /opt/labelpod; python -m compileall -q /opt/labelpod
-USER labelpod
+USER 1000:1000
 RUN python -m label_server.selfcheck
 COPY --chmod=755 images/label-server/healthy /usr/local/bin/
 COPY --chmod=755 build/start_server.sh /usr/local/bin/start_server

@@ -23,7 +23,7 @@ from tests.support import web
 from tests.support.ct import Ct
 from tests.support.web import Server
 
-KEYS = ["time", "user", "role", "address", "action", "study", "series", "outcome", "milliseconds"]
+KEYS = ["time", "user", "role", "address", "action", "study", "series", "outcome", "milliseconds", "request"]
 
 
 def records(folder: Path, **asked: str) -> list[dict[str, Any]]:
@@ -53,9 +53,10 @@ def test_a_record_says_who_what_when_from_where_and_how_it_ended(server: Server,
     assert server.submit(image.uid, np.ones(image.shape)).status_code == 200
     submitted = records(tmp_path)[-1]
     assert list(submitted) == KEYS
-    assert submitted | {"time": "", "milliseconds": 0} == {
+    assert re.fullmatch("[0-9a-f]{16}", submitted["request"])
+    assert submitted | {"time": "", "milliseconds": 0, "request": ""} == {
         **{"time": "", "user": "anna", "role": "annotator", "address": "testclient", "action": "submit label"},
-        **{"study": image.study_uid, "series": image.uid, "outcome": 200, "milliseconds": 0},
+        **{"study": image.study_uid, "series": image.uid, "outcome": 200, "milliseconds": 0, "request": ""},
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", submitted["time"])
     assert submitted["milliseconds"] > 0
@@ -149,10 +150,14 @@ def test_no_word_of_a_client_gets_into_a_record_of_what_was_refused(gate: Server
     gate.ask("GET", f"/datastore/image?image={value}&x=missing", "anna")
     gate.ask("PUT", f"/datastore/label?image={value}&tag={value}&x=missing", "anna", data={"params": value})
     gate.ask(
-        "GET", f"/{value}/missing?patient={value}", "anna", headers={"User-Agent": "forged", "X-Forwarded-For": "x"}
+        "GET",
+        f"/{value}/missing?patient={value}",
+        "anna",
+        headers={"User-Agent": "forged", "X-Forwarded-For": "x", "X-Request-ID": "forged-number"},
     )
     found = records(tmp_path)
     assert len(found) == 3 and {each["series"] for each in found} == {None}
+    assert all(re.fullmatch("[0-9a-f]{16}", each.pop("request")) for each in found)
     fixed = {"user", "anna", "role", "annotator", "testclient", "open image", "submit label", "other"}
     assert {word for each in found for word in each.values() if isinstance(word, str) and "T" not in word} <= fixed
 

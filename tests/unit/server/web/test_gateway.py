@@ -71,9 +71,18 @@ def test_the_cheapest_comes_first():
     audit = Audit(Trail(Path("/nowhere")), lambda image: None)
     parts = gateway.middleware(nobody, False, BrowserSessions(nobody), audit)
     assert [part.cls.__name__ for part in parts] == [
-        *("Liveness", "TrustedProxy", "AccessLog", "SecurityHeaders", "Compression", "RefusalPages", "Refusals"),
-        *("HeaderLimit", "AuditLog", "Authentication"),
-        *("AddressCheck", "UseNote", "Concurrency", "BrowserLogin", "BodyLimit"),
+        *(
+            "Liveness",
+            "TrustedProxy",
+            "RequestIds",
+            "AccessLog",
+            "SecurityHeaders",
+            "Compression",
+            "RefusalPages",
+            "Refusals",
+        ),
+        *("HeaderLimit", "RequestFigures", "AuditLog", "Authentication"),
+        *("AddressCheck", "Monitors", "UseNote", "Concurrency", "BrowserLogin", "BodyLimit"),
     ]
 
 
@@ -198,7 +207,9 @@ def test_no_token_is_logged_however_it_came(gate: Server, lines, caplog: pytest.
 # --- a rented pod ---
 
 
-@pytest.mark.parametrize(("path", "noted"), [("/info", 0), ("/info/", 0), ("/readyz", 0), ("/datastore/", 1)])
+@pytest.mark.parametrize(
+    ("path", "noted"), [("/info", 0), ("/info/", 0), ("/readyz", 0), ("/metrics", 0), ("/datastore/", 1)]
+)
 def test_only_work_keeps_a_pod_from_stopping(gate: Server, monkeypatch, path: str, noted: int):
     notes: list[str] = []
     monkeypatch.setattr(middleware.state, "note_use", lambda: notes.append("used"))

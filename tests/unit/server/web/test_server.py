@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import monailabel
 import pytest
 import uvicorn
 
@@ -106,7 +107,8 @@ def options(monkeypatch: pytest.MonkeyPatch, certificate: str = "", key: str = "
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: ran.update(options, app=app))
     for step in ("start_server_validate_args", "start_server_init_settings"):
         monkeypatch.setattr(server.LabelServer, step, lambda self, args: None)
-    monkeypatch.setattr(server, "init_log_config", lambda *_: {})
+    upstreams = Path(monailabel.__file__).with_name("logging.json")
+    monkeypatch.setattr(server, "init_log_config", lambda *_: upstreams)
     monkeypatch.setenv("TLS_CERT_FILE", certificate)
     monkeypatch.setenv("TLS_KEY_FILE", key)
     given = Namespace(
@@ -123,6 +125,12 @@ def test_the_server_starts_with_our_limits(monkeypatch: pytest.MonkeyPatch):
     assert ran["loop"] == "label_server.web.connections:Loop"
     assert ran["limit_concurrency"] == 1000 and ran["h11_max_incomplete_event_size"] == 2 * server.MAX_HEADER_BYTES
     assert (ran["ssl_certfile"], ran["ssl_keyfile"]) == ("/run/tls/cert", None)
+
+
+@pytest.mark.parametrize(("form", "expected"), [("text", "format"), ("json", "()")])
+def test_the_setting_says_what_lines_of_the_log_are(monkeypatch: pytest.MonkeyPatch, form: str, expected: str):
+    monkeypatch.setattr(server, "LOG_FORMAT", form)
+    assert list(options(monkeypatch)["log_config"]["formatters"]["simple"]) == [expected]
 
 
 def test_a_flood_of_connections_leaves_files_to_open(monkeypatch: pytest.MonkeyPatch):

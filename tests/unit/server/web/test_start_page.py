@@ -281,7 +281,9 @@ def test_inferences_that_run_and_wait_are_shown(server: Server, image: Ct, monke
 def test_only_an_admin_sees_the_users_the_disk_and_the_refusals(server: Server, image: Ct):
     server.ask("DELETE", f"/datastore/image?id={image.uid}", "berta")
     text = words(page(server, "admin"))
-    assert re.search(r"berta annotator \d{4}-\d\d-\d\d \d\d:\d\d UTC rita reviewer not lately", text)
+    assert re.search(
+        r"berta annotator \d{4}-\d\d-\d\d \d\d:\d\d UTC prometheus monitor not lately rita reviewer not lately", text
+    )
     assert re.search(r"Disk \d+ of \d+ GB free Refused in a day 1; deploy.py audit", text)
     assert all("This server" not in page(server, user) for user in ("anna", "rita"))
 

@@ -43,10 +43,10 @@ class Deepgrow(lib.trainers.Deepgrow):
         epochs = int(request.get("max_epochs") or self._config["max_epochs"])
         self._val_interval = max(1, min(self._val_interval, epochs))
         self.max_train_interactions = max(1, int(request.get("interactions") or self.max_train_interactions))
-        training_runs.remove_caches(Path(self._model_dir))  # of a training that was killed
         chosen = {key: request.get(key, self._config.get(key)) for key in ("train_batch_size", "val_split")}
         name = datetime.now().strftime("%Y%m%d_%H%M%S")
         self._run = training_runs.Run(Path(self._model_dir), name, 0, epochs, *chosen.values())
+        training_runs.remove_caches(Path(self._model_dir))  # of a training that was killed
         problem = "it was interrupted"
         try:
             entries = self._run.preparing(*_trainable(datastore))

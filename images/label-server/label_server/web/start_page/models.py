@@ -24,11 +24,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Running:
-    """A training that runs: of which model, and how many of its epochs are done."""
+    """A training that runs: of which model, how many of its epochs are done, and the loss of the last one, if any."""
 
     model: str
     epoch: int
     epochs: int
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,19 @@ def models(app: MONAILabelApp, told: dict[str, dict[str, Any]]) -> list[Shown]:
 def work(app: MONAILabelApp) -> Work:
     """What the server works on now."""
     found = [(name, training_runs.progress(_folder(name))) for name in app._trainers]
-    trainings = [Running(name, int(run["epoch"]), int(run["epochs"])) for name, run in found if run]
+    trainings = [_running(name, run) for name, run in found if run]
     return Work(worker_pools.inference.working, worker_pools.inference.waiting, trainings)
+
+
+def _running(model: str, run: dict[str, Any]) -> Running:
+    losses = run.get("loss") or []
+    return Running(model, int(run["epoch"]), int(run["epochs"]), losses[-1][1] if losses else None)
+
+
+def last_dice(app: MONAILabelApp, model: str) -> float | None:
+    """The best Dice of the last training of a model that measured one."""
+    measured = [each.dice for each in _trainings(app, model) if each.dice is not None]
+    return measured[-1] if measured else None
 
 
 def _trainings(app: MONAILabelApp, model: str) -> list[Training]:
