@@ -10,7 +10,7 @@ from labelpod.clients.orthanc import Connection, Orthanc
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
 from labelpod.docker import published
-from labelpod.docker.stack import LABEL_SERVER, ORTHANC, POSTGRES, Stack, end_reason
+from labelpod.docker.stack import DOOR, LABEL_SERVER, ORTHANC, POSTGRES, Stack, end_reason
 from labelpod.errors import DeployError
 from labelpod_common import labels
 from labelpod_common.text import clean, counted
@@ -54,6 +54,7 @@ def collect(stack: Stack) -> dict[str, Any]:
             "database": values.ORTHANC_DB,
         },
         **({POSTGRES: _said(POSTGRES, running, ends)} if values.postgres else {}),
+        **({DOOR: _said(DOOR, running, ends)} if stack.values.door else {}),
         "studies": {
             "total": datastore.get("total"),
             "labelled": datastore.get("completed"),
@@ -71,7 +72,7 @@ def collect(stack: Stack) -> dict[str, Any]:
 
 def well(state: dict[str, Any]) -> bool:
     """Whether every service answers that should: none should before the first `up`, and after `down`."""
-    services = [state[name] for name in (ORTHANC, POSTGRES) if name in state]
+    services = [state[name] for name in (ORTHANC, POSTGRES, DOOR) if name in state]
     if all(each["state"] == "not started" for each in (state["label_server"], *services)):
         return True
     runs = all(each["state"] == "running" for each in services)
@@ -91,6 +92,8 @@ def text(state: dict[str, Any]) -> str:
     ]
     if "postgres" in state:
         rows.append(("PostgreSQL", _state(state[POSTGRES])))
+    if DOOR in state:
+        rows.append(("Door", _state(state[DOOR])))
     if server["ready"]:
         rows += [
             ("Labels", ", ".join(state["labels"])),

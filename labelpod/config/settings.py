@@ -6,7 +6,6 @@ program uses changes nothing here. The environment wins over `.env`, as it does 
 """
 
 import difflib
-import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from labelpod.config import contradictions, env_text, places, pod_url
+from labelpod.config import contradictions, env_text, networks, places, pod_url
 from labelpod.console import say
 from labelpod.errors import DeployError
 from labelpod_common import labels
@@ -26,7 +25,6 @@ FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "BUILDX_")  # read by th
 # The label server's login at the stack's Orthanc; images/orthanc/access.lua says what it may do.
 LABEL_SERVER_USER = "label-server"
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")
-_IPV4_IN_IPV6 = ipaddress.IPv6Network("::ffff:0:0/96")
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f'\"\\$`]*")
 
 
@@ -110,19 +108,6 @@ def _uids(text: str) -> str:
 
 def _listed(text: str) -> list[str]:
     return [entry.strip() for entry in text.split(",") if entry.strip()]
-
-
-def _networks(text: str) -> str:
-    for entry in _listed(text):
-        try:
-            network = ipaddress.ip_network(entry)
-        except ValueError as error:
-            raise ValueError(f"{entry!r} is no address and no network: {error}") from None
-        if network.prefixlen == 0:
-            raise ValueError(f"{entry!r} is everybody, who could then name any address")
-        if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_IPV4_IN_IPV6):
-            raise ValueError(f"{entry!r} is of IPv4: write it so")
-    return ",".join(_listed(text))
 
 
 def _studies(text: str) -> str:
@@ -235,7 +220,7 @@ class Settings(BaseModel):
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
-    TRUSTED_PROXY: Annotated[str, AfterValidator(_networks)] = Field(
+    TRUSTED_PROXY: Annotated[str, AfterValidator(networks.checked)] = Field(
         "",
         description="Address or network of a proxy in front of the label server, or several: from it, X-Forwarded-For "
         "names the client. Empty: a client is who connects.",
@@ -243,7 +228,7 @@ class Settings(BaseModel):
     ORTHANC_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
         "127.0.0.1",
         description="Address of Orthanc's web port. Others need it only for Orthanc's own pages and interfaces; the "
-        "label server passes DICOMweb on, and slows down who guesses.",
+        "label server passes DICOMweb on. If it is open to other machines, a door slows down who guesses.",
     )
     ORTHANC_PORT: Port = Field(8042, description="Port of Orthanc's web page, REST and DICOMweb.")
     DICOM_BIND_ADDRESS: Annotated[str, AfterValidator(_names)] = Field(
@@ -334,6 +319,10 @@ class Settings(BaseModel):
         "postgres:17.6",
         description="PostgreSQL's image in a registry, for LABELPOD_ORTHANC_DB=postgres; version 17.",
     )
+    DOOR_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
+        "haproxy:3.0.11",
+        description="HAProxy's image in a registry, if Orthanc's web port is open to other machines; version 3.",
+    )
     DEVICE: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
         description="auto uses an NVIDIA GPU of 12 GB or more if there is one.",
@@ -379,6 +368,11 @@ class Settings(BaseModel):
     def postgres(self) -> bool:
         """Whether Orthanc's database is PostgreSQL."""
         return self.ORTHANC_DB == "postgres"
+
+    @property
+    def door(self) -> bool:
+        """Whether HAProxy stands in front of what other machines reach."""
+        return not networks.is_loopback(self.ORTHANC_BIND_ADDRESS)
 
     @property
     def scanners(self) -> dict[str, dict[str, Any]]:

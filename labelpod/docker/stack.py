@@ -1,4 +1,4 @@
-"""The running stack: Orthanc, its database and the label server, through Docker Compose."""
+"""The running stack: Orthanc, its database, the label server and the door, through Docker Compose."""
 
 import os
 import re
@@ -26,7 +26,8 @@ from labelpod.security import secret_files
 POSTGRES = "postgres"
 LABEL_SERVER = "label-server"
 ORTHANC = "orthanc"
-SERVICES = (ORTHANC, LABEL_SERVER, POSTGRES)
+DOOR = "door"
+SERVICES = (ORTHANC, LABEL_SERVER, POSTGRES, DOOR)
 # The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
 _LOAD_SECONDS = 240
 _POLL_SECONDS = 0.2
@@ -56,6 +57,7 @@ def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
             secrets / secret_files.TLS_KEY,
         ),
         POSTGRES: (secrets / secret_files.POSTGRES_PASSWORD,),
+        DOOR: (project.build / "haproxy.cfg", secrets / secret_files.TLS_BOTH),
     }
 
 
@@ -81,7 +83,8 @@ class Stack:
     @property
     def services(self) -> tuple[str, ...]:
         """Those that run with these settings."""
-        return SERVICES if self.values.postgres else SERVICES[:2]
+        unused = {*([] if self.values.postgres else [POSTGRES]), *([] if self.values.door else [DOOR])}
+        return tuple(name for name in SERVICES if name not in unused)
 
     def with_database(self, name: str) -> "Stack":
         """The same stack with the other database of Orthanc's, or with this one."""
@@ -107,6 +110,8 @@ class Stack:
             names.append("compose.postgres.yaml")
         if self.values.tls:
             names.append("compose.tls.yaml")
+        if self.values.door:
+            names += ["compose.door.yaml", *(["compose.door-tls.yaml"] if self.values.tls else [])]
         if self.values.STUDIES.startswith("/"):
             names.append("compose.folder.yaml")
         if self.values.closed:
@@ -141,24 +146,27 @@ class Stack:
         """
         read = files_read_at_start(self.project)
         with explained("python3 deploy.py doctor"):
-            if outdated := read_files.outdated(self.project, read, self.containers()):
+            before = self.containers()
+            self._end_unused(DOOR, before)  # it holds a port that another service opens
+            if outdated := read_files.outdated(self.project, read, before):
                 self.docker.compose.stop(outdated)  # Compose starts them again, in the right order
             self.docker.compose.up(list(services) or None, detach=True, quiet=True)
             containers = self.containers()
             read_files.record(self.project, read, containers)
-            self._end_unused_database(containers)
+            self._end_unused(POSTGRES, containers)
             self._wait({name: containers[name] for name in services or self.services})
 
     def down(self, volumes: bool) -> None:
         """Stop and remove the containers; with `volumes` everything they stored, too."""
         with explained("docker ps shows what still runs"):
-            # Compose would leave a service with a profile running, and with it network and volume in use.
+            # Compose would leave a service with a profile running, and with it network and volume in use; and a door
+            # that the settings no longer name.
             # The database that the setting does not name has volumes, too, and Compose deletes only what is used.
             for database in (POSTGRES, "sqlite") if volumes else (POSTGRES,):
-                self.with_database(database)._client("*").compose.down(volumes=volumes, timeout=15)
+                self.with_database(database)._client("*").compose.down(volumes=volumes, remove_orphans=True, timeout=15)
         if volumes:
             ownership.forget(self.name)
-            tagged = [tags.own(tag, self.name) for tag in tags.service_tags(self.with_database(POSTGRES).values)]
+            tagged = [tags.own(tag, self.name) for tag in tags.SERVICE_TAGS]
             with explained("docker image ls"):
                 self.docker.image.remove([tag for tag in tagged if self.docker.image.exists(tag)])
 
@@ -225,9 +233,9 @@ class Stack:
                 if stream == "stdout" or not line.startswith(b'time="'):
                     yield line.decode(errors="replace").removeprefix("\x1b[2K")  # Compose clears the line
 
-    def _end_unused_database(self, containers: dict[str, Container]) -> None:
-        """Stop PostgreSQL if the setting no longer names it; its data stay."""
-        container = None if self.values.postgres else containers.get(POSTGRES)
+    def _end_unused(self, service: str, containers: dict[str, Container]) -> None:
+        """Stop a service that the settings no longer name; its data stay."""
+        container = None if service in self.services else containers.get(service)
         if container:
             container.stop()
             container.remove()

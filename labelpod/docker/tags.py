@@ -7,11 +7,15 @@ TRIXIE_TAG = "labelpod/debian:trixie"
 ORTHANC_TAG = "labelpod/orthanc:local"
 POSTGRES_TAG = "labelpod/postgres:local"
 LABEL_SERVER_TAG = "labelpod/label-server:local"
+DOOR_TAG = "labelpod/door:local"
+# Whatever the settings are.
+SERVICE_TAGS = (ORTHANC_TAG, LABEL_SERVER_TAG, POSTGRES_TAG, DOOR_TAG)
 
 
 def service_tags(settings: Settings) -> tuple[str, ...]:
     """The images that the services of these settings run."""
-    return (ORTHANC_TAG, LABEL_SERVER_TAG, *([POSTGRES_TAG] if settings.postgres else []))
+    unused = {*([] if settings.postgres else [POSTGRES_TAG]), *([] if settings.door else [DOOR_TAG])}
+    return tuple(tag for tag in SERVICE_TAGS if tag not in unused)
 
 
 def own(tag: str, stack: str) -> str:

@@ -14,18 +14,22 @@ from labelpod.config.settings import Settings, compose_project
 from labelpod.console import progress, say
 from labelpod.docker import tags
 from labelpod.docker.client import explained
-from labelpod.docker.tags import BASE_TAG, ORTHANC_TAG, POSTGRES_TAG, TRIXIE_TAG
+from labelpod.docker.tags import BASE_TAG, DOOR_TAG, ORTHANC_TAG, POSTGRES_TAG, TRIXIE_TAG
 from labelpod.errors import DeployError
 from labelpod.host import apt, package_sources
 from labelpod.images import buildkit, digests
 from labelpod.project import Project
 
 # What is made of packages in a Debian of its own: its folder, and the files that the image depends on.
-_RECIPES = {ORTHANC_TAG: ("orthanc", ("Dockerfile", "tls.c")), POSTGRES_TAG: ("postgres", ("Dockerfile", "start"))}
+_RECIPES = {
+    ORTHANC_TAG: ("orthanc", ("Dockerfile", "tls.c")),
+    POSTGRES_TAG: ("postgres", ("Dockerfile", "start")),
+    DOOR_TAG: ("door", ("Dockerfile",)),
+}
 
 
 def ensure(docker: DockerClient, settings: Settings, project: Project) -> None:
-    """The label server's base, Orthanc and, if it is used, PostgreSQL are there and up to date.
+    """The label server's base, Orthanc and, if they are used, PostgreSQL and HAProxy are there and up to date.
 
     Raises:
         DeployError: neither a registry nor Debian's packages could be used, a build failed, or a name in the registry
@@ -35,6 +39,8 @@ def ensure(docker: DockerClient, settings: Settings, project: Project) -> None:
     names = {BASE_TAG: settings.BASE_IMAGE, ORTHANC_TAG: settings.ORTHANC_IMAGE}
     if settings.postgres:
         names[POSTGRES_TAG] = settings.POSTGRES_IMAGE
+    if settings.door:
+        names[DOOR_TAG] = settings.DOOR_IMAGE
     for tag, name in names.items():
         _ensure(docker, settings.IMAGE_SOURCE, project, tag, name)
 

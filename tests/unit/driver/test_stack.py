@@ -158,6 +158,14 @@ def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, 
     assert calls == [("up", None), "stopped", "removed"]
 
 
+def test_a_door_that_the_settings_need_no_more_gives_its_port_back_before_another_opens_it(calls, file, monkeypatch):
+    door = SimpleNamespace(stop=lambda: calls.append("stopped"), remove=lambda: calls.append("removed"))
+    before = stack_of().containers()
+    monkeypatch.setattr(Stack, "containers", lambda _: before | {"door": door})
+    stack_of().up()
+    assert calls == ["stopped", "removed", ("up", None)]
+
+
 def test_postgres_is_a_service_where_the_setting_says_so():
     assert "postgres" in stack_of(ORTHANC_DB="postgres").services
     assert "postgres" not in stack_of().services
@@ -191,7 +199,9 @@ def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
     def made(files: list[Path], *_: object) -> SimpleNamespace:
         names = [path.name for path in files]
         return SimpleNamespace(
-            compose=SimpleNamespace(down=lambda **options: asked.append((names, options["volumes"]))),
+            compose=SimpleNamespace(
+                down=lambda **options: asked.append((names, options["volumes"] and options["remove_orphans"]))
+            ),
             image=SimpleNamespace(exists=lambda tag: "orthanc" in tag, remove=untagged.extend),
         )
 
@@ -209,6 +219,12 @@ def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
         ({"STUDIES": "/srv"}, False, ["compose.folder.yaml"]),
         ({"ORTHANC_DB": "postgres"}, False, ["compose.postgres.yaml"]),
         ({"TLS_CERT": "c", "TLS_KEY": "k"}, False, ["compose.tls.yaml"]),
+        ({"ORTHANC_BIND_ADDRESS": "0.0.0.0"}, False, ["compose.door.yaml"]),
+        (
+            {"ORTHANC_BIND_ADDRESS": "0.0.0.0", "TLS_CERT": "c", "TLS_KEY": "k"},
+            False,
+            ["compose.tls.yaml", "compose.door.yaml", "compose.door-tls.yaml"],
+        ),
         (
             {"TLS_CERT": "c", "TLS_KEY": "k", "STUDIES": "/srv"},
             True,
@@ -242,7 +258,14 @@ def test_the_users_own_changes_come_last(tmp_path):
 
 def test_every_file_that_is_written_for_a_service_is_read_at_its_start():
     read = {path.name for paths in stack.files_read_at_start(Project(Path("/p"))).values() for path in paths}
-    assert {"orthanc.json", "access.lua", "orthanc_users.json", "dicomweb_password", "tls_cert.pem"} <= read
+    assert {
+        "orthanc.json",
+        "access.lua",
+        "haproxy.cfg",
+        "orthanc_users.json",
+        "dicomweb_password",
+        "tls_cert.pem",
+    } <= read
 
 
 @pytest.mark.parametrize(
