@@ -37,6 +37,7 @@ def collect(stack: Stack) -> dict[str, Any]:
             "ready": bool(info),
             "state": running.get(LABEL_SERVER, "not started"),
             "problem": problem,
+            "servers": [running[name] for name in sorted(running) if name.startswith(LABEL_SERVER)],
             "device": info.get("device"),
             "models": [
                 {"name": name, "trained": model.get("trained"), "description": model.get("description", "")}
@@ -76,16 +77,19 @@ def well(state: dict[str, Any]) -> bool:
     if all(each["state"] == "not started" for each in (state["label_server"], *services)):
         return True
     runs = all(each["state"] == "running" for each in services)
+    runs &= all(each == "running" for each in state["label_server"]["servers"])
     return bool(state["label_server"]["ready"] and state[ORTHANC]["answers"] and runs)
 
 
 def text(state: dict[str, Any]) -> str:
     """The state for people: lines that can be copied, whatever the width of the terminal."""
     server, orthanc, studies = state["label_server"], state["orthanc"], state["studies"]
+    servers = server["servers"]
     health = f"ready, on {server['device']}" if server["ready"] else f"{server['state']}: {server['problem']}"
     rows = [
         ("Label server", f"{server['url']}  (open in the browser; paste into 3D Slicer, module MONAI Label)"),
         ("", health),
+        *([("", f"{servers.count('running')} of {len(servers)} servers run")] if len(servers) > 1 else []),
         ("OHIF", f"{state['ohif']['url']}  (the study list)"),
         ("Orthanc", f"{orthanc['url']}  user {orthanc['username']}, password {orthanc['password']}"),
         ("", f"{_state(orthanc)}; DICOM {orthanc['dicom']}"),

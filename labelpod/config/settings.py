@@ -220,6 +220,10 @@ class Settings(BaseModel):
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
+    LABEL_SERVERS: Annotated[Count, Field(le=8)] = Field(
+        1,
+        description="Label servers over the stack's Orthanc; if there are several, a door keeps each user at one.",
+    )
     TRUSTED_PROXY: Annotated[str, AfterValidator(networks.checked)] = Field(
         "",
         description="Address or network of a proxy in front of the label server, or several: from it, X-Forwarded-For "
@@ -321,7 +325,7 @@ class Settings(BaseModel):
     )
     DOOR_IMAGE: Annotated[str, AfterValidator(_image)] = Field(
         "haproxy:3.0.11",
-        description="HAProxy's image in a registry, if Orthanc's web port is open to other machines; version 3.",
+        description="HAProxy's image in a registry, if there is a door; version 3.",
     )
     DEVICE: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
@@ -371,8 +375,13 @@ class Settings(BaseModel):
 
     @property
     def door(self) -> bool:
-        """Whether HAProxy stands in front of what other machines reach."""
-        return not networks.is_loopback(self.ORTHANC_BIND_ADDRESS)
+        """Whether HAProxy stands in front of Orthanc's web port, and of the label servers if there are several."""
+        return self.several_servers or not networks.is_loopback(self.ORTHANC_BIND_ADDRESS)
+
+    @property
+    def several_servers(self) -> bool:
+        """Whether more than one label server runs."""
+        return self.LABEL_SERVERS > 1
 
     @property
     def scanners(self) -> dict[str, dict[str, Any]]:

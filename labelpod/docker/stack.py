@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -112,10 +112,12 @@ class Stack:
             names.append("compose.tls.yaml")
         if self.values.door:
             names += ["compose.door.yaml", *(["compose.door-tls.yaml"] if self.values.tls else [])]
+        if self.values.several_servers:
+            names.append("compose.servers.yaml")
         if self.values.STUDIES.startswith("/"):
             names.append("compose.folder.yaml")
         if self.values.closed:
-            names.append("compose.closed.yaml")
+            names += ["compose.closed.yaml", *(["compose.servers-closed.yaml"] if self.values.several_servers else [])]
         return [*names, *(name for name in _OVERRIDES if (self.project.root / name).exists())][: len(names) + 1]
 
     @cached_property
@@ -147,14 +149,14 @@ class Stack:
         read = files_read_at_start(self.project)
         with explained("python3 deploy.py doctor"):
             before = self.containers()
-            self._end_unused(DOOR, before)  # it holds a port that another service opens
+            self._give_ports_back(before)
             if outdated := read_files.outdated(self.project, read, before):
                 self.docker.compose.stop(outdated)  # Compose starts them again, in the right order
             self.docker.compose.up(list(services) or None, detach=True, quiet=True)
             containers = self.containers()
             read_files.record(self.project, read, containers)
             self._end_unused(POSTGRES, containers)
-            self._wait({name: containers[name] for name in services or self.services})
+            self._wait(_of(services or self.services, containers))
 
     def down(self, volumes: bool) -> None:
         """Stop and remove the containers; with `volumes` everything they stored, too."""
@@ -182,7 +184,10 @@ class Stack:
         ownership.claim(self.name, self.project)
 
     def containers(self) -> dict[str, Container]:
-        """Containers by service; those that are stopped, too, but not what `docker compose run` has made."""
+        """Containers by service, the second of a service as `label-server-2`; not what `docker compose run` has made.
+
+        Those that are stopped are among them.
+        """
         # By Compose's labels: `docker compose ps` takes five times as long.
         project = f"com.docker.compose.project={self.name}"
         with explained("python3 deploy.py doctor"):
@@ -191,9 +196,7 @@ class Stack:
                 for each in self.docker.container.list(all=True, filters=[("label", project)])
             ]
         return {
-            labels["com.docker.compose.service"]: container
-            for labels, container in found
-            if labels.get("com.docker.compose.oneoff") != "True"
+            _name(labels): container for labels, container in found if labels.get("com.docker.compose.oneoff") != "True"
         }
 
     def exec_prefix(self) -> list[str]:
@@ -233,6 +236,14 @@ class Stack:
                 if stream == "stdout" or not line.startswith(b'time="'):
                     yield line.decode(errors="replace").removeprefix("\x1b[2K")  # Compose clears the line
 
+    def _give_ports_back(self, containers: dict[str, Container]) -> None:
+        """End a door that holds a port which another service is about to open."""
+        door = containers.get(DOOR)
+        holds = (door.network_settings.ports or {}).get("8000/tcp") if door else None
+        if door and (DOOR not in self.services or (holds and not self.values.several_servers)):
+            door.stop()
+            door.remove()
+
     def _end_unused(self, service: str, containers: dict[str, Container]) -> None:
         """Stop a service that the settings no longer name; its data stay."""
         container = None if service in self.services else containers.get(service)
@@ -259,18 +270,29 @@ class Stack:
             return True
         # A service that ends is started again by its restart policy, and would fail again for the same reason.
         if state.status in ("exited", "dead", "restarting") or (container.restart_count or 0) > 0:
-            self._stop(service)
+            self._stop(re.sub(r"-[0-9]+$", "", service))
             raise DeployError(
                 f"{service} does not start: {last_word(container)}",
                 f"fix that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {service}",
             )
         # In a container's start period Docker looks every five seconds, and more often only from Engine 25 on.
-        return service == LABEL_SERVER and server.answers()
+        return service == LABEL_SERVER and not self.values.several_servers and server.answers()
 
     def _stop(self, service: str) -> None:
         """Keep a failing service from being started over and over; its log stays."""
         with explained("docker ps"):
             self.docker.compose.stop([service], timeout=15)
+
+
+def _name(labels: Mapping[str, str]) -> str:
+    """A service, with a number from its second container on."""
+    service, number = labels["com.docker.compose.service"], labels.get("com.docker.compose.container-number", "1")
+    return service if number == "1" else f"{service}-{number}"
+
+
+def _of(services: Collection[str], containers: Mapping[str, Container]) -> dict[str, Container]:
+    """All containers of these services."""
+    return {name: each for name, each in containers.items() if re.sub(r"-[0-9]+$", "", name) in services}
 
 
 def last_word(container: Container) -> str:

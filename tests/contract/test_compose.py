@@ -141,6 +141,28 @@ def test_the_door_is_there_if_other_machines_reach_orthanc(address: str, expecte
     assert ("compose.door-tls.yaml" in secure.compose_files) == expected
 
 
+SERVERS = (*ALL, "compose.servers.yaml")
+
+
+def test_several_label_servers_are_reached_through_the_door_only():
+    made = configuration(*SERVERS, LABEL_SERVERS="3")["services"]
+    assert made["label-server"]["deploy"]["replicas"] == 3 and "ports" not in made["label-server"]
+    opened = {each["target"]: each["published"] for each in made["door"]["ports"]}
+    assert opened == {8000: "8000", 8042: "8042"}
+    assert made["label-server"]["environment"]["SHARED_WORKSPACE"] == "true"
+    assert made["label-server"]["environment"]["TRUSTED_PROXY"].strip(",") == "door"
+    assert made["door"]["environment"] == {"STACK": "labelpod"}
+    further = configuration(*SERVERS, LABEL_SERVERS="2", TRUSTED_PROXY="10.0.0.5")["services"]["label-server"]
+    assert further["environment"]["TRUSTED_PROXY"] == "door,10.0.0.5"
+
+
+def test_the_door_reaches_label_servers_that_are_on_a_closed_network():
+    files = (*SERVERS, "compose.closed.yaml", "compose.servers-closed.yaml")
+    made = configuration(*files, LABEL_SERVERS="2")["services"]
+    reached = {name: set(service["networks"]) for name, service in made.items()}
+    assert reached["door"] == {"default", "closed"} and reached["label-server"] == {"closed"}
+
+
 def test_the_doors_program_is_run_by_a_number():
     """Kubernetes cannot tell whether a name is root."""
     assert "\nUSER 99:99\n" in (ROOT / "images" / "door" / "Dockerfile").read_text()

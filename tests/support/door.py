@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,16 +41,24 @@ class Door:
 
     Args:
         port: Orthanc's, as others reach it.
+        servers: the label servers' port, if there are several.
         log: what it has written.
 
     """
 
     port: int
+    servers: int
     log: Path
 
 
 @contextmanager
-def running(folder: Path, values: Settings, orthanc: int, instead: Mapping[str, str] | None = None) -> Iterator[Door]:
+def running(
+    folder: Path,
+    values: Settings,
+    orthanc: int = 9,
+    instead: Mapping[str, str] | None = None,
+    servers: Sequence[int] = (),
+) -> Iterator[Door]:
     """Run the door on this machine.
 
     Args:
@@ -58,11 +66,16 @@ def running(folder: Path, values: Settings, orthanc: int, instead: Mapping[str, 
         values: the settings.
         orthanc: the port of what stands in for Orthanc.
         instead: words of the file, and others in their place.
+        servers: the ports of what stands in for the label servers.
 
     """
-    port, health, log = held_port(), held_port(), folder / "haproxy.log"
+    port, behind, health, log = held_port(), held_port(), held_port(), folder / "haproxy.log"
     places = {"bind :8042": f"bind 127.0.0.1:{port}", "bind 127.0.0.1:8404": f"bind 127.0.0.1:{health}"}
     places |= {"orthanc:8042": f"127.0.0.1:{orthanc}"}
+    if servers:
+        places["bind :8000"] = f"bind 127.0.0.1:{behind}"
+    for number, each in enumerate(servers, start=1):
+        places[f'"${{STACK}}-label-server-{number}:8000"'] = f"127.0.0.1:{each}"
     text = configuration(values)
     for word, other in (places | dict(instead or {})).items():
         assert word in text, word
@@ -73,7 +86,7 @@ def running(folder: Path, values: Settings, orthanc: int, instead: Mapping[str, 
         process = subprocess.Popen([str(PROGRAM), "-db", "-f", str(file)], stdout=output, stderr=output)
     try:
         eventually(lambda: _healthy(health), 10, f"the door answers: {log.read_text()}")
-        yield Door(port, log)
+        yield Door(port, behind, log)
     finally:
         process.kill()
         process.wait()

@@ -160,10 +160,37 @@ def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, 
 
 def test_a_door_that_the_settings_need_no_more_gives_its_port_back_before_another_opens_it(calls, file, monkeypatch):
     door = SimpleNamespace(stop=lambda: calls.append("stopped"), remove=lambda: calls.append("removed"))
+    door.network_settings = SimpleNamespace(ports=None)
     before = stack_of().containers()
     monkeypatch.setattr(Stack, "containers", lambda _: before | {"door": door})
     stack_of().up()
     assert calls == ["stopped", "removed", ("up", None)]
+
+
+def test_a_door_gives_the_label_servers_port_back_when_there_is_one_again(calls, file, monkeypatch):
+    ports = {"8000/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8000"}]}
+    before, door = stack_of().containers(), deepcopy(stack_of().containers()["orthanc"])
+    door.network_settings = SimpleNamespace(ports=ports)
+    door.stop, door.remove = lambda: calls.append("stopped"), lambda: calls.append("removed")
+    monkeypatch.setattr(Stack, "containers", lambda _: before | {"door": door})
+    stack_of(ORTHANC_BIND_ADDRESS="0.0.0.0").up()
+    assert calls == ["stopped", "removed", ("up", None)]
+    calls.clear()
+    stack_of(LABEL_SERVERS="2").up()
+    ports.clear()
+    stack_of(ORTHANC_BIND_ADDRESS="0.0.0.0").up()
+    assert calls == [("up", None)] * 2
+
+
+def test_every_label_server_is_waited_for(calls, file, monkeypatch):
+    before = stack_of().containers()
+    second, door = deepcopy(before["label-server"]), deepcopy(before["orthanc"])
+    door.network_settings = SimpleNamespace(ports={})
+    second.state.health.status = "starting"
+    monkeypatch.setattr(Stack, "containers", lambda _: before | {"label-server-2": second, "door": door})
+    monkeypatch.setattr(stack, "_LOAD_SECONDS", -1000)
+    with pytest.raises(DeployError, match=r"^label-server-2 not healthy"):
+        stack_of(LABEL_SERVERS="2").up()
 
 
 def test_postgres_is_a_service_where_the_setting_says_so():
@@ -180,6 +207,7 @@ def test_containers_are_the_projects_without_one_offs(monkeypatch):
         container("service", project="ours", oneoff="False"),
         container("once", project="ours", oneoff="True"),
         container("elsewhere", project="theirs", oneoff="False"),
+        container("two", project="ours", oneoff="False", **{"container-number": "2"}),
     ]
 
     def listed(all: bool, filters: list[tuple[str, str]]) -> list[SimpleNamespace]:
@@ -190,7 +218,10 @@ def test_containers_are_the_projects_without_one_offs(monkeypatch):
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "ours")
     engine = SimpleNamespace(container=SimpleNamespace(list=listed))
     monkeypatch.setattr(client, "client", lambda *_: engine)
-    assert {name: each.name for name, each in stack_of().containers().items()} == {"orthanc": "service"}
+    assert {name: each.name for name, each in stack_of().containers().items()} == {
+        "orthanc": "service",
+        "orthanc-2": "two",
+    }
 
 
 def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
@@ -220,6 +251,12 @@ def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
         ({"ORTHANC_DB": "postgres"}, False, ["compose.postgres.yaml"]),
         ({"TLS_CERT": "c", "TLS_KEY": "k"}, False, ["compose.tls.yaml"]),
         ({"ORTHANC_BIND_ADDRESS": "0.0.0.0"}, False, ["compose.door.yaml"]),
+        ({"LABEL_SERVERS": "2"}, False, ["compose.door.yaml", "compose.servers.yaml"]),
+        (
+            {"LABEL_SERVERS": "2", "WEIGHTS_WAIT": "0"},
+            False,
+            ["compose.door.yaml", "compose.servers.yaml", "compose.closed.yaml", "compose.servers-closed.yaml"],
+        ),
         (
             {"ORTHANC_BIND_ADDRESS": "0.0.0.0", "TLS_CERT": "c", "TLS_KEY": "k"},
             False,

@@ -130,6 +130,24 @@ def test_the_door_is_told_where_it_is_a_service(collect):
     assert "door" not in collect() and "Door" not in status.text(collect())
 
 
+def test_each_of_several_label_servers_counts(web):
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    here = ("127.0.0.1", int(web.url.rpartition(":")[2]))
+    containers = {"label-server": container(), "label-server-2": container(), "orthanc": container()}
+    containers["door"] = container(port_8000=here, port_8042=here)
+    web.pages["/system"] = web.answer(200, json.dumps({"ApiVersion": 27}).encode())
+    values = Settings(LABEL_SERVERS="2", LABEL_SERVER_TOKEN=TOKEN)
+    one = SimpleNamespace(values=values, containers=lambda: containers)
+    state = status.collect(one)
+    assert state["label_server"]["url"] == f"{web.url}/{TOKEN}/", "where the door is"
+    assert "2 of 2 servers run" in status.text(state) and status.well(state)
+    second = {"error": "", "oom_killed": False, "exit_code": 137}
+    containers["label-server-2"] = SimpleNamespace(state=SimpleNamespace(status="exited", **second), mounts=[])
+    state = status.collect(one)
+    assert state["label_server"]["servers"] == ["running", "exited"]
+    assert "1 of 2 servers run" in status.text(state) and not status.well(state)
+
+
 def test_with_a_certificate_every_url_is_https(collect, monkeypatch):
     monkeypatch.setattr(certificate, "trust", lambda _: True)
     state = collect(TLS_CERT="cert.pem", TLS_KEY="key.pem")
