@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from label_server.web import gateway
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.gateway import Gateway
 from labelpod.config.settings import Settings
-from tests.support import door, web
+from tests.support import certificates, door, web
 from tests.support.door import Door, needs_haproxy
 from tests.support.listening import listening
 from tests.support.ports import held_port
@@ -224,6 +225,26 @@ def test_a_body_is_passed_on_while_it_comes(tmp_path: Path):
         assert got.wait(5), "it is not kept until it is whole"
         connection.send(b"x" * 99_000)
         assert connection.getresponse().status == 200
+
+
+@certificates.needs_openssl
+def test_with_a_certificate_label_servers_are_reached_over_tls_and_no_others(tmp_path: Path):
+    own, other = (certificates.make(tmp_path, name) for name in ("own", "other"))
+    both = tmp_path / "both.pem"
+    both.write_text(own[1].read_text() + own[0].read_text())
+    values = SEVERAL.model_copy(update={"TLS_CERT": "c", "TLS_KEY": "k"})
+    context = ssl.create_default_context(cafile=own[0])
+    context.check_hostname = False
+    with ExitStack() as stack:
+        ports = [
+            stack.enter_context(listening(Server(name, "all"), ssl_certfile=str(certificate), ssl_keyfile=str(key)))
+            for name, (certificate, key) in (("own", own), ("other", other))
+        ]
+        place = {"/run/secrets/tls_both": str(both)}
+        front = stack.enter_context(door.running(tmp_path, values, instead=place, servers=ports))
+        client = stack.enter_context(httpx.Client(verify=context, trust_env=False))
+        told = [client.get(f"https://127.0.0.1:{front.servers}/{token}/info/").json() for token in TOKENS_OF_MANY]
+    assert {each["name"] for each in told} == {"own"}
 
 
 def test_the_doors_log_holds_no_token_and_no_path(servers: Servers):
