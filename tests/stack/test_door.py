@@ -114,7 +114,9 @@ def test_each_label_server_has_a_folder_of_its_own_and_one_trains(stack: Clone):
     assert sorted(roles.values()) == ["all", "annotate"]
     listed = stack.run_in("label-server", "bash", "-c", "ls -d /workspace/cache /workspace/servers/2/cache")
     assert len(listed.split()) == 2
-    assert requests.get(f"{url(stack)}/{TOKEN}/model/info/deepgrow_2d", timeout=20).status_code == 200
+    assert requests.get(f"{url(stack)}/{TOKEN}/train/", timeout=20).status_code == 404, "nothing is trained"
+    asked = [each for each in roles if "GET /train/ 404" in logged(each)]
+    assert [roles[each] for each in asked] == ["all"]
 
 
 def test_a_label_server_that_is_killed_costs_no_label_and_its_users_a_moment(stack: Clone, tmp_path: Path):
@@ -187,6 +189,11 @@ def url(stack: Clone) -> str:
 def servers(stack: Clone) -> list[str]:
     """The label servers' containers."""
     return stack.compose("ps", "--quiet", "label-server").stdout.split()
+
+
+def logged(container: str) -> str:
+    told = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True)
+    return told.stdout + told.stderr
 
 
 def role(stack: Clone, container: str) -> str:
