@@ -148,8 +148,7 @@ class Stack:
         """
         read = files_read_at_start(self.project)
         with explained("python3 deploy.py doctor"):
-            before = self.containers()
-            self._give_ports_back(before)
+            before = self._give_ports_back(self.containers())
             if outdated := read_files.outdated(self.project, read, before):
                 self.docker.compose.stop(outdated)  # Compose starts them again, in the right order
             self.docker.compose.up(list(services) or None, detach=True, quiet=True)
@@ -236,13 +235,15 @@ class Stack:
                 if stream == "stdout" or not line.startswith(b'time="'):
                     yield line.decode(errors="replace").removeprefix("\x1b[2K")  # Compose clears the line
 
-    def _give_ports_back(self, containers: dict[str, Container]) -> None:
-        """End a door that holds a port which another service is about to open."""
+    def _give_ports_back(self, containers: dict[str, Container]) -> dict[str, Container]:
+        """End a door that holds a port which another service is about to open; the containers that are left."""
         door = containers.get(DOOR)
         holds = (door.network_settings.ports or {}).get("8000/tcp") if door else None
         if door and (DOOR not in self.services or (holds and not self.values.several_servers)):
             door.stop()
             door.remove()
+            return {name: each for name, each in containers.items() if name != DOOR}
+        return containers
 
     def _end_unused(self, service: str, containers: dict[str, Container]) -> None:
         """Stop a service that the settings no longer name; its data stay."""

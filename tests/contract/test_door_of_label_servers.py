@@ -16,12 +16,14 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from label_server.web import gateway
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.gateway import Gateway
+from labelpod.clients.label_server import LabelServer
 from labelpod.config.settings import Settings
 from tests.support import certificates, door, web
 from tests.support.door import Door, needs_haproxy
@@ -113,6 +115,19 @@ def test_what_trains_goes_to_the_server_that_says_it_does(servers: Servers, path
     for token in TOKENS_OF_MANY[:6]:
         assert servers.of(f"/{token}{path}", method=method) == "one"
         assert servers.of(path, method=method, headers={"Authorization": f"Bearer {token}"}) == "one"
+
+
+def test_the_driver_asks_the_server_that_trains_and_another_if_that_is_away(servers: Servers):
+    values = Settings(LABEL_SERVER_PORT=servers.front.servers, LABEL_SERVER_TOKEN=TOKENS_OF_MANY[0])
+    others = [values.model_copy(update={"LABEL_SERVER_TOKEN": SecretStr(token)}) for token in TOKENS_OF_MANY]
+
+    def asked() -> set[str]:
+        return {LabelServer(each).info()["name"] for each in others}
+
+    assert asked() == {"one"}
+    servers.end(servers.one)
+    eventually(lambda: servers.ask("/train/").status_code == 503, 5, "it is known to be gone")
+    assert asked() == {"two"}
 
 
 def test_what_only_looks_like_a_training_goes_to_the_users_own_server(servers: Servers):

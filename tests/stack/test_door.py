@@ -147,6 +147,18 @@ def test_a_label_server_that_is_killed_costs_no_label_and_its_users_a_moment(sta
     stack.compose("up", "--detach", "--wait")
 
 
+def test_the_number_of_label_servers_may_be_changed_and_changed_back(stack: Clone):
+    """A port has another owner each time."""
+    seen = []
+    for number in ("1", "2"):
+        stack.done("up", "--yes", LABEL_SERVERS=number)
+        state = json.loads(stack.done("status", "--json", LABEL_SERVERS=number))
+        seen.append((state["label_server"]["servers"], "door" in state, state["orthanc"]["answers"]))
+        assert requests.get(f"{url(stack)}/{TOKEN}/info/", timeout=20).json()["datastore"]["total"] > 0
+        assert ask(stack, "GET", "/system") == 200
+    assert seen == [(["running"], False, True), (["running", "running"], True, True)]
+
+
 class Working:
     """Somebody who labels one image after the other, and asks again if there is no answer."""
 

@@ -1,6 +1,7 @@
 """Which Compose files make the stack, and which services must start again."""
 
 import os
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,28 +159,63 @@ def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, 
     assert calls == [("up", None), "stopped", "removed"]
 
 
-def test_a_door_that_the_settings_need_no_more_gives_its_port_back_before_another_opens_it(calls, file, monkeypatch):
-    door = SimpleNamespace(stop=lambda: calls.append("stopped"), remove=lambda: calls.append("removed"))
-    door.network_settings = SimpleNamespace(ports=None)
+class Door:
+    """A container that cannot be looked at once it is removed."""
+
+    restart_count = 0
+
+    def __init__(self, calls: list, container: SimpleNamespace, ports: dict | None) -> None:
+        self._calls, self._container, self._ports = calls, container, ports
+
+    def stop(self) -> None:
+        self._calls.append("stopped")
+
+    def remove(self) -> None:
+        self._calls.append("removed")
+        self._container = None
+
+    @property
+    def state(self) -> SimpleNamespace:
+        assert self._container, "it is gone"
+        return self._container.state
+
+    @property
+    def network_settings(self) -> SimpleNamespace:
+        return SimpleNamespace(ports=self._ports)
+
+
+@pytest.fixture
+def door(calls, file, monkeypatch) -> Callable[..., None]:
+    """Let a door run, which opens ports."""
     before = stack_of().containers()
-    monkeypatch.setattr(Stack, "containers", lambda _: before | {"door": door})
+    read = stack.files_read_at_start(Project(Path("/absent"))) | {"door": (Path("/absent"),)}
+    monkeypatch.setattr(stack, "files_read_at_start", lambda _: read)
+
+    def run(**ports: list) -> None:
+        calls.clear()
+        made = Door(calls, before["orthanc"], {f"{name[1:]}/tcp": each for name, each in ports.items()})
+        monkeypatch.setattr(Stack, "containers", lambda _: before | ({} if "removed" in calls else {"door": made}))
+
+    return run
+
+
+def test_a_door_that_the_settings_need_no_more_gives_its_port_back_before_another_opens_it(calls, door):
+    door(_8042=[{"HostPort": "8042"}])
     stack_of().up()
     assert calls == ["stopped", "removed", ("up", None)]
 
 
-def test_a_door_gives_the_label_servers_port_back_when_there_is_one_again(calls, file, monkeypatch):
-    ports = {"8000/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8000"}]}
-    before, door = stack_of().containers(), deepcopy(stack_of().containers()["orthanc"])
-    door.network_settings = SimpleNamespace(ports=ports)
-    door.stop, door.remove = lambda: calls.append("stopped"), lambda: calls.append("removed")
-    monkeypatch.setattr(Stack, "containers", lambda _: before | {"door": door})
+def test_a_door_gives_the_label_servers_port_back_when_there_is_one_again(calls, door):
+    ports = {"_8042": [{"HostPort": "8042"}], "_8000": [{"HostPort": "8000"}]}
+    door(**ports)
     stack_of(ORTHANC_BIND_ADDRESS="0.0.0.0").up()
-    assert calls == ["stopped", "removed", ("up", None)]
-    calls.clear()
+    assert calls[:2] == ["stopped", "removed"]
+    door(**ports)
     stack_of(LABEL_SERVERS="2").up()
-    ports.clear()
+    assert calls == [("up", None)]
+    door(_8042=ports["_8042"])
     stack_of(ORTHANC_BIND_ADDRESS="0.0.0.0").up()
-    assert calls == [("up", None)] * 2
+    assert calls == [("up", None)]
 
 
 def test_every_label_server_is_waited_for(calls, file, monkeypatch):
