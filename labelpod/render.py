@@ -19,7 +19,7 @@ from labelpod.project import Project
 from labelpod_common import __version__
 
 WEIGHTS_SECONDS = 120
-_TEMPLATES = ("label-server.Dockerfile", "start_server.sh", "orthanc.json", "prometheus.yml")
+_TEMPLATES = ("label-server.Dockerfile", "start_server.sh", "orthanc.json", "prometheus.yml", "haproxy.cfg")
 
 
 def render(settings: Settings, templates: Path) -> dict[str, str]:

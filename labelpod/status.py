@@ -10,7 +10,7 @@ from labelpod.clients.orthanc import Connection, Orthanc
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
 from labelpod.docker import published
-from labelpod.docker.stack import LABEL_SERVER, ORTHANC, POSTGRES, Stack, end_reason
+from labelpod.docker.stack import DOOR, LABEL_SERVER, ORTHANC, POSTGRES, Stack, end_reason
 from labelpod.errors import DeployError
 from labelpod_common import labels
 from labelpod_common.text import clean, counted
@@ -37,6 +37,7 @@ def collect(stack: Stack) -> dict[str, Any]:
             "ready": bool(info),
             "state": running.get(LABEL_SERVER, "not started"),
             "problem": problem,
+            "servers": [running[name] for name in sorted(running) if name.startswith(LABEL_SERVER)],
             "device": info.get("device"),
             "models": [
                 {"name": name, "trained": model.get("trained"), "description": model.get("description", "")}
@@ -54,6 +55,7 @@ def collect(stack: Stack) -> dict[str, Any]:
             "database": values.ORTHANC_DB,
         },
         **({POSTGRES: _said(POSTGRES, running, ends)} if values.postgres else {}),
+        **({DOOR: _said(DOOR, running, ends)} if stack.values.door else {}),
         "studies": {
             "total": datastore.get("total"),
             "labelled": datastore.get("completed"),
@@ -71,26 +73,31 @@ def collect(stack: Stack) -> dict[str, Any]:
 
 def well(state: dict[str, Any]) -> bool:
     """Whether every service answers that should: none should before the first `up`, and after `down`."""
-    services = [state[name] for name in (ORTHANC, POSTGRES) if name in state]
+    services = [state[name] for name in (ORTHANC, POSTGRES, DOOR) if name in state]
     if all(each["state"] == "not started" for each in (state["label_server"], *services)):
         return True
     runs = all(each["state"] == "running" for each in services)
+    runs &= all(each == "running" for each in state["label_server"]["servers"])
     return bool(state["label_server"]["ready"] and state[ORTHANC]["answers"] and runs)
 
 
 def text(state: dict[str, Any]) -> str:
     """The state for people: lines that can be copied, whatever the width of the terminal."""
     server, orthanc, studies = state["label_server"], state["orthanc"], state["studies"]
+    servers = server["servers"]
     health = f"ready, on {server['device']}" if server["ready"] else f"{server['state']}: {server['problem']}"
     rows = [
         ("Label server", f"{server['url']}  (open in the browser; paste into 3D Slicer, module MONAI Label)"),
         ("", health),
+        *([("", f"{servers.count('running')} of {len(servers)} servers run")] if len(servers) > 1 else []),
         ("OHIF", f"{state['ohif']['url']}  (the study list)"),
         ("Orthanc", f"{orthanc['url']}  user {orthanc['username']}, password {orthanc['password']}"),
         ("", f"{_state(orthanc)}; DICOM {orthanc['dicom']}"),
     ]
     if "postgres" in state:
         rows.append(("PostgreSQL", _state(state[POSTGRES])))
+    if DOOR in state:
+        rows.append(("Door", _state(state[DOOR])))
     if server["ready"]:
         rows += [
             ("Labels", ", ".join(state["labels"])),

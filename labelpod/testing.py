@@ -30,7 +30,10 @@ _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium"
     "dcmsend": "dcmtk",
     "ssh": "openssh-client",
     "dciodvfy": "dicom3tools",
+    "haproxy": "haproxy",
 }
+# Where Debian has programs that not everybody's PATH names.
+_PLACES = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
 def run(project: Project, tiers: list[str], yes: bool) -> int:
@@ -68,7 +71,7 @@ def _clean_environment() -> dict[str, str]:
 
 
 def _install_programs(yes: bool) -> None:
-    missing = [package for program, package in _PROGRAMS.items() if not shutil.which(program)]
+    missing = [package for program, package in _PROGRAMS.items() if not shutil.which(program, path=_PLACES)]
     if not missing or not apt.usable():
         return
     if not confirmed(f"Some tests need {', '.join(missing)}. Install them with apt-get?", yes):

@@ -43,8 +43,12 @@ class LabelServer:
         self._seconds = seconds
         self._client = httpx.Client(
             base_url=addresses.label_server_here(values),
-            # In a header, because URLs are written to logs.
-            headers={"Authorization": f"Bearer {values.LABEL_SERVER_TOKEN.get_secret_value()}"},
+            # In a header, because URLs are written to logs. Of several servers the one that trains is asked, if it is
+            # there: what it says of trainings counts.
+            headers={
+                "Authorization": f"Bearer {values.LABEL_SERVER_TOKEN.get_secret_value()}",
+                "Labelpod-Role": "all",
+            },
             timeout=httpx.Timeout(seconds, connect=3),
             verify=certificate.trust(values),
             # Proxies of the environment are for elsewhere.

@@ -2,6 +2,7 @@
 
 import socket
 
+from labelpod.config import networks
 from labelpod.config.settings import Settings
 
 _ANYWHERE = "0.0.0.0"  # noqa: S104, compared with
@@ -31,7 +32,7 @@ def with_token(base: str, token: str) -> str:
 
 def only_here(values: Settings) -> bool:
     """Whether nobody reaches the label server from another machine."""
-    return values.BIND_ADDRESS == "localhost" or values.BIND_ADDRESS.startswith("127.")
+    return networks.is_loopback(values.BIND_ADDRESS)
 
 
 def label_server_here(values: Settings) -> str:

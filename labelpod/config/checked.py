@@ -3,7 +3,6 @@
 Each raises ValueError with the reason if it is none.
 """
 
-import ipaddress
 import re
 from typing import Annotated
 
@@ -16,7 +15,6 @@ from labelpod_common.model_names import MODELS
 # The label server's login at the stack's Orthanc, and Prometheus's; images/orthanc/access.lua says what they may do.
 LABEL_SERVER_USER, MONITOR_USER = "label-server", "monitor"
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?")
-_IPV4_IN_IPV6 = ipaddress.IPv6Network("::ffff:0:0/96")
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f'\"\\$`]*")
 
 
@@ -116,20 +114,6 @@ def uids(text: str) -> str:
 def listed(text: str) -> list[str]:
     """What stands between commas."""
     return [entry.strip() for entry in text.split(",") if entry.strip()]
-
-
-def networks(text: str) -> str:
-    """Addresses and networks."""
-    for entry in listed(text):
-        try:
-            network = ipaddress.ip_network(entry)
-        except ValueError as error:
-            raise ValueError(f"{entry!r} is no address and no network: {error}") from None
-        if network.prefixlen == 0:
-            raise ValueError(f"{entry!r} is everybody, who could then name any address")
-        if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_IPV4_IN_IPV6):
-            raise ValueError(f"{entry!r} is of IPv4: write it so")
-    return ",".join(listed(text))
 
 
 def studies(text: str) -> str:

@@ -56,6 +56,14 @@ def found(values: Mapping[str, Any], prefix: str, file: str) -> Iterator[Contrad
     start, why = _OWN_ORTHANC[bool(values["TLS_CERT"])]
     if values["STUDIES"].startswith(start):
         yield Contradiction(f"{prefix}STUDIES: {why.format(prefix)}", f"leave {prefix}STUDIES in {file} empty")
+    if values["LABEL_SERVERS"] > 1 and values["STUDIES"] and "://orthanc:" not in values["STUDIES"]:
+        message = (
+            f"{prefix}LABEL_SERVERS={values['LABEL_SERVERS']} and {prefix}STUDIES: only the stack's own Orthanc keeps"
+        )
+        yield Contradiction(
+            f"{message} what label servers share, such as who has which image",
+            f"leave {prefix}STUDIES in {file} empty, or set {prefix}LABEL_SERVERS to 1",
+        )
 
 
 def _address(port: str, values: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from labelpod.config import checked, contradictions, env_text, places, pod_url
+from labelpod.config import checked, contradictions, env_text, networks, places, pod_url
 from labelpod.config.checked import Count, Memory, Plain, Port, Seconds, Secret, Url, Whole
 from labelpod.console import say
 from labelpod.errors import DeployError
@@ -89,7 +89,11 @@ class Settings(BaseModel):
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
-    TRUSTED_PROXY: Annotated[str, AfterValidator(checked.networks)] = Field(
+    LABEL_SERVERS: Annotated[Count, Field(le=8)] = Field(
+        1,
+        description="Label servers over the stack's Orthanc; if there are several, a door keeps each user at one.",
+    )
+    TRUSTED_PROXY: Annotated[str, AfterValidator(networks.checked)] = Field(
         "",
         description="Address or network of a proxy in front of the label server, or several: from it, X-Forwarded-For "
         "names the client. Empty: a client is who connects.",
@@ -97,7 +101,7 @@ class Settings(BaseModel):
     ORTHANC_BIND_ADDRESS: Annotated[str, AfterValidator(checked.names)] = Field(
         "127.0.0.1",
         description="Address of Orthanc's web port. Others need it only for Orthanc's own pages and interfaces; the "
-        "label server passes DICOMweb on, and slows down who guesses.",
+        "label server passes DICOMweb on. If it is open to other machines, a door slows down who guesses.",
     )
     ORTHANC_PORT: Port = Field(8042, description="Port of Orthanc's web page, REST and DICOMweb.")
     DICOM_BIND_ADDRESS: Annotated[str, AfterValidator(checked.names)] = Field(
@@ -199,6 +203,10 @@ class Settings(BaseModel):
         description="Prometheus's image in a registry, such as prom/prometheus:v3.7.3, for the profile monitoring; "
         "empty: none is made.",
     )
+    DOOR_IMAGE: Annotated[str, AfterValidator(checked.image_name)] = Field(
+        "haproxy:3.0.11",
+        description="HAProxy's image in a registry, if there is a door; version 3.",
+    )
     DEVICE: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
         description="auto uses an NVIDIA GPU of 12 GB or more if there is one.",
@@ -249,6 +257,16 @@ class Settings(BaseModel):
     def monitoring(self) -> bool:
         """Whether there is an image of Prometheus, and a login for it."""
         return bool(self.PROMETHEUS_IMAGE)
+
+    @property
+    def door(self) -> bool:
+        """Whether HAProxy stands in front of Orthanc's web port, and of the label servers if there are several."""
+        return self.several_servers or not networks.is_loopback(self.ORTHANC_BIND_ADDRESS)
+
+    @property
+    def several_servers(self) -> bool:
+        """Whether more than one label server runs."""
+        return self.LABEL_SERVERS > 1
 
     @property
     def scanners(self) -> dict[str, dict[str, Any]]:

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from python_on_whales import Container
 
 from labelpod.config.settings import Settings
-from labelpod.docker.stack import LABEL_SERVER, ORTHANC
+from labelpod.docker.stack import DOOR, LABEL_SERVER, ORTHANC
 
 # By service: a port of its container, and the settings of the address and port that lead to it.
 _PORTS = (
     (LABEL_SERVER, "8000/tcp", "BIND_ADDRESS", "LABEL_SERVER_PORT"),
     (ORTHANC, "8042/tcp", "ORTHANC_BIND_ADDRESS", "ORTHANC_PORT"),
+    (DOOR, "8000/tcp", "BIND_ADDRESS", "LABEL_SERVER_PORT"),
+    (DOOR, "8042/tcp", "ORTHANC_BIND_ADDRESS", "ORTHANC_PORT"),
     (ORTHANC, "4242/tcp", "DICOM_BIND_ADDRESS", "DICOM_PORT"),
 )
 

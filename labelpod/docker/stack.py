@@ -1,9 +1,9 @@
-"""The running stack: Orthanc, its database and the label server, through Docker Compose."""
+"""The running stack: Orthanc, its database, the label server and the door, through Docker Compose."""
 
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -26,7 +26,8 @@ from labelpod.security import secret_files
 POSTGRES = "postgres"
 LABEL_SERVER = "label-server"
 ORTHANC = "orthanc"
-SERVICES = (ORTHANC, LABEL_SERVER, POSTGRES)
+DOOR = "door"
+SERVICES = (ORTHANC, LABEL_SERVER, POSTGRES, DOOR)
 # The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
 _LOAD_SECONDS = 240
 _POLL_SECONDS = 0.2
@@ -56,6 +57,7 @@ def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
             secrets / secret_files.TLS_KEY,
         ),
         POSTGRES: (secrets / secret_files.POSTGRES_PASSWORD,),
+        DOOR: (project.build / "haproxy.cfg", secrets / secret_files.TLS_BOTH),
     }
 
 
@@ -81,7 +83,8 @@ class Stack:
     @property
     def services(self) -> tuple[str, ...]:
         """Those that run with these settings."""
-        return SERVICES if self.values.postgres else SERVICES[:2]
+        unused = {*([] if self.values.postgres else [POSTGRES]), *([] if self.values.door else [DOOR])}
+        return tuple(name for name in SERVICES if name not in unused)
 
     def with_database(self, name: str) -> "Stack":
         """The same stack with the other database of Orthanc's, or with this one."""
@@ -107,10 +110,14 @@ class Stack:
             names.append("compose.postgres.yaml")
         if self.values.tls:
             names.append("compose.tls.yaml")
+        if self.values.door:
+            names += ["compose.door.yaml", *(["compose.door-tls.yaml"] if self.values.tls else [])]
+        if self.values.several_servers:
+            names.append("compose.servers.yaml")
         if self.values.STUDIES.startswith("/"):
             names.append("compose.folder.yaml")
         if self.values.closed:
-            names.append("compose.closed.yaml")
+            names += ["compose.closed.yaml", *(["compose.servers-closed.yaml"] if self.values.several_servers else [])]
         return [*names, *(name for name in _OVERRIDES if (self.project.root / name).exists())][: len(names) + 1]
 
     @cached_property
@@ -141,24 +148,26 @@ class Stack:
         """
         read = files_read_at_start(self.project)
         with explained("python3 deploy.py doctor"):
-            if outdated := read_files.outdated(self.project, read, self.containers()):
+            before = self._give_ports_back(self.containers())
+            if outdated := read_files.outdated(self.project, read, before):
                 self.docker.compose.stop(outdated)  # Compose starts them again, in the right order
             self.docker.compose.up(list(services) or None, detach=True, quiet=True)
             containers = self.containers()
             read_files.record(self.project, read, containers)
-            self._end_unused_database(containers)
-            self._wait({name: containers[name] for name in services or self.services})
+            self._end_unused(POSTGRES, containers)
+            self._wait(_of(services or self.services, containers))
 
     def down(self, volumes: bool) -> None:
         """Stop and remove the containers; with `volumes` everything they stored, too."""
         with explained("docker ps shows what still runs"):
-            # Compose would leave a service with a profile running, and with it network and volume in use.
+            # Compose would leave a service with a profile running, and with it network and volume in use; and a door
+            # that the settings no longer name.
             # The database that the setting does not name has volumes, too, and Compose deletes only what is used.
             for database in (POSTGRES, "sqlite") if volumes else (POSTGRES,):
-                self.with_database(database)._client("*").compose.down(volumes=volumes, timeout=15)
+                self.with_database(database)._client("*").compose.down(volumes=volumes, remove_orphans=True, timeout=15)
         if volumes:
             ownership.forget(self.name)
-            tagged = [tags.own(tag, self.name) for tag in tags.OF_SERVICES]
+            tagged = [tags.own(tag, self.name) for tag in tags.SERVICE_TAGS]
             with explained("docker image ls"):
                 self.docker.image.remove([tag for tag in tagged if self.docker.image.exists(tag)])
 
@@ -174,7 +183,10 @@ class Stack:
         ownership.claim(self.name, self.project)
 
     def containers(self) -> dict[str, Container]:
-        """Containers by service; those that are stopped, too, but not what `docker compose run` has made."""
+        """Containers by service, the second of a service as `label-server-2`; not what `docker compose run` has made.
+
+        Those that are stopped are among them.
+        """
         # By Compose's labels: `docker compose ps` takes five times as long.
         project = f"com.docker.compose.project={self.name}"
         with explained("python3 deploy.py doctor"):
@@ -183,9 +195,7 @@ class Stack:
                 for each in self.docker.container.list(all=True, filters=[("label", project)])
             ]
         return {
-            labels["com.docker.compose.service"]: container
-            for labels, container in found
-            if labels.get("com.docker.compose.oneoff") != "True"
+            _name(labels): container for labels, container in found if labels.get("com.docker.compose.oneoff") != "True"
         }
 
     def exec_prefix(self) -> list[str]:
@@ -225,9 +235,19 @@ class Stack:
                 if stream == "stdout" or not line.startswith(b'time="'):
                     yield line.decode(errors="replace").removeprefix("\x1b[2K")  # Compose clears the line
 
-    def _end_unused_database(self, containers: dict[str, Container]) -> None:
-        """Stop PostgreSQL if the setting no longer names it; its data stay."""
-        container = None if self.values.postgres else containers.get(POSTGRES)
+    def _give_ports_back(self, containers: dict[str, Container]) -> dict[str, Container]:
+        """End a door that holds a port which another service is about to open; the containers that are left."""
+        door = containers.get(DOOR)
+        holds = (door.network_settings.ports or {}).get("8000/tcp") if door else None
+        if door and (DOOR not in self.services or (holds and not self.values.several_servers)):
+            door.stop()
+            door.remove()
+            return {name: each for name, each in containers.items() if name != DOOR}
+        return containers
+
+    def _end_unused(self, service: str, containers: dict[str, Container]) -> None:
+        """Stop a service that the settings no longer name; its data stay."""
+        container = None if service in self.services else containers.get(service)
         if container:
             container.stop()
             container.remove()
@@ -251,18 +271,29 @@ class Stack:
             return True
         # A service that ends is started again by its restart policy, and would fail again for the same reason.
         if state.status in ("exited", "dead", "restarting") or (container.restart_count or 0) > 0:
-            self._stop(service)
+            self._stop(re.sub(r"-[0-9]+$", "", service))
             raise DeployError(
                 f"{service} does not start: {last_word(container)}",
                 f"fix that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {service}",
             )
         # In a container's start period Docker looks every five seconds, and more often only from Engine 25 on.
-        return service == LABEL_SERVER and server.answers()
+        return service == LABEL_SERVER and not self.values.several_servers and server.answers()
 
     def _stop(self, service: str) -> None:
         """Keep a failing service from being started over and over; its log stays."""
         with explained("docker ps"):
             self.docker.compose.stop([service], timeout=15)
+
+
+def _name(labels: Mapping[str, str]) -> str:
+    """A service, with a number from its second container on."""
+    service, number = labels["com.docker.compose.service"], labels.get("com.docker.compose.container-number", "1")
+    return service if number == "1" else f"{service}-{number}"
+
+
+def _of(services: Collection[str], containers: Mapping[str, Container]) -> dict[str, Container]:
+    """All containers of these services."""
+    return {name: each for name, each in containers.items() if re.sub(r"-[0-9]+$", "", name) in services}
 
 
 def last_word(container: Container) -> str:

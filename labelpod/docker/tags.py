@@ -8,15 +8,15 @@ ORTHANC_TAG = "labelpod/orthanc:local"
 POSTGRES_TAG = "labelpod/postgres:local"
 PROMETHEUS_TAG = "labelpod/prometheus:local"
 LABEL_SERVER_TAG = "labelpod/label-server:local"
-
-
-OF_SERVICES = (ORTHANC_TAG, LABEL_SERVER_TAG, POSTGRES_TAG, PROMETHEUS_TAG)
+DOOR_TAG = "labelpod/door:local"
+# Whatever the settings are.
+SERVICE_TAGS = (ORTHANC_TAG, LABEL_SERVER_TAG, POSTGRES_TAG, PROMETHEUS_TAG, DOOR_TAG)
 
 
 def service_tags(settings: Settings) -> tuple[str, ...]:
     """The images that the services of these settings run."""
-    unused = {POSTGRES_TAG: not settings.postgres, PROMETHEUS_TAG: not settings.monitoring}
-    return tuple(tag for tag in OF_SERVICES if not unused.get(tag))
+    used = {POSTGRES_TAG: settings.postgres, PROMETHEUS_TAG: settings.monitoring, DOOR_TAG: settings.door}
+    return tuple(tag for tag in SERVICE_TAGS if used.get(tag, True))
 
 
 def own(tag: str, stack: str) -> str:

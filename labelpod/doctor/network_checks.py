@@ -91,10 +91,6 @@ def _open_to_others(values: Settings) -> list[Finding]:
                 f"or LABELPOD_{name}=127.0.0.1, and let others come through SSH"
             )
             findings.append(Finding("warning", "network", message, remedy))
-    if not ipaddress.IPv4Address(values.ORTHANC_BIND_ADDRESS).is_loopback:
-        message = f"LABELPOD_ORTHANC_BIND_ADDRESS={values.ORTHANC_BIND_ADDRESS}: Orthanc does not slow down who guesses"
-        remedy = "let a firewall admit only who needs it, or set LABELPOD_ORTHANC_BIND_ADDRESS=127.0.0.1 in .env"
-        findings.append(Finding("warning", "Orthanc", message, remedy))
     if not ipaddress.IPv4Address(values.DICOM_BIND_ADDRESS).is_loopback:
         message = (
             f"LABELPOD_DICOM_BIND_ADDRESS={values.DICOM_BIND_ADDRESS}: DICOM has no authentication, "

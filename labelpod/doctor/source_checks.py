@@ -26,8 +26,10 @@ def registry(machine: Machine) -> list[Finding]:
     values = machine.settings
     if values.IMAGE_SOURCE == "debian":
         return [Finding("ok", "container registry", "not needed, as LABELPOD_IMAGE_SOURCE=debian says")]
-    names = [values.BASE_IMAGE, values.ORTHANC_IMAGE, *([values.POSTGRES_IMAGE] if values.postgres else [])]
+    names = [values.BASE_IMAGE, values.ORTHANC_IMAGE]
+    names += [values.POSTGRES_IMAGE] if values.postgres else []
     names += [values.PROMETHEUS_IMAGE] if values.monitoring else []
+    names += [values.DOOR_IMAGE] if values.door else []
     hosts = sorted(set(map(_registry_host, names)))
     # Only the engine knows where the default registry is; while it does not answer there is nothing to ask.
     places = {host: urls for host in hosts if (urls := _registry_urls(host, machine.info))}

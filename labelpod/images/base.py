@@ -14,7 +14,7 @@ from labelpod.config.settings import Settings, compose_project
 from labelpod.console import progress, say
 from labelpod.docker import tags
 from labelpod.docker.client import explained
-from labelpod.docker.tags import BASE_TAG, ORTHANC_TAG, POSTGRES_TAG, PROMETHEUS_TAG, TRIXIE_TAG
+from labelpod.docker.tags import BASE_TAG, DOOR_TAG, ORTHANC_TAG, POSTGRES_TAG, PROMETHEUS_TAG, TRIXIE_TAG
 from labelpod.errors import DeployError
 from labelpod.host import apt, package_sources
 from labelpod.images import buildkit, digests
@@ -25,11 +25,12 @@ _RECIPES = {
     ORTHANC_TAG: ("orthanc", ("Dockerfile", "tls.c")),
     POSTGRES_TAG: ("postgres", ("Dockerfile", "start")),
     PROMETHEUS_TAG: ("prometheus", ("Dockerfile",)),
+    DOOR_TAG: ("door", ("Dockerfile",)),
 }
 
 
 def ensure(docker: DockerClient, settings: Settings, project: Project) -> None:
-    """The label server's base, Orthanc and, if they are used, PostgreSQL and Prometheus are there and up to date.
+    """The label server's base, Orthanc and what else the settings name are there and up to date.
 
     Raises:
         DeployError: neither a registry nor Debian's packages could be used, a build failed, or a name in the registry
@@ -41,6 +42,8 @@ def ensure(docker: DockerClient, settings: Settings, project: Project) -> None:
         names[POSTGRES_TAG] = settings.POSTGRES_IMAGE
     if settings.monitoring:
         names[PROMETHEUS_TAG] = settings.PROMETHEUS_IMAGE
+    if settings.door:
+        names[DOOR_TAG] = settings.DOOR_IMAGE
     for tag, name in names.items():
         _ensure(docker, settings.IMAGE_SOURCE, project, tag, name)
 

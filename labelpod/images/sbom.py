@@ -25,18 +25,14 @@ from labelpod.host import os_release
 from labelpod.images import base, digests
 from labelpod.project import Project
 
-_NAMES = {
-    tags.LABEL_SERVER_TAG: "label-server",
-    tags.ORTHANC_TAG: "orthanc",
-    tags.POSTGRES_TAG: "postgres",
-    tags.PROMETHEUS_TAG: "prometheus",
-}
+_NAMES = {tag: tag.removeprefix("labelpod/").partition(":")[0] for tag in tags.SERVICE_TAGS}
 # Image -> the tag of its base when that came from a registry, and when it was made from Debian's packages.
 _BASES = {
     tags.LABEL_SERVER_TAG: (tags.BASE_TAG, tags.BASE_TAG),
     tags.ORTHANC_TAG: (tags.ORTHANC_TAG, tags.TRIXIE_TAG),
     tags.POSTGRES_TAG: (tags.POSTGRES_TAG, tags.TRIXIE_TAG),
     tags.PROMETHEUS_TAG: (tags.PROMETHEUS_TAG, tags.TRIXIE_TAG),
+    tags.DOOR_TAG: (tags.DOOR_TAG, tags.TRIXIE_TAG),
 }
 _SECONDS = 120  # for one program of an image; it takes less than one on an idle disk
 _INSTALLED = "${db:Status-Status} ${Package} ${Version} ${Architecture}\n"

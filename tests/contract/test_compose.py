@@ -26,6 +26,14 @@ VARIABLE = re.compile(r"\$\{LABELPOD_([A-Z_]+)(?::-([^{}]*)|:?\?[^}]*)?\}")
 # The stack's own Orthanc, whose URL says whether there is a certificate.
 COMPUTED = "STUDIES"
 SECRET = "hunter2-tr0ub4dor-3"
+ALL = ("compose.yaml", "compose.postgres.yaml", "compose.door.yaml")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with Compose's own tags, which say how overlays are merged."""
+
+
+Loader.add_multi_constructor("!", lambda loader, _, node: loader.construct_sequence(node, deep=True))
 
 
 def variables() -> list[tuple[str, str]]:
@@ -79,8 +87,8 @@ def configuration(*files: str, profiles: list[str] | None = None, **values: str)
 
 @pytest.fixture(scope="module")
 def services() -> dict:
-    """All of them: with PostgreSQL as Orthanc's database."""
-    return configuration("compose.yaml", "compose.postgres.yaml")["services"]
+    """All of them: with PostgreSQL as Orthanc's database, and the door in front of it."""
+    return configuration(*ALL)["services"]
 
 
 def test_without_an_env_file_compose_says_what_to_do():
@@ -99,7 +107,7 @@ def test_compose_never_shows_a_secret():
 def test_no_secret_is_in_a_containers_environment(services):
     """Who may look at a container sees it, and every program in there inherits it."""
     for service in services.values():
-        named = [name for name in service["environment"] if re.search("PASSWORD|TOKEN|SECRET|KEY", name)]
+        named = [name for name in service.get("environment", {}) if re.search("PASSWORD|TOKEN|SECRET|KEY", name)]
         assert all(name.endswith("_FILE") for name in named)
 
 
@@ -114,6 +122,52 @@ def test_each_port_has_an_address_of_its_own(services):
     assert opened(BIND_ADDRESS="", DICOM_BIND_ADDRESS="10.0.0.7")[4242] == "10.0.0.7"
 
 
+def test_the_door_opens_orthancs_web_port_in_its_place(services):
+    ports = {name: [each["target"] for each in service.get("ports", [])] for name, service in services.items()}
+    assert ports["orthanc"] == [4242] and ports["door"] == [8042]
+    (opened,) = services["door"]["ports"]
+    assert (opened["host_ip"], opened["published"]) == ("0.0.0.0", "8042")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("", False), ("localhost", False), ("127.0.0.2", False), ("0.0.0.0", True), ("10.0.0.7", True)],
+)
+def test_the_door_is_there_if_other_machines_reach_orthanc(address: str, expected: bool):
+    values = Settings(ORTHANC_BIND_ADDRESS=address) if address else Settings()
+    chosen = stack.Stack(Project(ROOT), values)
+    assert ("compose.door.yaml" in chosen.compose_files) == ("door" in chosen.services) == expected
+    secure = stack.Stack(Project(ROOT), values.model_copy(update={"TLS_CERT": "c", "TLS_KEY": "k"}))
+    assert ("compose.door-tls.yaml" in secure.compose_files) == expected
+
+
+SERVERS = (*ALL, "compose.servers.yaml")
+
+
+def test_several_label_servers_are_reached_through_the_door_only():
+    made = configuration(*SERVERS, LABEL_SERVERS="3")["services"]
+    assert made["label-server"]["deploy"]["replicas"] == 3 and "ports" not in made["label-server"]
+    opened = {each["target"]: each["published"] for each in made["door"]["ports"]}
+    assert opened == {8000: "8000", 8042: "8042"}
+    assert made["label-server"]["environment"]["SHARED_WORKSPACE"] == "true"
+    assert made["label-server"]["environment"]["TRUSTED_PROXY"].strip(",") == "door"
+    assert made["door"]["environment"] == {"STACK": "labelpod"}
+    further = configuration(*SERVERS, LABEL_SERVERS="2", TRUSTED_PROXY="10.0.0.5")["services"]["label-server"]
+    assert further["environment"]["TRUSTED_PROXY"] == "door,10.0.0.5"
+
+
+def test_the_door_reaches_label_servers_that_are_on_a_closed_network():
+    files = (*SERVERS, "compose.closed.yaml", "compose.servers-closed.yaml")
+    made = configuration(*files, LABEL_SERVERS="2")["services"]
+    reached = {name: set(service["networks"]) for name, service in made.items()}
+    assert reached["door"] == {"default", "closed"} and reached["label-server"] == {"closed"}
+
+
+def test_the_doors_program_is_run_by_a_number():
+    """Kubernetes cannot tell whether a name is root."""
+    assert "\nUSER 99:99\n" in (ROOT / "images" / "door" / "Dockerfile").read_text()
+
+
 def test_services_have_no_rights_that_they_do_not_need(services):
     for service in services.values():
         assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
@@ -124,7 +178,7 @@ def test_services_have_no_rights_that_they_do_not_need(services):
 def test_services_cannot_take_the_whole_machine(services):
     for service in services.values():
         assert int(service["mem_limit"]) > 0 and 0 < service["pids_limit"] <= 4096
-        assert all("size=" in place for place in service["tmpfs"])
+        assert all("size=" in place for place in service.get("tmpfs", []))
     given = {"LABEL_SERVER_MEMORY": "7g", "ORTHANC_MEMORY": "1g", "POSTGRES_MEMORY": "2g"}
     smaller = configuration("compose.yaml", "compose.postgres.yaml", **given)["services"]
     memory = {name: int(each["mem_limit"]) >> 30 for name, each in smaller.items()}
@@ -185,7 +239,7 @@ def test_what_is_mounted_from_this_machine_cannot_be_written(services):
 
 
 def test_a_service_is_given_no_secret_but_its_own():
-    everything = configuration("compose.yaml", "compose.tls.yaml", "compose.postgres.yaml")["services"]
+    everything = configuration(*ALL, "compose.tls.yaml", "compose.door-tls.yaml")["services"]
     mounted = {
         name: {each["source"]: each.get("target", f"/run/secrets/{each['source']}") for each in service["secrets"]}
         for name, service in everything.items()
@@ -198,6 +252,7 @@ def test_a_service_is_given_no_secret_but_its_own():
             "tls_both": "/run/secrets/tls_both",
         },
         "postgres": {"postgres_password": "/run/secrets/postgres_password"},
+        "door": {"tls_both": "/run/secrets/tls_both"},
         "label-server": {
             name: f"/run/secrets/{name}" for name in ("dicomweb_password", "label_key", "tls_cert", "tls_key")
         },
@@ -205,7 +260,7 @@ def test_a_service_is_given_no_secret_but_its_own():
 
 
 def test_a_changed_mounted_file_restarts_its_service():
-    everything = configuration("compose.yaml", "compose.tls.yaml", "compose.postgres.yaml")
+    everything = configuration(*ALL, "compose.tls.yaml", "compose.door-tls.yaml")
     for name, service in everything["services"].items():
         secrets = {everything["secrets"][each["source"]]["file"] for each in service["secrets"]}
         binds = {each["source"] for each in service["volumes"] if each["type"] == "bind"} - {
@@ -274,7 +329,7 @@ def test_a_bind_mount_never_makes_what_is_missing():
     assert len(bound) == 4
     # Compose leaves out of what it shows that a path is not made, or says it as false.
     assert not any(each.get("bind", {}).get("create_host_path") for each in bound)
-    texts = [yaml.safe_load((ROOT / name).read_text()) for name in FILES]
+    texts = [yaml.load((ROOT / name).read_text(), Loader) for name in FILES]
     written = [
         volume
         for text in texts

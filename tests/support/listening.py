@@ -12,9 +12,9 @@ from tests.support.waiting import eventually
 
 
 @contextmanager
-def listening(app: Any, **options: Any) -> Iterator[int]:
+def listening(app: Any, port: int = 0, **options: Any) -> Iterator[int]:
     """Serve an application with these options of uvicorn's; yields the port, of this machine only."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
+    with socket.create_server(("127.0.0.1", port)) as held:
         running = uvicorn.Server(uvicorn.Config(app, ws="none", lifespan="off", log_config=None, **options))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [held]})
         thread.start()

@@ -103,17 +103,18 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def records(folder: Path, since: str = "", user: str = "", study: str = "") -> Iterator[Record]:
+def records(*folders: Path, since: str = "", user: str = "", study: str = "") -> Iterator[Record]:
     """What is recorded, oldest first.
 
     Args:
-        folder: of the files.
+        folders: of the files; one for each label server.
         since: time in ISO 8601, as in the records.
         user: only theirs.
         study: only about this study or series.
 
     """
-    for record in heapq.merge(*(_read(folder, kind) for kind in Kind), key=lambda record: str(record["time"])):
+    kept = (_read(folder, kind) for folder in folders for kind in Kind)
+    for record in heapq.merge(*kept, key=lambda record: str(record["time"])):
         about = study in ("", record.get("study"), record.get("series"))
         if record["time"] >= since and user in ("", record.get("user")) and about:
             yield record
@@ -127,10 +128,10 @@ def newest(folder: Path) -> Iterator[tuple[Kind, Record]]:
             yield from ((kind, record) for line in file if (record := _parsed(line)))
 
 
-def users(folder: Path) -> dict[str, Record]:
+def users(*folders: Path) -> dict[str, Record]:
     """By name: when somebody was last seen, and how many labels they stored."""
     found: dict[str, Record] = {}
-    for record in records(folder):
+    for record in records(*folders):
         if record.get("user") in (None, "-"):
             continue
         known = found.setdefault(record["user"], {"last_seen": "", "labels_stored": 0})
@@ -180,6 +181,12 @@ def folder_of(workspace: str) -> Path:
     return Path(workspace, "audit")
 
 
+def folders(workspace: str) -> list[Path]:
+    """The audit logs of all label servers that share a volume, of which this is the workspace."""
+    shared = Path(os.environ.get("SHARED") or workspace)
+    return [folder_of(str(each)) for each in (shared, *sorted(shared.glob("servers/*")))]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print the records as JSON lines, or what is known of the users as one JSON object."""
     parser = argparse.ArgumentParser(prog="label_server.audit")
@@ -187,11 +194,11 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--since", "--user", "--study"):
         parser.add_argument(name, default="")
     asked = parser.parse_args(arguments)
-    folder = folder_of(os.environ["WORKSPACE"])
+    kept = folders(os.environ["WORKSPACE"])
     if asked.users:
-        print(json.dumps(users(folder)))
+        print(json.dumps(users(*kept)))
         return
-    for record in records(folder, asked.since, asked.user, asked.study):
+    for record in records(*kept, since=asked.since, user=asked.user, study=asked.study):
         sys.stdout.write(json.dumps(record) + "\n")
 
 

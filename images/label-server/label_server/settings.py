@@ -1,6 +1,7 @@
 """The limits, and what else the container's environment sets for several files; each has a default."""
 
 import os
+import re
 from ipaddress import ip_network
 
 
@@ -21,5 +22,7 @@ SERIES_QUIET_SECONDS = limit("SERIES_QUIET_SECONDS", 5)
 CACHE_MAX_BYTES = limit("CACHE_MAX_GB", 50) * 2**30
 LOG_FORMAT = os.environ.get("LOG_FORMAT") or "text"
 FOREIGN_LABELS = os.environ.get("FOREIGN_LABELS") or "listed"
-# Whose X-Forwarded-For names the client.
-TRUSTED_PROXIES = tuple(map(ip_network, os.environ.get("TRUSTED_PROXY", "").replace(",", " ").split()))
+# Whose X-Forwarded-For names the client: addresses and networks, and names in the stack's own network.
+_PROXIES = os.environ.get("TRUSTED_PROXY", "").replace(",", " ").split()
+TRUSTED_NAMES = tuple(each for each in _PROXIES if re.fullmatch("[a-z][a-z-]*", each))
+TRUSTED_PROXIES = tuple(ip_network(each) for each in _PROXIES if each not in TRUSTED_NAMES)

@@ -132,7 +132,7 @@ def offline(tmp_path, monkeypatch) -> tuple[Offline, Project]:
     project = Project(tmp_path)
     render.write(Settings(), project)
     inputs = fingerprint.of(project.root, project.build / "label-server.Dockerfile", "sha256:1")
-    names = {tags.BASE_TAG: "BASE_IMAGE", tags.ORTHANC_TAG: "ORTHANC_IMAGE"}
+    names = {tags.BASE_TAG: "BASE_IMAGE", tags.ORTHANC_TAG: "ORTHANC_IMAGE", tags.DOOR_TAG: "DOOR_IMAGE"}
     project.images_record.write_text(json.dumps({tag: getattr(Settings(), name) for tag, name in names.items()}))
     monkeypatch.setattr(base, "_bootstrap", _no_network)
     return Offline({fingerprint.LABEL: inputs}), project

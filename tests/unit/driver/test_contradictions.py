@@ -28,6 +28,7 @@ SAMPLES = {
     "DICOM_AETS": ["CT1"],
     "TRUSTED_PROXY": ["10.0.0.5"],
     "DICOM_KINDS": ["1.2.3"],
+    "LABEL_SERVERS": ["1", "2"],
     "BIND_ADDRESS": list(ADDRESSES),
     "ORTHANC_BIND_ADDRESS": list(ADDRESSES),
     "DICOM_BIND_ADDRESS": list(ADDRESSES),
@@ -113,6 +114,23 @@ def test_orthanc_is_reached_only_by_what_it_speaks(tmp_path, tls):
     for scheme in ("http", "https"):
         error = refused(tmp_path, STUDIES=f"{scheme}://orthanc:8042/dicom-web", **own)
         assert bool(error) == ((scheme == "https") != tls)
+
+
+@pytest.mark.parametrize(
+    ("studies", "bad"),
+    [("", False), ("http://orthanc:8042/dicom-web", False), ("https://pacs/dicom-web", True), ("/srv", True)],
+)
+def test_several_label_servers_need_the_stacks_own_orthanc(tmp_path, studies: str, bad: bool):
+    error = refused(tmp_path, LABEL_SERVERS="2", STUDIES=studies)
+    assert bool(error) == bad and refused(tmp_path, LABEL_SERVERS="1", STUDIES=studies) is None
+    if error:
+        assert "who has which image" in error.message and "LABEL_SERVERS to 1" in error.remedy
+
+
+@pytest.mark.parametrize("number", ["0", "9", "two"])
+def test_there_are_one_to_eight_label_servers(tmp_path, number: str):
+    error = refused(tmp_path, LABEL_SERVERS=number)
+    assert error and "LABEL_SERVERS" in error.message
 
 
 def test_no_contradiction_shows_a_secret(tmp_path):

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "templates"
 GOLDEN = Path(__file__).with_name("golden")
 DOCKERFILE, SCRIPT, ORTHANC = "label-server.Dockerfile", "start_server.sh", "orthanc.json"
-PROMETHEUS = "prometheus.yml"
+PROMETHEUS, DOOR = "prometheus.yml", "haproxy.cfg"
 needs_shellcheck = pytest.mark.skipif(
     not shutil.which("shellcheck"), reason="shellcheck is not installed: apt-get install shellcheck"
 )
@@ -40,7 +40,7 @@ def meaning(text: str) -> str:
     return "".join(f"{line}\n" for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
 
 
-@pytest.mark.parametrize("name", [DOCKERFILE, SCRIPT])
+@pytest.mark.parametrize("name", [DOCKERFILE, SCRIPT, DOOR])
 def test_the_defaults_give_the_golden_file(name):
     golden, rendered = GOLDEN / name, meaning(render(Settings())[name])
     if os.environ.get("UPDATE_GOLDEN"):
@@ -63,7 +63,8 @@ def test_the_same_settings_give_the_same_files_in_another_process():
 def test_a_file_that_would_be_the_same_is_not_touched(tmp_path):
     project = project_with_templates(tmp_path)
     folder = project.build
-    assert {path.name for path in rendering.write(Settings(), project)} == {DOCKERFILE, SCRIPT, ORTHANC, PROMETHEUS}
+    written = {path.name for path in rendering.write(Settings(), project)}
+    assert written == {DOCKERFILE, SCRIPT, ORTHANC, PROMETHEUS, DOOR}
     os.utime(folder / SCRIPT, (1, 1))
     assert rendering.write(Settings(), project) == []
     assert (folder / SCRIPT).stat().st_mtime == 1
@@ -84,6 +85,7 @@ USED = {
         *("TLS_CERT", "ORTHANC_EXPLORER", "DICOM_AETS", "DICOM_KINDS", "SERIES_QUIET_SECONDS"),
         *("ORTHANC_MAX_BODY_MB", "ORTHANC_MAX_GB", "ORTHANC_MAX_FOUND", "ORTHANC_MAX_FOUND_INSTANCES"),
     },
+    DOOR: {"TLS_CERT", "SLOW_CLIENT_SECONDS", "MAX_HEADER_KB", "LABEL_SERVERS"},
 }
 
 
@@ -164,10 +166,11 @@ def test_a_line_break_in_the_name_of_the_base_image_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_no_setting_adds_a_line_to_dockerfile_or_orthanc(name):
+def test_no_setting_adds_a_line_to_dockerfile_or_orthanc_or_the_door(name):
     harmless = Settings().model_copy(update={name: "x"})
     hostile = Settings().model_copy(update={name: 'x"\nRUN touch /pwned\n", "AuthenticationEnabled": false, "'})
-    assert render(hostile)[DOCKERFILE] == render(harmless)[DOCKERFILE]
+    for file in (DOCKERFILE, DOOR):
+        assert render(hostile)[file] == render(harmless)[file]
     before, after = render(harmless)[ORTHANC], render(hostile)[ORTHANC]
     assert len(after.splitlines()) == len(before.splitlines())
     changed = {key for key, value in json.loads(after).items() if value != json.loads(before)[key]}
@@ -178,7 +181,7 @@ def test_no_setting_adds_a_line_to_dockerfile_or_orthanc(name):
 def test_the_docker_filter_makes_one_quoted_word_of_anything(tmp_path_factory, text):
     folder = tmp_path_factory.getbasetemp() / "docker-filter"
     folder.mkdir(exist_ok=True)
-    for name in (DOCKERFILE, SCRIPT, ORTHANC, PROMETHEUS):
+    for name in (DOCKERFILE, SCRIPT, ORTHANC, PROMETHEUS, DOOR):
         (folder / f"{name}.j2").write_text("LABEL a={{ settings.BASE_IMAGE | docker }}")
     rendered = render(Settings().model_copy(update={"BASE_IMAGE": text}), folder)[DOCKERFILE]
     quoted = rendered.removeprefix("LABEL a=")
@@ -204,8 +207,9 @@ def test_the_rendered_dockerfile_is_clean_under_hadolint(tmp_path):
     lint(hadolint(), tmp_path / "build" / DOCKERFILE)
 
 
-def test_orthancs_dockerfile_is_clean_under_hadolint():
-    lint(hadolint(), ROOT / "images" / "orthanc" / "Dockerfile")
+@pytest.mark.parametrize("image", ["orthanc", "door"])
+def test_the_other_dockerfiles_are_clean_under_hadolint(image: str):
+    lint(hadolint(), ROOT / "images" / image / "Dockerfile")
 
 
 @needs_shellcheck

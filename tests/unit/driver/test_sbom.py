@@ -44,12 +44,13 @@ class Docker:
 
     def __init__(self, project: Project, programs) -> None:
         self.project, self._programs = project, programs
-        self.files = {tag: sbom.file(project, tag) for tag in (LABEL_SERVER, ORTHANC, tags.POSTGRES_TAG)}
+        self.files = {tag: sbom.file(project, tag) for tag in tags.SERVICE_TAGS}
         self.images = {name: {"Id": f"sha256:{name}"} for name in (*self.files, tags.BASE_TAG)}
         self.images[tags.TRIXIE_TAG] = {"Id": "sha256:trixie"}
         self.distributions = [distribution("torch", "2.10.0", licence="BSD-3-Clause")]
         self.says = {"os-release": OS_RELEASE, "dpkg-query": DPKG, "copyright": COPYRIGHT, "viewer.lock": VIEWER}
-        self.record = {tags.BASE_TAG: "debian", ORTHANC: "debian, 0123abc", tags.POSTGRES_TAG: "debian, 4567def"}
+        self.record = {tags.BASE_TAG: "debian", ORTHANC: "debian, 0123abc"}
+        self.record |= {tags.POSTGRES_TAG: "debian, 4567def", tags.DOOR_TAG: "debian, 89abcde"}
 
     def write(self) -> dict[str, dict]:
         """Write the files; each by its image's tag."""
@@ -67,7 +68,7 @@ class Docker:
             "\n".join(['case "$*" in', *cases, "*) echo 'Error: No such image: as told' >&2; exit 1;;", "esac"]),
         )
         docker = DockerClient(client_call=[str(self._programs.folder / "docker")])
-        sbom.write(docker, Settings(ORTHANC_DB="postgres"), self.project)
+        sbom.write(docker, Settings(ORTHANC_DB="postgres", ORTHANC_BIND_ADDRESS="0.0.0.0"), self.project)
         return {tag: json.loads(path.read_text()) for tag, path in self.files.items()}
 
     def runs(self) -> list[str]:
@@ -216,7 +217,7 @@ def test_a_new_image_gets_a_new_file(docker):
 
 def test_an_image_is_asked_without_a_network_and_leaves_no_container(docker):
     docker.write()
-    assert len(docker.runs()) == 11
+    assert len(docker.runs()) == 14
     assert all("--rm" in run and "--network none" in run and "--pull never" in run for run in docker.runs())
 
 

@@ -1,6 +1,7 @@
 """Which Compose files make the stack, and which services must start again."""
 
 import os
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,6 +159,76 @@ def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, 
     assert calls == [("up", None), "stopped", "removed"]
 
 
+class Door:
+    """A container that cannot be looked at once it is removed."""
+
+    restart_count = 0
+
+    def __init__(self, calls: list, container: SimpleNamespace, ports: dict | None) -> None:
+        self._calls, self._container, self._ports = calls, container, ports
+
+    def stop(self) -> None:
+        self._calls.append("stopped")
+
+    def remove(self) -> None:
+        self._calls.append("removed")
+        self._container = None
+
+    @property
+    def state(self) -> SimpleNamespace:
+        assert self._container, "it is gone"
+        return self._container.state
+
+    @property
+    def network_settings(self) -> SimpleNamespace:
+        return SimpleNamespace(ports=self._ports)
+
+
+@pytest.fixture
+def door(calls, file, monkeypatch) -> Callable[..., None]:
+    """Let a door run, which opens ports."""
+    before = stack_of().containers()
+    read = stack.files_read_at_start(Project(Path("/absent"))) | {"door": (Path("/absent"),)}
+    monkeypatch.setattr(stack, "files_read_at_start", lambda _: read)
+
+    def run(**ports: list) -> None:
+        calls.clear()
+        made = Door(calls, before["orthanc"], {f"{name[1:]}/tcp": each for name, each in ports.items()})
+        monkeypatch.setattr(Stack, "containers", lambda _: before | ({} if "removed" in calls else {"door": made}))
+
+    return run
+
+
+def test_a_door_that_the_settings_need_no_more_gives_its_port_back_before_another_opens_it(calls, door):
+    door(_8042=[{"HostPort": "8042"}])
+    stack_of().up()
+    assert calls == ["stopped", "removed", ("up", None)]
+
+
+def test_a_door_gives_the_label_servers_port_back_when_there_is_one_again(calls, door):
+    ports = {"_8042": [{"HostPort": "8042"}], "_8000": [{"HostPort": "8000"}]}
+    door(**ports)
+    stack_of(ORTHANC_BIND_ADDRESS="0.0.0.0").up()
+    assert calls[:2] == ["stopped", "removed"]
+    door(**ports)
+    stack_of(LABEL_SERVERS="2").up()
+    assert calls == [("up", None)]
+    door(_8042=ports["_8042"])
+    stack_of(ORTHANC_BIND_ADDRESS="0.0.0.0").up()
+    assert calls == [("up", None)]
+
+
+def test_every_label_server_is_waited_for(calls, file, monkeypatch):
+    before = stack_of().containers()
+    second, door = deepcopy(before["label-server"]), deepcopy(before["orthanc"])
+    door.network_settings = SimpleNamespace(ports={})
+    second.state.health.status = "starting"
+    monkeypatch.setattr(Stack, "containers", lambda _: before | {"label-server-2": second, "door": door})
+    monkeypatch.setattr(stack, "_LOAD_SECONDS", -1000)
+    with pytest.raises(DeployError, match=r"^label-server-2 not healthy"):
+        stack_of(LABEL_SERVERS="2").up()
+
+
 def test_postgres_is_a_service_where_the_setting_says_so():
     assert "postgres" in stack_of(ORTHANC_DB="postgres").services
     assert "postgres" not in stack_of().services
@@ -172,6 +243,7 @@ def test_containers_are_the_projects_without_one_offs(monkeypatch):
         container("service", project="ours", oneoff="False"),
         container("once", project="ours", oneoff="True"),
         container("elsewhere", project="theirs", oneoff="False"),
+        container("two", project="ours", oneoff="False", **{"container-number": "2"}),
     ]
 
     def listed(all: bool, filters: list[tuple[str, str]]) -> list[SimpleNamespace]:
@@ -182,7 +254,10 @@ def test_containers_are_the_projects_without_one_offs(monkeypatch):
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "ours")
     engine = SimpleNamespace(container=SimpleNamespace(list=listed))
     monkeypatch.setattr(client, "client", lambda *_: engine)
-    assert {name: each.name for name, each in stack_of().containers().items()} == {"orthanc": "service"}
+    assert {name: each.name for name, each in stack_of().containers().items()} == {
+        "orthanc": "service",
+        "orthanc-2": "two",
+    }
 
 
 def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
@@ -191,7 +266,9 @@ def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
     def made(files: list[Path], *_: object) -> SimpleNamespace:
         names = [path.name for path in files]
         return SimpleNamespace(
-            compose=SimpleNamespace(down=lambda **options: asked.append((names, options["volumes"]))),
+            compose=SimpleNamespace(
+                down=lambda **options: asked.append((names, options["volumes"] and options["remove_orphans"]))
+            ),
             image=SimpleNamespace(exists=lambda tag: "orthanc" in tag, remove=untagged.extend),
         )
 
@@ -209,6 +286,18 @@ def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
         ({"STUDIES": "/srv"}, False, ["compose.folder.yaml"]),
         ({"ORTHANC_DB": "postgres"}, False, ["compose.postgres.yaml"]),
         ({"TLS_CERT": "c", "TLS_KEY": "k"}, False, ["compose.tls.yaml"]),
+        ({"ORTHANC_BIND_ADDRESS": "0.0.0.0"}, False, ["compose.door.yaml"]),
+        ({"LABEL_SERVERS": "2"}, False, ["compose.door.yaml", "compose.servers.yaml"]),
+        (
+            {"LABEL_SERVERS": "2", "WEIGHTS_WAIT": "0"},
+            False,
+            ["compose.door.yaml", "compose.servers.yaml", "compose.closed.yaml", "compose.servers-closed.yaml"],
+        ),
+        (
+            {"ORTHANC_BIND_ADDRESS": "0.0.0.0", "TLS_CERT": "c", "TLS_KEY": "k"},
+            False,
+            ["compose.tls.yaml", "compose.door.yaml", "compose.door-tls.yaml"],
+        ),
         (
             {"TLS_CERT": "c", "TLS_KEY": "k", "STUDIES": "/srv"},
             True,
@@ -242,7 +331,14 @@ def test_the_users_own_changes_come_last(tmp_path):
 
 def test_every_file_that_is_written_for_a_service_is_read_at_its_start():
     read = {path.name for paths in stack.files_read_at_start(Project(Path("/p"))).values() for path in paths}
-    assert {"orthanc.json", "access.lua", "orthanc_users.json", "dicomweb_password", "tls_cert.pem"} <= read
+    assert {
+        "orthanc.json",
+        "access.lua",
+        "haproxy.cfg",
+        "orthanc_users.json",
+        "dicomweb_password",
+        "tls_cert.pem",
+    } <= read
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,30 @@ def test_the_database_is_told_where_it_is_a_service(collect):
     assert "PostgreSQL" not in status.text(collect())
 
 
+def test_the_door_is_told_where_it_is_a_service(collect):
+    state = collect(ORTHANC_BIND_ADDRESS="0.0.0.0")
+    assert state["door"] == {"state": "not started"} and "Door          not started" in status.text(state)
+    assert "door" not in collect() and "Door" not in status.text(collect())
+
+
+def test_each_of_several_label_servers_counts(web):
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    here = ("127.0.0.1", int(web.url.rpartition(":")[2]))
+    containers = {"label-server": container(), "label-server-2": container(), "orthanc": container()}
+    containers["door"] = container(port_8000=here, port_8042=here)
+    web.pages["/system"] = web.answer(200, json.dumps({"ApiVersion": 27}).encode())
+    values = Settings(LABEL_SERVERS="2", LABEL_SERVER_TOKEN=TOKEN)
+    one = SimpleNamespace(values=values, containers=lambda: containers)
+    state = status.collect(one)
+    assert state["label_server"]["url"] == f"{web.url}/{TOKEN}/", "where the door is"
+    assert "2 of 2 servers run" in status.text(state) and status.well(state)
+    second = {"error": "", "oom_killed": False, "exit_code": 137}
+    containers["label-server-2"] = SimpleNamespace(state=SimpleNamespace(status="exited", **second), mounts=[])
+    state = status.collect(one)
+    assert state["label_server"]["servers"] == ["running", "exited"]
+    assert "1 of 2 servers run" in status.text(state) and not status.well(state)
+
+
 def test_with_a_certificate_every_url_is_https(collect, monkeypatch):
     monkeypatch.setattr(certificate, "trust", lambda _: True)
     state = collect(TLS_CERT="cert.pem", TLS_KEY="key.pem")
@@ -152,7 +176,7 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("service", ["orthanc", "label-server", "postgres"])
+@pytest.mark.parametrize("service", ["orthanc", "label-server", "postgres", "door"])
 @pytest.mark.parametrize("end", ENDS)
 def test_status_gives_dockers_reason_for_what_does_not_run(collect, monkeypatch, service, end):
     told, reason = ENDS[end]
@@ -160,7 +184,9 @@ def test_status_gives_dockers_reason_for_what_does_not_run(collect, monkeypatch,
     log = "E0101 12:00:00 the disk is full\nW0101 12:00:01 Orthanc has stopped\n"
     mounts = [SimpleNamespace(type="bind", source="/absent/access.lua")] if end == "gone" else []
     container = SimpleNamespace(state=state, logs=lambda tail: log, mounts=mounts)
-    settings = Settings(LABEL_SERVER_PORT=1, LABEL_SERVER_TOKEN=TOKEN, ORTHANC_DB="postgres")
+    settings = Settings(
+        LABEL_SERVER_PORT=1, LABEL_SERVER_TOKEN=TOKEN, ORTHANC_DB="postgres", ORTHANC_BIND_ADDRESS="0.0.0.0"
+    )
     found = status.collect(SimpleNamespace(values=settings, containers=lambda: {service: container}))
     text = status.text(found)
     assert "exited" in text and reason in text
@@ -198,6 +224,12 @@ def test_the_addresses_are_those_of_what_runs(web):
     state = status.collect(SimpleNamespace(values=changed, containers=lambda: containers))
     assert state["label_server"]["url"] == f"{web.url}/{TOKEN}/" and state["label_server"]["ready"] is True
     assert (state["orthanc"]["url"], state["orthanc"]["dicom"]) == ("http://127.0.0.2:1/", "LABELPOD@127.0.0.3:2")
+    containers["orthanc"], containers["door"] = (
+        container(port_4242=("127.0.0.3", 2)),
+        container(port_8042=("127.0.0.4", 3)),
+    )
+    state = status.collect(SimpleNamespace(values=changed, containers=lambda: containers))
+    assert (state["orthanc"]["url"], state["orthanc"]["dicom"]) == ("http://127.0.0.4:3/", "LABELPOD@127.0.0.3:2")
     stopped = status.collect(SimpleNamespace(values=changed, containers=dict))
     assert stopped["label_server"]["url"] == f"http://127.0.0.1:9/{TOKEN}/"
 
@@ -225,9 +257,11 @@ def whole(collect, web) -> Callable[..., dict]:
     return run
 
 
-def test_all_is_well_if_every_service_answers(whole):
+def test_all_is_well_if_every_service_answers(whole, monkeypatch):
     assert status.well(whole()) and whole()["orthanc"]["answers"] is True
     assert status.well(whole(others=("orthanc", "postgres"), ORTHANC_DB="postgres"))
+    monkeypatch.setattr(addresses, "host", lambda _: "127.0.0.1")
+    assert status.well(whole(others=("orthanc", "door"), ORTHANC_BIND_ADDRESS="0.0.0.0"))
 
 
 def test_nothing_is_wrong_where_nothing_was_started(collect):
@@ -242,8 +276,9 @@ def test_nothing_is_wrong_where_nothing_was_started(collect):
         {"orthanc": 401},
         {"others": ()},
         {"ORTHANC_DB": "postgres"},
+        {"ORTHANC_BIND_ADDRESS": "0.0.0.0"},
     ],
-    ids=["label server", "orthanc", "its password", "orthanc is gone", "database is gone"],
+    ids=["label server", "orthanc", "its password", "orthanc is gone", "database is gone", "door is gone"],
 )
 def test_not_well_if_a_service_does_not_answer(whole, what):
     assert not status.well(whole(**what))

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -163,6 +164,22 @@ def test_the_program_prints_lines_and_users(past: Path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["study"] == "1.2"
     audit.main(["--users"])
     assert set(json.loads(capsys.readouterr().out)) == {"anna", "berta"}
+
+
+def test_the_program_tells_what_all_label_servers_on_a_volume_recorded(past: Path, monkeypatch, capsys):
+    further = past.parent / "servers" / "2"
+    further.mkdir(parents=True)
+    shutil.copytree(past, further / "audit")
+    file = further / "audit" / f"{Kind.CHANGE}.jsonl"
+    file.write_text(file.read_text().replace("berta", "clara"))
+    monkeypatch.setenv("WORKSPACE", str(past.parent))
+    audit.main([])
+    times = [json.loads(line)["time"] for line in capsys.readouterr().out.splitlines()]
+    assert len(times) == 8 and times == sorted(times)
+    monkeypatch.setenv("WORKSPACE", str(further))
+    monkeypatch.setenv("SHARED", str(past.parent))
+    audit.main(["--users"])
+    assert set(json.loads(capsys.readouterr().out)) == {"anna", "berta", "clara"}, "from any of them"
 
 
 def test_without_a_record_there_is_nothing_to_tell(tmp_path: Path):

@@ -1,7 +1,9 @@
 """What start_server makes of its environment; a stand-in for Python notes how it is called."""
 
+import fcntl
 import json
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,20 @@ def test_the_environment_wins_over_what_is_baked_in(start, tmp_path):
     assert server.conf["models"] == "segmentation"
     assert server.option("--studies") == "/data"
     assert server.folder == str(tmp_path)
+
+
+def test_label_servers_that_share_a_volume_have_a_folder_each_and_the_first_trains(start, tmp_path):
+    volume = tmp_path / "workspace"
+    with ExitStack() as held:
+        for folder in (volume, volume / "servers" / "2", volume / "servers" / "3"):
+            server = start(SHARED_WORKSPACE="true").server
+            assert (server.folder, server.environment["SHARED"]) == (str(folder), str(volume))
+            assert server.environment.get("ROLE") == (None if folder == volume else "annotate")
+            assert server.option("--app") == f"{folder}/radiology"
+            lock = held.enter_context((folder / ".server").open())
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        assert start().server.folder == str(volume), "who shares with nobody looks at no lock"
+    assert start(SHARED_WORKSPACE="true").server.folder == str(volume), "the folder of one that has ended is free"
 
 
 def test_an_empty_variable_means_the_default(start):

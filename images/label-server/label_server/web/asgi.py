@@ -76,12 +76,13 @@ def study_of(image: str) -> str | None:
 
 
 _workspace = Path(os.environ.get("WORKSPACE", "/workspace"))
+_shared = Path(os.environ.get("SHARED") or _workspace)
 _known = users.from_environment()
 app = Gateway(
     application(),
     _known,
     os.environ.get("LISTEN", "") in LOOPBACK,
-    BrowserSessions(_known, _workspace / "browser_sessions.json"),
+    BrowserSessions(_known, _shared / "browser_sessions.json"),
     Audit(audit.Trail(audit.folder_of(str(_workspace))), study_of),
 )
 # A training, which inherits the environment, has no use for it.

@@ -1,6 +1,7 @@
 """The gateway's parts that keep no count and know no token: each does one thing for every HTTP request."""
 
 import logging
+import os
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -29,7 +30,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _TLS_ONLY = "max-age=31536000"
-_ALIVE = PlainTextResponse("alive\n")
+# Behind a door, only the label server that does all is asked to train.
+_ALIVE = PlainTextResponse("alive\n", headers={"Labelpod-Role": os.environ.get("ROLE") or "all"})
 # Asking how the server is does not keep a rented pod from stopping.
 _LOOKED_AT = ("/info", "/readyz", "/metrics")
 # In the scope: the name and the path that may be written down.

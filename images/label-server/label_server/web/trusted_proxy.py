@@ -1,5 +1,7 @@
 """The client's address behind a proxy: what refuses, counts and logs by address must not take all clients for one."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -8,6 +10,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 # In the scope: whether a trusted proxy has passed the request on.
 PROXIED = "labelpod.proxied"
+# So long the address of a name is believed, in seconds, and so long an answer about it is waited for.
+_BELIEVED, _PATIENCE = 5.0, 1.0
 
 
 class TrustedProxy:
@@ -18,16 +22,23 @@ class TrustedProxy:
     Args:
         app: what is behind it.
         proxies: addresses and networks of the proxies.
+        names: of further ones; a container that starts anew may have another address.
 
     """
 
-    def __init__(self, app: ASGIApp, proxies: Sequence[IPv4Network | IPv6Network]) -> None:
+    def __init__(self, app: ASGIApp, proxies: Sequence[IPv4Network | IPv6Network], names: Sequence[str] = ()) -> None:
         self._app = app
         self._proxies = proxies
+        self._names = names
+        self._named: set[IPv4Address | IPv6Address] = set()
+        self._asked = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, with the client's address."""
         peer = _address(scope["client"][0]) if scope.get("client") else None
+        if self._names and time.monotonic() - self._asked > _BELIEVED:
+            self._asked = time.monotonic()
+            self._named = {address for name in self._names for address in await _addresses(name)}
         if peer and self._trusts(peer):
             scope[PROXIED] = True
             named = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
@@ -46,7 +57,16 @@ class TrustedProxy:
         return peer
 
     def _trusts(self, address: IPv4Address | IPv6Address) -> bool:
-        return any(address in network for network in self._proxies)
+        return address in self._named or any(address in network for network in self._proxies)
+
+
+async def _addresses(name: str) -> set[IPv4Address | IPv6Address]:
+    """The addresses of a name; none if nobody knows it, or not in time."""
+    try:
+        found = await asyncio.wait_for(asyncio.get_running_loop().getaddrinfo(name, None), _PATIENCE)
+    except OSError:
+        return set()
+    return {address for each in found if (address := _address(str(each[4][0])))}
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -47,6 +47,13 @@ def test_postgres_is_asked_for_where_it_is_the_database(machine, packages):
     assert [each.level for each in found if "127.0.0.1:9 not reached" in each.message] == ["error"]
 
 
+def test_haproxy_is_asked_for_where_there_is_a_door(machine, packages):
+    machine.docker(images=[LABEL_SERVER_TAG, ORTHANC_TAG])
+    machine.settings(IMAGE_SOURCE="registry", ORTHANC_BIND_ADDRESS="0.0.0.0", DOOR_IMAGE="127.0.0.1:9/haproxy:3")
+    found = [each for each in examine.examine(machine.env_file) if each.subject == "container registry"]
+    assert [each.level for each in found if "127.0.0.1:9 not reached" in each.message] == ["error"]
+
+
 def test_an_owner_in_the_images_name_is_not_a_registry(machine, packages):
     machine.settings(IMAGE_SOURCE="registry", BASE_IMAGE="owner/debian:12", ORTHANC_IMAGE="orthanc:1")
     finding = machine.find("container registry")

@@ -29,6 +29,16 @@ if [[ -n $DICOMWEB_PASSWORD_FILE && ! -r $DICOMWEB_PASSWORD_FILE ]]; then
   echo "start_server: DICOMWEB_PASSWORD_FILE cannot be read: $DICOMWEB_PASSWORD_FILE" >&2
   exit 1
 fi
+export SHARED="$WORKSPACE"
+if [[ -n ${SHARED_WORKSPACE:-} ]]; then
+  exec {lock}>"$SHARED/.server"
+  for ((number = 2; number < 100; number++)); do
+    ! flock --nonblock "$lock" || break
+    export WORKSPACE="$SHARED/servers/$number" ROLE=annotate
+    mkdir -p "$WORKSPACE"
+    exec {lock}>"$WORKSPACE/.server"
+  done
+fi
 python -m label_server.startup
 record="$WORKSPACE/mlflow.db"
 if [[ -n ${POD_FOLDER:-} ]]; then

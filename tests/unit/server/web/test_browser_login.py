@@ -60,7 +60,7 @@ def test_a_browser_gets_a_session_and_an_address_without_the_token(gate: Server)
     answer = opened(gate)
     assert answer.status_code == 303 and answer.headers["location"] == "/ohif/viewer?StudyInstanceUIDs=1.2.3"
     login, server = cookies(answer)["labelpod-80"], cookies(answer)["MONAILABEL_SERVER_URL"]
-    assert len(login.value) == 43 and unquote(server.value) == "http://testserver/"
+    assert len(login.value.partition(".")[2]) == 43 and unquote(server.value) == "http://testserver/"
     assert (login["httponly"], login["samesite"], login["path"], login["secure"]) == (True, "strict", "/", "")
     assert not server["httponly"], "OHIF's panel reads it"
     assert who(gate, cookie_of(answer)) == "anna"

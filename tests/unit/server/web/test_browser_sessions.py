@@ -2,6 +2,7 @@
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,29 @@ def scope(*cookies: str) -> dict:
 def test_a_restart_logs_nobody_out(known: Users, file: Path):
     session = BrowserSessions(known, file).begin(ANNA)
     assert name(BrowserSessions(known, file).find(session)) == "anna"
+
+
+def test_a_session_is_known_to_every_label_server_that_has_the_file(known: Users, file: Path):
+    one, other = BrowserSessions(known, file), BrowserSessions(known, file)
+    first = one.begin(ANNA)
+    assert name(other.find(first)) == "anna"
+    second = other.begin(BERTA)
+    assert (name(one.find(first)), name(one.find(second))) == ("anna", "berta"), "neither has overwritten the other's"
+    one.end(first)
+    assert (name(other.find(first)), name(other.find(second))) == ("", "berta")
+
+
+def test_label_servers_that_begin_sessions_at_once_lose_none(known: Users, file: Path):
+    servers = [BrowserSessions(known, file) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        begun = list(pool.map(lambda number: servers[number % 4].begin(ANNA), range(16)))
+    assert {name(BrowserSessions(known, file).find(each)) for each in begun} == {"anna"}
+
+
+def test_a_session_begins_as_the_digest_of_its_token(known: Users):
+    """A door takes both to the same label server; it is too short to find a token by."""
+    key, dot, rest = BrowserSessions(known).begin(ANNA).partition(".")
+    assert (key, dot) == (users_file.digest(ANNA)[:8], ".") and len(rest) == 43
 
 
 def test_who_reads_the_file_can_log_in_as_nobody(known: Users, file: Path):

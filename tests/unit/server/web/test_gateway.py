@@ -113,7 +113,8 @@ def test_a_websocket_is_closed_before_anybody_sees_it(tmp_path: Path):
 
 
 def test_healthz_answers_nobody_else_does(gate: Server, lines):
-    assert gate.ask("GET", "/healthz").text == "alive\n"
+    alive = gate.ask("GET", "/healthz")
+    assert (alive.text, alive.headers["labelpod-role"]) == ("alive\n", "all"), "a door asks who trains"
     assert lines() == []
     for path in ("/healthz/", "/healthz/x", "/", "/readyz"):
         assert gate.ask("GET", path).status_code == 401, path

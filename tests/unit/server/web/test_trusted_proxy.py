@@ -1,6 +1,7 @@
 """Whose address counts behind a proxy: the client's that a trusted one names, and of nobody else's naming."""
 
 import logging
+import socket
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
-from label_server.web import gateway
+from label_server.web import gateway, trusted_proxy
 from label_server.web.gateway import Gateway
 from label_server.web.trusted_proxy import TrustedProxy
 from tests.support import web
@@ -49,6 +50,28 @@ def address(peer: str, *forwarded: str, proxies=PROXIES) -> str:
 )
 def test_the_client_is_who_a_trusted_proxy_names_last(peer: str, forwarded: list[str], counts: str):
     assert address(peer, *forwarded) == counts
+
+
+def test_a_proxy_may_be_known_by_name_and_have_another_address_later(monkeypatch: pytest.MonkeyPatch):
+    known = {"door": "10.0.0.9"}
+
+    def look_up(name: str, *_: object, **__: object) -> list:
+        if name not in known:
+            raise socket.gaierror(name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (known[name], 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(trusted_proxy, "_BELIEVED", -1)
+    app = TrustedProxy(tell, PROXIES, ["door"])
+
+    def ask(peer: str) -> str:
+        return TestClient(app, client=(peer, 1)).get("/", headers={"X-Forwarded-For": "192.0.2.7, 172.20.0.3"}).text
+
+    assert (ask("10.0.0.9"), ask("10.0.0.8")) == ("192.0.2.7", "10.0.0.8")
+    known["door"] = "10.0.0.8"
+    assert (ask("10.0.0.9"), ask("10.0.0.8")) == ("10.0.0.9", "192.0.2.7")
+    del known["door"]
+    assert (ask("10.0.0.9"), ask("10.0.0.5")) == ("10.0.0.9", "192.0.2.7"), "the others are trusted as before"
 
 
 def test_without_a_trusted_proxy_nobody_names_another_address():
