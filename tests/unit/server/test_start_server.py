@@ -46,6 +46,9 @@ def test_label_servers_that_share_a_volume_have_a_folder_each_and_the_first_trai
             assert (server.folder, server.environment["SHARED"]) == (str(folder), str(volume))
             assert server.environment.get("ROLE") == (None if folder == volume else "annotate")
             assert server.option("--app") == f"{folder}/radiology"
+            models = server.environment.get("MODEL_DIR")
+            assert models == (None if folder == volume else f"{volume}/radiology/model")
+            assert models is None or Path(models).is_dir()
             lock = held.enter_context((folder / ".server").open())
             fcntl.flock(lock, fcntl.LOCK_EX)
         assert start().server.folder == str(volume), "who shares with nobody looks at no lock"

@@ -34,8 +34,8 @@ if [[ -n ${SHARED_WORKSPACE:-} ]]; then
   exec {lock}>"$SHARED/.server"
   for ((number = 2; number < 100; number++)); do
     ! flock --nonblock "$lock" || break
-    export WORKSPACE="$SHARED/servers/$number" ROLE=annotate
-    mkdir -p "$WORKSPACE"
+    export WORKSPACE="$SHARED/servers/$number" ROLE=annotate MODEL_DIR="$SHARED/$APP/model"
+    mkdir -p "$WORKSPACE" "$MODEL_DIR"
     exec {lock}>"$WORKSPACE/.server"
   done
 fi
