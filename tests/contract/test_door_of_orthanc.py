@@ -121,6 +121,18 @@ def test_who_guesses_keeps_nobody_else_out(front: Door):
     assert ask(front, RIGHT, source="127.0.0.2") == 200
 
 
+def test_who_guesses_does_not_learn_which_login_others_use(front: Door):
+    """Elsewhere, the answer to a login that somebody else uses is that to any other; here, not for long."""
+    assert ask(front, RIGHT) == 200
+    for number in range(15):
+        ask(front, f"guess {number}", source="127.0.0.2")
+    assert ask(front, RIGHT, source="127.0.0.2") == 429
+    answers = [ask(front, f"guess {number}") for number in range(80)]
+    assert answers[-1] == 429 and ask(front, RIGHT) == 200, "who was let in goes on beside somebody who guesses"
+    answers = [ask(front, f"guess {number}") for number in range(60)]
+    assert set(answers) == {429} and ask(front, RIGHT) == 429
+
+
 def test_a_login_that_is_no_longer_right_counts_as_a_guess(front: Door, monkeypatch: pytest.MonkeyPatch):
     assert ask(front, RIGHT) == 200
     monkeypatch.setitem(globals(), "RIGHT", "changed")
