@@ -261,7 +261,8 @@ class Stack:
                 bar.update(bar.task_ids[0], description=f"Waiting for {' and '.join(waiting)}")
                 if time.monotonic() > deadline:
                     raise DeployError(
-                        f"{' and '.join(waiting)} not healthy after {limit} s", f"python3 deploy.py logs {waiting[0]}"
+                        f"{' and '.join(waiting)} not healthy after {limit} s",
+                        f"python3 deploy.py logs {_service(waiting[0])}",
                     )
                 time.sleep(_POLL_SECONDS)
 
@@ -271,10 +272,10 @@ class Stack:
             return True
         # A service that ends is started again by its restart policy, and would fail again for the same reason.
         if state.status in ("exited", "dead", "restarting") or (container.restart_count or 0) > 0:
-            self._stop(re.sub(r"-[0-9]+$", "", service))
+            self._stop(_service(service))
             raise DeployError(
                 f"{service} does not start: {last_word(container)}",
-                f"fix that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {service}",
+                f"fix that, then `python3 deploy.py up`; all it said: python3 deploy.py logs {_service(service)}",
             )
         # In a container's start period Docker looks every five seconds, and more often only from Engine 25 on.
         return service == LABEL_SERVER and not self.values.several_servers and server.answers()
@@ -291,9 +292,14 @@ def _name(labels: Mapping[str, str]) -> str:
     return service if number == "1" else f"{service}-{number}"
 
 
+def _service(name: str) -> str:
+    """The service of a container that is named so."""
+    return re.sub(r"-[0-9]+$", "", name)
+
+
 def _of(services: Collection[str], containers: Mapping[str, Container]) -> dict[str, Container]:
     """All containers of these services."""
-    return {name: each for name, each in containers.items() if re.sub(r"-[0-9]+$", "", name) in services}
+    return {name: each for name, each in containers.items() if _service(name) in services}
 
 
 def last_word(container: Container) -> str:

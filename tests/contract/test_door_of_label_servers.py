@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -26,7 +26,7 @@ from label_server.web.gateway import Gateway
 from labelpod.clients.label_server import LabelServer
 from labelpod.config.settings import Settings
 from tests.support import certificates, door, web
-from tests.support.door import Door, needs_haproxy
+from tests.support.door import Door, needs_haproxy, stays_open
 from tests.support.listening import listening
 from tests.support.ports import held_port
 from tests.support.waiting import eventually
@@ -241,6 +241,28 @@ def test_a_body_is_passed_on_while_it_comes(tmp_path: Path):
         assert got.wait(5), "it is not kept until it is whole"
         connection.send(b"x" * 99_000)
         assert connection.getresponse().status == 200
+
+
+@pytest.mark.parametrize(("proxy", "bounded"), [("", True), ("10.0.0.5", True), ("127.0.0.1", False)])
+def test_an_address_has_a_bounded_number_of_connections_unless_it_is_a_trusted_proxys(
+    tmp_path: Path, proxy: str, bounded: bool
+):
+    values, fewer = SEVERAL.model_copy(update={"TRUSTED_PROXY": proxy}), {"sc0_conn_cur gt 500": "sc0_conn_cur gt 20"}
+    server = Server("one", "all")
+    with (
+        listening(server) as port,
+        door.running(tmp_path, values, instead=fewer, servers=[port, port]) as front,
+        ExitStack() as stack,
+    ):
+        held = []
+        for _ in range(60):
+            with suppress(ConnectionError):
+                held.append(stack.enter_context(socket.create_connection(("127.0.0.1", front.servers), timeout=5)))
+        time.sleep(0.2)
+        assert (sum(map(stays_open, held)) <= 20) == bounded
+        transport = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(transport=transport, trust_env=False) as client:
+            assert client.get(f"http://127.0.0.1:{front.servers}/info/").status_code == 200, "another address"
 
 
 @certificates.needs_openssl

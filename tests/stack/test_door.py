@@ -125,11 +125,13 @@ def test_a_label_server_that_is_killed_costs_no_label_and_its_users_a_moment(sta
     for seed in range(1, ANNOTATORS * EACH + 1):
         phantom.write(tmp_path / str(seed), slices=4, size=32, seed=seed)
     pacs.store(tmp_path)
-    admin = Annotator(f"{url(stack)}/{TOKEN}")
-    eventually(lambda: admin.total() == ANNOTATORS * EACH, 60, "all CTs are offered")
     tokens = [users.add(f"reader{number}", "annotator", stack.root / "secrets") for number in range(ANNOTATORS)]
     time.sleep(2)
     working = [Working(f"{url(stack)}/{token}") for token in tokens]
+    for each in working:
+        eventually(
+            lambda each=each: each.annotator.total() == ANNOTATORS * EACH, 60, "all CTs are offered by its server"
+        )
     with ThreadPoolExecutor(ANNOTATORS) as pool:
         ends = [pool.submit(each.run) for each in working]
         eventually(lambda: sum(len(each.stored) for each in working) >= ANNOTATORS // 2, 120, "labels are stored")
@@ -169,12 +171,17 @@ class Working:
 
     def run(self) -> None:
         for _ in range(EACH):
-            image = str(self._until_answered(lambda: self.annotator.client.next_sample("random", {}))["id"])
+            image = str(self._until_answered(self._next)["id"])
             voxels = self._until_answered(lambda image=image: self.annotator.image(image))
             label = np.zeros(voxels.GetSize()[::-1], np.uint8)
             label[0, :4, :4] = 1
             self._until_answered(lambda: self.annotator.submit(image, voxels, label))  # noqa: B023, called at once
             self.stored.append(image)
+
+    def _next(self) -> dict[str, Any]:
+        given = dict(self.annotator.client.next_sample("random", {}))
+        assert "id" in given, given
+        return given
 
     def _until_answered(self, ask: Callable[[], Any]) -> Any:
         started = time.monotonic()

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,3 +97,14 @@ def _healthy(port: int) -> bool:
     result = subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/"], capture_output=True, check=False)
     time.sleep(0 if result.returncode == 0 else 0.05)
     return result.returncode == 0
+
+
+def stays_open(connection: socket.socket) -> bool:
+    """Whether nobody has closed it."""
+    connection.setblocking(False)
+    try:
+        return bool(connection.recv(1))
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False

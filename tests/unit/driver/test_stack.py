@@ -225,8 +225,9 @@ def test_every_label_server_is_waited_for(calls, file, monkeypatch):
     second.state.health.status = "starting"
     monkeypatch.setattr(Stack, "containers", lambda _: before | {"label-server-2": second, "door": door})
     monkeypatch.setattr(stack, "_LOAD_SECONDS", -1000)
-    with pytest.raises(DeployError, match=r"^label-server-2 not healthy"):
+    with pytest.raises(DeployError, match=r"^label-server-2 not healthy") as caught:
         stack_of(LABEL_SERVERS="2").up()
+    assert caught.value.remedy == "python3 deploy.py logs label-server", "which is what `logs` knows"
 
 
 def test_postgres_is_a_service_where_the_setting_says_so():
