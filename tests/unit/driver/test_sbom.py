@@ -51,6 +51,7 @@ class Docker:
         self.says = {"os-release": OS_RELEASE, "dpkg-query": DPKG, "copyright": COPYRIGHT, "viewer.lock": VIEWER}
         self.record = {tags.BASE_TAG: "debian", ORTHANC: "debian, 0123abc"}
         self.record |= {tags.POSTGRES_TAG: "debian, 4567def", tags.DOOR_TAG: "debian, 89abcde"}
+        self.record |= {tags.PROMETHEUS_TAG: "debian, fedcba9"}
 
     def write(self) -> dict[str, dict]:
         """Write the files; each by its image's tag."""
@@ -68,7 +69,8 @@ class Docker:
             "\n".join(['case "$*" in', *cases, "*) echo 'Error: No such image: as told' >&2; exit 1;;", "esac"]),
         )
         docker = DockerClient(client_call=[str(self._programs.folder / "docker")])
-        sbom.write(docker, Settings(ORTHANC_DB="postgres", ORTHANC_BIND_ADDRESS="0.0.0.0"), self.project)
+        every = {"ORTHANC_DB": "postgres", "ORTHANC_BIND_ADDRESS": "0.0.0.0", "PROMETHEUS_IMAGE": "prom/prometheus:v3"}
+        sbom.write(docker, Settings(**every), self.project)
         return {tag: json.loads(path.read_text()) for tag, path in self.files.items()}
 
     def runs(self) -> list[str]:
@@ -217,7 +219,7 @@ def test_a_new_image_gets_a_new_file(docker):
 
 def test_an_image_is_asked_without_a_network_and_leaves_no_container(docker):
     docker.write()
-    assert len(docker.runs()) == 14
+    assert len(docker.runs()) == 17
     assert all("--rm" in run and "--network none" in run and "--pull never" in run for run in docker.runs())
 
 
