@@ -28,6 +28,7 @@ class Sizes:
     stored: tuple[int, ...] = (1000, 10000, 25000)
     viewer_slices: int = 98
     viewer_size: int = 256
+    slow_line: bool = True
     viewer_labelling: float = 15  # seconds; on a slow line, what comes ahead takes ten
     images: tuple[str, str] = (LABEL_SERVER_TAG, UPSTREAM_TAG)
 
@@ -49,6 +50,7 @@ SMOKE = Sizes(
     stored=(20, 40),
     viewer_slices=6,
     viewer_size=64,
+    slow_line=False,  # a minute by itself
     viewer_labelling=0,
     images=(BASE_TAG, ORTHANC_TAG),
 )

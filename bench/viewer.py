@@ -24,20 +24,22 @@ _WHOLE = """() => {
   const volume = cornerstone.cache.getVolumes().find(({ imageIds }) => imageIds[0].includes(uid));
   return volume?.imageIds.every(id => cornerstone.cache.getImage(id));
 }"""
-_LINES: dict[str, Callable[[str], AbstractContextManager[str]]] = {"": nullcontext, ", 10 Mbit/s and 30 ms": slow}
+_SLOW = ", 10 Mbit/s and 30 ms"
+_Line = Callable[[str], AbstractContextManager[str]]
 _AHEAD = "it came while the one before it was labelled"
 
 
 def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     """Beside upstream's viewer; and the next CT beside the same CT in a page that is loaded anew."""
     stand.empty()
-    number = len(_LINES) * (sizes.runs + 2)
+    lines: dict[str, _Line] = {"": nullcontext} | ({_SLOW: slow} if sizes.slow_line else {})
+    number = len(lines) * (sizes.runs + 2)
     cts = [_stored(stand, sizes, folder / f"viewer{seed}", seed) for seed in range(number)]
     while stand.ours.annotator.total() < number:
         time.sleep(0.1)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for words, line in _LINES.items():
+        for words, line in lines.items():
             with line(stand.ours.annotator.url) as ours, line(stand.theirs.annotator.url) as theirs:
                 yield from _beside(browser, (ours, theirs), cts[0], words, sizes)
                 data.submit(stand.ours, cts[0][1])
