@@ -35,16 +35,21 @@ def test_each_alert_is_raised_when_it_should_be_and_on_a_quiet_day_none_is(promt
     assert tried.returncode == 0, tried.stdout + tried.stderr
 
 
+@pytest.mark.parametrize("servers", [1, 2])
 @pytest.mark.parametrize("certificate", ["", "c.pem"], ids=["http", "https"])
-def test_prometheus_understands_the_file_that_the_stack_gives_it(promtool: str, tmp_path: Path, certificate: str):
-    text = render.render(Settings(TLS_CERT=certificate), ROOT / "templates")["prometheus.yml"]
+def test_prometheus_understands_the_file_that_the_stack_gives_it(
+    promtool: str, tmp_path: Path, certificate: str, servers: int
+):
+    values = Settings(TLS_CERT=certificate, LABEL_SERVERS=servers)
+    text = render.render(values, ROOT / "templates")["prometheus.yml"]
     (tmp_path / "prometheus.yml").write_text(text)
     shutil.copy(RULES, tmp_path)
     command = [promtool, "check", "config", "--syntax-only", "prometheus.yml"]
     tried = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert tried.returncode == 0, tried.stderr
-    scheme = "https" if certificate else "http"
-    assert {job["scheme"] for job in yaml.safe_load(text)["scrape_configs"]} == {scheme}
+    schemes = dict.fromkeys(("labelpod", "orthanc"), "https" if certificate else "http")
+    schemes |= {"door": "http"} if servers > 1 else {}
+    assert {job["job_name"]: job["scheme"] for job in yaml.safe_load(text)["scrape_configs"]} == schemes
 
 
 def test_every_alert_is_tried_in_both_ways():

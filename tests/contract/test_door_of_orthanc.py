@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from labelpod.config.settings import Settings
 from tests.support import certificates, door
@@ -195,6 +196,14 @@ def test_a_body_is_passed_on_whole_and_as_long_as_it_says(front: Door, orthanc: 
     connection.request("POST", "/dicom-web/studies", bytes(50 * 2**20), {"Authorization": login(RIGHT)})
     assert connection.getresponse().status == 200
     assert orthanc.asked[0]["size"] == int(orthanc.asked[0]["content-length"]) == 50 * 2**20
+
+
+def test_prometheus_learns_how_many_were_refused_and_no_login(front: Door):
+    assert ask(front, "wrong") == 401
+    told = requests.get(f"http://127.0.0.1:{front.figures}/metrics", timeout=10).text
+    assert 'haproxy_frontend_http_responses_total{proxy="orthanc",code="4xx"} 1' in told
+    assert login("wrong").split()[1] not in told
+    assert requests.get(f"http://127.0.0.1:{front.figures}/stats", timeout=10).status_code == 404
 
 
 def test_its_log_tells_who_was_refused_and_names_nobody(front: Door):

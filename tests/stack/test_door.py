@@ -114,6 +114,8 @@ def test_each_label_server_has_a_folder_of_its_own_and_one_trains(stack: Clone):
     assert sorted(roles.values()) == ["all", "annotate"]
     listed = stack.run_in("label-server", "bash", "-c", "ls -d /workspace/cache /workspace/servers/2/cache")
     assert len(listed.split()) == 2
+    models = stack.run_in("label-server", "readlink", "-f", "/workspace/servers/2/radiology/model")
+    assert models.strip() == "/workspace/radiology/model", "what one trains, the other takes up"
     assert requests.get(f"{url(stack)}/{TOKEN}/train/", timeout=20).status_code == 404, "nothing is trained"
     asked = [each for each in roles if "GET /train/ 404" in logged(each)]
     assert [roles[each] for each in asked] == ["all"]

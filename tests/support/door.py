@@ -44,12 +44,14 @@ class Door:
         port: Orthanc's, as others reach it.
         servers: the label servers' port, if there are several.
         log: what it has written.
+        figures: the port for Prometheus.
 
     """
 
     port: int
     servers: int
     log: Path
+    figures: int
 
 
 @contextmanager
@@ -70,9 +72,10 @@ def running(
         servers: the ports of what stands in for the label servers.
 
     """
-    port, behind, health, log = held_port(), held_port(), held_port(), folder / "haproxy.log"
+    port, behind, health, figures = (held_port() for _ in range(4))
+    log = folder / "haproxy.log"
     places = {"bind :8042": f"bind 127.0.0.1:{port}", "bind 127.0.0.1:8404": f"bind 127.0.0.1:{health}"}
-    places |= {"orthanc:8042": f"127.0.0.1:{orthanc}"}
+    places |= {"orthanc:8042": f"127.0.0.1:{orthanc}", "bind :8405": f"bind 127.0.0.1:{figures}"}
     if servers:
         places["bind :8000"] = f"bind 127.0.0.1:{behind}"
     for number, each in enumerate(servers, start=1):
@@ -87,7 +90,7 @@ def running(
         process = subprocess.Popen([str(PROGRAM), "-db", "-f", str(file)], stdout=output, stderr=output)
     try:
         eventually(lambda: _healthy(health), 10, f"the door answers: {log.read_text()}")
-        yield Door(port, behind, log)
+        yield Door(port, behind, log, figures)
     finally:
         process.kill()
         process.wait()
