@@ -39,6 +39,10 @@ def write(values: Settings, folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     if values.monitoring:
         users.follow(MONITOR_USER, "monitor", _own_password(folder / MONITOR_TOKEN, 0o644, lasting=False), folder)
+    elif (folder / MONITOR_TOKEN).exists():
+        users.follow_no_more(MONITOR_USER, "monitor", folder)
+        for name in (MONITOR_TOKEN, ORTHANC_MONITOR):
+            (folder / name).unlink(missing_ok=True)
     users.follow_admin(values.LABEL_SERVER_TOKEN.get_secret_value(), folder)
     for name, text in texts.items():
         files.write(folder / name, text.encode(), 0o644)

@@ -71,10 +71,23 @@ def follow_admin(token: str, folder: Path) -> None:
 
 
 def follow(name: str, role: str, token: str, folder: Path) -> None:
-    """The entry of this user is that of this token; the others stay."""
+    """The entry of this user is that of this token; the others stay.
+
+    Raises:
+        DeployError: somebody else has the name, in another role.
+
+    """
     with _changing(folder) as users:
+        if any(each["name"] == name and each["role"] != role for each in users):
+            raise DeployError(f"there is a user {name} in another role", f"python3 deploy.py users revoke {name}")
         others = [each for each in users if each["name"] != name]
         users[:] = [users_file.entry(name, role, token), *others]
+
+
+def follow_no_more(name: str, role: str, folder: Path) -> None:
+    """There is no entry of this user in this role."""
+    if any((each["name"], each["role"]) == (name, role) for each in _read(folder)):
+        revoke(name, folder)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from label_server import request_id
 from label_server.web import gateway
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.gateway import Gateway
@@ -128,6 +129,13 @@ def test_the_driver_asks_the_server_that_trains_and_another_if_that_is_away(serv
     servers.end(servers.one)
     eventually(lambda: servers.ask("/train/").status_code == 503, 5, "it is known to be gone")
     assert asked() == {"two"}
+
+
+def test_who_asks_does_not_choose_the_number_of_a_request(servers: Servers):
+    chosen = {"X-Request-ID": "number-of-somebody-else"}
+    numbers = [servers.ask("/info/", headers=chosen).json()["headers"]["x-request-id"] for _ in range(2)]
+    assert len({*numbers, *chosen.values()}) == 3
+    assert all(request_id.is_plain(each) for each in numbers), "the label server takes them"
 
 
 def test_what_only_looks_like_a_training_goes_to_the_users_own_server(servers: Servers):
@@ -266,23 +274,19 @@ def test_an_address_has_a_bounded_number_of_connections_unless_it_is_a_trusted_p
 
 
 @certificates.needs_openssl
-def test_with_a_certificate_label_servers_are_reached_over_tls_and_no_others(tmp_path: Path):
-    own, other = (certificates.make(tmp_path, name) for name in ("own", "other"))
+def test_with_a_certificate_label_servers_are_reached_over_tls(tmp_path: Path):
+    certificate, key = certificates.issued(tmp_path)
     both = tmp_path / "both.pem"
-    both.write_text(own[1].read_text() + own[0].read_text())
+    both.write_text(key.read_text() + certificate.read_text())
     values = SEVERAL.model_copy(update={"TLS_CERT": "c", "TLS_KEY": "k"})
-    context = ssl.create_default_context(cafile=own[0])
-    context.check_hostname = False
+    files = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
     with ExitStack() as stack:
-        ports = [
-            stack.enter_context(listening(Server(name, "all"), ssl_certfile=str(certificate), ssl_keyfile=str(key)))
-            for name, (certificate, key) in (("own", own), ("other", other))
-        ]
+        ports = [stack.enter_context(listening(Server(name, "all"), **files)) for name in ("one", "two")]
         place = {"/run/secrets/tls_both": str(both)}
         front = stack.enter_context(door.running(tmp_path, values, instead=place, servers=ports))
-        client = stack.enter_context(httpx.Client(verify=context, trust_env=False))
+        client = stack.enter_context(httpx.Client(verify=ssl._create_unverified_context(), trust_env=False))
         told = [client.get(f"https://127.0.0.1:{front.servers}/{token}/info/").json() for token in TOKENS_OF_MANY]
-    assert {each["name"] for each in told} == {"own"}
+    assert {each["name"] for each in told} == {"one", "two"}
 
 
 def test_the_doors_log_holds_no_token_and_no_path(servers: Servers):
@@ -291,7 +295,8 @@ def test_the_doors_log_holds_no_token_and_no_path(servers: Servers):
     eventually(lambda: servers.ask(f"/{TOKENS_OF_MANY[0]}/info/").status_code == 503, 5, "nobody is there")
     time.sleep(0.2)
     log = [line for line in servers.front.log.read_text().splitlines() if "GET" in line]
-    assert log and set(log) <= {"127.0.0.1 GET 502 SH", "127.0.0.1 GET 503 SC"}
+    told = {line.rsplit(" ", 1)[0] for line in log}  # after which the request's number stands
+    assert told and told <= {"127.0.0.1 GET 502 SH", "127.0.0.1 GET 503 SC"}
 
 
 # --- the real gateway behind it ---

@@ -37,6 +37,22 @@ def make(folder: Path, name: str = "own", first: float = -1, last: float = 90) -
     return certificate, key
 
 
+def issued(folder: Path) -> tuple[Path, Path]:
+    """A certificate with that of the authority between it and the root, which is not with it; and its key."""
+    place = folder / "issued"
+    place.mkdir(parents=True)
+    for name, issuer, is_authority in (("root", "", True), ("between", "root", True), ("leaf", "between", False)):
+        (place / "ext").write_text(f"basicConstraints=critical,CA:{str(is_authority).upper()}\n")
+        openssl(place, "req", "-new", *NEW_KEY, "-keyout", f"{name}.key", "-subj", f"/CN={name}", "-out", "csr")
+        by = ["-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key"] if issuer else ["-signkey", f"{name}.key"]
+        serial = ["-CAcreateserial"] if issuer else []
+        signed = ["x509", "-req", "-in", "csr", "-days", "9", "-extfile", "ext", "-out", f"{name}.pem"]
+        openssl(place, *signed, *by, *serial)
+    chain = place / "chain.pem"
+    chain.write_text((place / "leaf.pem").read_text() + (place / "between.pem").read_text())
+    return chain, place / "leaf.key"
+
+
 def encrypt(key: Path) -> Path:
     """The same key with a password."""
     encrypted = key.with_suffix(".encrypted")

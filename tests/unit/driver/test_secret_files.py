@@ -9,7 +9,7 @@ import pytest
 
 from labelpod.config.settings import Settings
 from labelpod.errors import DeployError
-from labelpod.security import secret_files
+from labelpod.security import secret_files, users
 from labelpod_common import label_key, users_file
 from tests.support import certificates
 
@@ -152,9 +152,23 @@ def test_prometheus_has_logins_of_its_own_where_the_setting_names_its_image(writ
     write(PROMETHEUS_IMAGE="prom/prometheus:v3")
     token, password = ((folder / name).read_text() for name in ("monitor_token", "orthanc_monitor"))
     assert json.loads((folder / "orthanc_users.json").read_text())["RegisteredUsers"]["monitor"] == password
-    users = users_file.parse((folder / "users" / "users.json").read_text())
-    assert users_file.entry("monitor", "monitor", token) in users and users[0]["name"] == "admin"
+    known = users_file.parse((folder / "users" / "users.json").read_text())
+    assert users_file.entry("monitor", "monitor", token) in known and known[0]["name"] == "admin"
     write(PROMETHEUS_IMAGE="prom/prometheus:v4")
     assert (folder / "monitor_token").read_text() == token and (folder / "orthanc_monitor").read_text() == password
     write()
     assert "monitor" not in json.loads((folder / "orthanc_users.json").read_text())["RegisteredUsers"]
+    assert "monitor" not in (folder / "users" / "users.json").read_text()
+    assert not (folder / "monitor_token").exists() and not (folder / "orthanc_monitor").exists()
+
+
+def test_a_person_called_monitor_is_not_made_prometheus(write):
+    folder = write()
+    token = users.add("monitor", "reviewer", folder)
+    with pytest.raises(DeployError, match="there is a user monitor in another role") as caught:
+        write(PROMETHEUS_IMAGE="prom/prometheus:v3")
+    assert caught.value.remedy == "python3 deploy.py users revoke monitor"
+    write()
+    assert users_file.entry("monitor", "reviewer", token) in users_file.parse(
+        (folder / "users" / "users.json").read_text()
+    )

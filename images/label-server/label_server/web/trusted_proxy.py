@@ -38,7 +38,8 @@ class TrustedProxy:
         peer = _address(scope["client"][0]) if scope.get("client") else None
         if self._names and time.monotonic() - self._asked > _BELIEVED:
             self._asked = time.monotonic()
-            self._named = {address for name in self._names for address in await _addresses(name)}
+            found = {address for name in self._names for address in await _addresses(name)}
+            self._named = found or self._named  # an answer that does not come says nothing of where they are
         if peer and self._trusts(peer):
             scope[PROXIED] = True
             named = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")

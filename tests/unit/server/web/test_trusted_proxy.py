@@ -72,6 +72,7 @@ def test_a_proxy_may_be_known_by_name_and_have_another_address_later(monkeypatch
     assert (ask("10.0.0.9"), ask("10.0.0.8")) == ("10.0.0.9", "192.0.2.7")
     del known["door"]
     assert (ask("10.0.0.9"), ask("10.0.0.5")) == ("10.0.0.9", "192.0.2.7"), "the others are trusted as before"
+    assert ask("10.0.0.8") == "192.0.2.7", "no answer is not another address"
 
 
 def test_without_a_trusted_proxy_nobody_names_another_address():
