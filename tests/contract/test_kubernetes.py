@@ -351,3 +351,10 @@ def test_only_who_fetches_weights_reaches_other_machines():
     assert outside(SEVERAL) == {"trainer"} and outside(ONE) == {"label-server"}
     assert outside(SEVERAL | {"WEIGHTS_WAIT": "0"}) == set()
     assert outside(OWN) == {"orthanc"}, "its database"
+
+
+def test_the_document_makes_each_secret_of_the_files_that_the_pods_read():
+    text = (ROOT / "docs" / "kubernetes.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"create secret generic (\S+) (.*)", text)
+    made = {name: dict(re.findall(r"--from-file=([^=]+)=secrets/(\S+)", rest)) for name, rest in commands}
+    assert made == kubernetes.secrets(Settings.model_validate(SEVERAL))
