@@ -14,7 +14,6 @@ from labelpod_common import __version__
 from tests.support.door import PROGRAM, needs_haproxy
 from tests.support.kubernetes import (
     IMAGES,
-    KUBECTL,
     ONE,
     OWN,
     SEVERAL,
@@ -22,13 +21,13 @@ from tests.support.kubernetes import (
     containers,
     kustomized,
     manifests,
+    needs_kubectl,
     objects,
     of_kind,
     pods,
 )
 from tests.support.paths import ROOT
 
-needs_kubectl = pytest.mark.skipif(not KUBECTL, reason="kubectl is missing: pip install -r tests/requirements.lock")
 of_each_site = pytest.mark.parametrize("site", SITES)
 # The users of the images.
 USERS = {"label-server": 1000, "trainer": 1000, "pre-pull": 1000, "orthanc": 100, "postgres": 999, "door": 99}

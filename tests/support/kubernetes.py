@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from labelpod import kubernetes
@@ -36,6 +37,7 @@ OWN = SEVERAL | {
 SITES = {"one": ONE, "several": SEVERAL, "own": OWN, "one-with-postgres": ONE | {"ORTHANC_DB": "postgres"}}
 # The PyPI package puts it beside Python.
 KUBECTL = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+needs_kubectl = pytest.mark.skipif(not KUBECTL, reason="kubectl is missing: pip install -r tests/requirements.lock")
 
 
 def manifests(values: dict[str, str]) -> dict[str, str]:
