@@ -11,7 +11,7 @@ from python_on_whales.client_config import ClientNotFoundError, ParsingError
 from python_on_whales.exceptions import DockerException
 
 from labelpod import console, os_errors
-from labelpod.commands import audit, models, runpod, status, studies, test, train, up, users
+from labelpod.commands import audit, kubernetes, models, runpod, status, studies, test, train, up, users
 from labelpod.errors import DeployError
 from labelpod.process import last_line
 from labelpod.project import Project
@@ -42,6 +42,7 @@ app.command("history", epilog="Example: deploy.py history --plot history.png")(t
 app.add_typer(models.app, name="models")
 app.command("slicer", epilog="Example: deploy.py slicer --output connect.py")(status.connect_slicer)
 app.add_typer(runpod.app, name="runpod")
+app.add_typer(kubernetes.app, name="kubernetes")
 app.command(epilog="Example: deploy.py test --yes unit")(test.test)
 
 

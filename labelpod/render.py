@@ -37,6 +37,7 @@ def render(settings: Settings, templates: Path) -> dict[str, str]:
         "base_image": BASE_TAG,
         "version": __version__,
         "weights_seconds": WEIGHTS_SECONDS,
+        "namespace": "",  # of Kubernetes
     }
     return {name: text(name, values, templates) for name in _TEMPLATES}
 

@@ -2,13 +2,13 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from labelpod import console, lifecycle, render, status
+from labelpod import console, kubernetes, lifecycle, render, status
 from labelpod.clients.orthanc import Orthanc
-from labelpod.commands.options import Yes, project
+from labelpod.commands.options import Yes, path, project
 from labelpod.config import settings
 from labelpod.docker.stack import Stack
 
@@ -51,11 +51,25 @@ def build(context: typer.Context, yes: Yes = False) -> None:
     lifecycle.build(project(context), yes=yes)
 
 
-def render_files(context: typer.Context) -> None:
+def render_files(
+    context: typer.Context,
+    target: Annotated[Literal["compose", "kubernetes"], typer.Option("--for", help="What they are for.")] = "compose",
+    output: Annotated[
+        Path | None,
+        typer.Option(parser=path, metavar="DIR", help="Folder for Kubernetes; build/kubernetes by default."),
+    ] = None,
+) -> None:
     """Write the generated files into build/."""
     place = project(context)
-    for path in [*render.write(settings.load(place.env_file), place), *render.copy_mounted(place)]:
-        console.out.print(f"{place.shown(path)} written")
+    values = settings.load(place.env_file)
+    if target == "kubernetes":
+        written = kubernetes.write(values, place, output or place.build / "kubernetes")
+    elif output:
+        raise typer.BadParameter("--output is for --for kubernetes; Compose reads build/")
+    else:
+        written = [*render.write(values, place), *render.copy_mounted(place)]
+    for file in written:
+        console.out.print(f"{place.shown(file)} written")
 
 
 def _push_sample(stack: Stack) -> None:

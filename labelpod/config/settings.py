@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from labelpod.config import checked, contradictions, env_text, networks, places, pod_url
+from labelpod.config import checked, cluster, contradictions, env_text, networks, places, pod_url
 from labelpod.config.checked import Count, Memory, Plain, Port, Seconds, Secret, Url, Whole
 from labelpod.console import say
 from labelpod.errors import DeployError
@@ -215,6 +215,44 @@ class Settings(BaseModel):
     SHM_SIZE: Memory = Field(
         "2gb",
         description="Shared memory of the label server, for training's data loaders.",
+    )
+    KUBERNETES_NAMESPACE: Annotated[str, AfterValidator(cluster.name)] = Field(
+        "labelpod",
+        description="Namespace for `render --for kubernetes`.",
+        json_schema_extra={"group": "Kubernetes"},
+    )
+    KUBERNETES_IMAGES: Annotated[str, AfterValidator(cluster.prefix)] = Field(
+        "", description="Where the nodes get the images: REGISTRY/FOLDER, to which you push them."
+    )
+    KUBERNETES_STORAGE_CLASS: Annotated[str, AfterValidator(cluster.name_or_none)] = Field(
+        "", description="Class of volumes that one node mounts; empty: the cluster's default."
+    )
+    KUBERNETES_SHARED_STORAGE_CLASS: Annotated[str, AfterValidator(cluster.name_or_none)] = Field(
+        "",
+        description="Class of volumes that many nodes mount (ReadWriteMany), for the models of several label servers.",
+    )
+    KUBERNETES_ORTHANC_GB: Count = Field(500, description="Size of the volume for Orthanc's images, in GB.")
+    KUBERNETES_POSTGRES_HOST: Annotated[str, AfterValidator(cluster.host_or_none)] = Field(
+        "", description="Host name of a PostgreSQL of your own; empty: one in the cluster."
+    )
+    KUBERNETES_HOST: Annotated[str, AfterValidator(cluster.host_or_none)] = Field(
+        "", description="Host name under which annotators reach the cluster; empty: any."
+    )
+    KUBERNETES_TLS_SECRET: Annotated[str, AfterValidator(cluster.name_or_none)] = Field(
+        "labelpod-tls", description="Secret with the certificate of that name, for the Ingress."
+    )
+    KUBERNETES_INGRESS_CLASS: Annotated[str, AfterValidator(cluster.name)] = Field(
+        "nginx", description="Class of the Ingress; its annotations are ingress-nginx's."
+    )
+    KUBERNETES_INGRESS_NAMESPACE: Annotated[str, AfterValidator(cluster.name)] = Field(
+        "ingress-nginx", description="Namespace of whoever passes requests on: only from there the pods are reached."
+    )
+    KUBERNETES_GATEWAY: Annotated[str, AfterValidator(cluster.gateway)] = Field(
+        "", description="Gateway to take requests from instead of an Ingress (Gateway API), as NAMESPACE/NAME."
+    )
+    KUBERNETES_GPU: Annotated[str, AfterValidator(cluster.resource)] = Field(
+        "nvidia.com/gpu",
+        description="What the cluster calls a GPU; each label server gets one unless LABELPOD_DEVICE=cpu.",
     )
 
     RUNPOD_STACK: Annotated[str, AfterValidator(checked.stack_name)] = Field(

@@ -35,6 +35,7 @@ VERBS = (
     "studies migrate",
 )
 VERBS += ("users add", "users list", "users revoke", "audit", "train", "history", "slicer")
+VERBS += ("kubernetes up", "kubernetes status", "kubernetes down")
 VERBS += ("models list", "models export", "models import", "models verify")
 WRONG = [[], ["fly"], ["up", "--cpu", "--gpu"], ["studies", "push"], ["audit", "--since", "yesterday"]]
 WRONG += [["train", "m", *words] for words in (["--watch", "--stop"], ["--epochs", "0"], ["--batch-size", "x"])]

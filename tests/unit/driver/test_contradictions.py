@@ -34,6 +34,7 @@ SAMPLES = {
     "DICOM_BIND_ADDRESS": list(ADDRESSES),
     "LABEL_SERVER_TOKEN": ["t" * 24],
     "RUNPOD_IMAGE": ["registry/me/labelpod"],
+    "KUBERNETES_GATEWAY": ["gateways/inside"],
 }
 
 
