@@ -1,5 +1,6 @@
 """`models`: models as files, on this machine's label server or on a rented pod's."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +8,12 @@ import typer
 from rich.text import Text
 
 from labelpod import console
+from labelpod.clients.label_server import LabelServer
 from labelpod.commands import runpod
 from labelpod.commands.options import AsJson, ended, group, path, project, show
+from labelpod.config.settings import Settings
 from labelpod.docker.stack import Stack
+from labelpod.errors import DeployError
 from labelpod.models import archive
 
 app = group("List, export, import and verify models.")
@@ -68,4 +72,15 @@ def verify(
 
 def _prefix(context: typer.Context, pod: bool) -> list[str]:
     place = project(context)
-    return runpod.exec_prefix(place) if pod else Stack.load(place).exec_prefix()
+    if pod:
+        return runpod.exec_prefix(place)
+    stack = Stack.load(place)
+    return stack.exec_prefix(_trainer(stack.values))
+
+
+def _trainer(values: Settings) -> str:
+    """The host of the one that trains, "" if there is one only: there it is seen that a model is being trained."""
+    if values.several_servers:
+        with suppress(DeployError), LabelServer(values) as server:
+            return str(server.info().get("server", ""))
+    return ""

@@ -198,9 +198,16 @@ class Stack:
             _name(labels): container for labels, container in found if labels.get("com.docker.compose.oneoff") != "True"
         }
 
-    def exec_prefix(self) -> list[str]:
-        """Command prefix that runs a program in the label server's container, or in a new one if it is stopped."""
-        container = self.containers().get(LABEL_SERVER)
+    def exec_prefix(self, host: str = "") -> list[str]:
+        """Command prefix that runs a program in the label server's container, or in a new one if it is stopped.
+
+        Args:
+            host: the name of this one's host, if there are several; "" for the first.
+
+        """
+        containers = self.containers()
+        named = [each for each in containers.values() if host and each.id.startswith(host)]
+        container = named[0] if named else containers.get(LABEL_SERVER)
         if container and container.state.status == "running":
             return ["docker", "exec", "-i", container.name]
         compose = [str(word) for word in self.docker.compose.docker_compose_cmd]

@@ -15,6 +15,7 @@ import pytest
 import zstandard
 
 from labelpod import cli
+from labelpod.clients.label_server import LabelServer
 from labelpod.docker.stack import Stack
 from labelpod.errors import DeployError
 from labelpod.models import archive as models
@@ -152,7 +153,7 @@ def test_an_interrupted_verb_ends_at_once_and_leaves_no_half_file(container, fil
     source.write_bytes(zstandard.compress(PLAIN))
     program = (
         "import sys; from labelpod import cli; from labelpod.docker import stack;"
-        f"stack.Stack.exec_prefix = lambda self: {prefix!r}; sys.exit(cli.main(sys.argv[1:]))"
+        f"stack.Stack.exec_prefix = lambda *_: {prefix!r}; sys.exit(cli.main(sys.argv[1:]))"
     )
     words = ["models", "export", "m", str(file)] if verb == "export" else ["models", "import", str(source)]
     process = subprocess.Popen([sys.executable, "-c", program, *words], cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -283,7 +284,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run a verb in a container of a test's own."""
 
     def run(prefix: list[str], *words: str) -> int:
-        monkeypatch.setattr(Stack, "exec_prefix", lambda _: prefix)
+        monkeypatch.setattr(Stack, "exec_prefix", lambda *_: prefix)
         return cli.main(["models", *words])
 
     return run
@@ -331,3 +332,16 @@ def test_an_image_of_an_earlier_version_is_told_as_that(container, file):
     with pytest.raises(DeployError, match="No module named") as refused:
         models.export(prefix, "m", file)
     assert "earlier version" in refused.value.remedy and left(file) == []
+
+
+def test_of_several_label_servers_the_one_that_trains_is_asked(container, monkeypatch: pytest.MonkeyPatch):
+    """Only there it is seen that a model is being trained."""
+    asked = []
+    prefix = container.says([MODEL])
+    monkeypatch.setattr(Stack, "exec_prefix", lambda _, host: asked.append(host) or prefix)
+    monkeypatch.setattr(LabelServer, "info", lambda _: {"server": "0123abcd"})
+    monkeypatch.setenv("LABELPOD_LABEL_SERVERS", "2")
+    assert cli.main(["models", "list"]) == 0
+    monkeypatch.setenv("LABELPOD_LABEL_SERVERS", "1")
+    assert cli.main(["models", "list"]) == 0
+    assert asked == ["0123abcd", ""]

@@ -312,7 +312,7 @@ def test_the_settings_choose_the_overlays(values, gpu, overlays):
 
 @pytest.mark.parametrize("state", ["running", "exited", "paused", "restarting", None])
 def test_a_command_runs_in_the_label_server_or_in_a_container_of_its_own(monkeypatch, state):
-    container = SimpleNamespace(name="server-1", state=SimpleNamespace(status=state))
+    container = SimpleNamespace(name="server-1", id="0123abcd", state=SimpleNamespace(status=state))
     monkeypatch.setattr(Stack, "containers", lambda _: {"label-server": container} if state else {})
     compose = SimpleNamespace(docker_compose_cmd=["docker", "compose", "--file", Path("compose.yaml")])
     monkeypatch.setattr(client, "client", lambda *_: SimpleNamespace(compose=compose))
@@ -321,6 +321,14 @@ def test_a_command_runs_in_the_label_server_or_in_a_container_of_its_own(monkeyp
         assert words == "docker exec -i server-1"
     else:
         assert words == "docker compose --file compose.yaml run --rm -T --no-deps label-server"
+
+
+def test_of_several_label_servers_a_command_runs_in_the_one_on_this_host(monkeypatch):
+    running = SimpleNamespace(status="running")
+    one, two = (SimpleNamespace(name=f"server-{id}", id=id * 16, state=running) for id in ("ab12", "cd34"))
+    monkeypatch.setattr(Stack, "containers", lambda _: {"label-server": one, "label-server-2": two})
+    for host, expected in (("cd34cd34cd34", two), ("ab12ab12ab12", one), ("elsewhere", one), ("", one)):
+        assert stack_of(LABEL_SERVERS="2").exec_prefix(host)[-1] == expected.name
 
 
 def test_the_users_own_changes_come_last(tmp_path):
