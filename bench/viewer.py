@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import pydicom
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, TimeoutError, sync_playwright
 
 from bench import data
 from bench.line import slow
@@ -17,7 +18,8 @@ from bench.stand import Stand, timed
 from docs.tools.screenshot import CHROMIUM, FLAGS
 from tests.support.viewer import MIDDLE, Viewer, viewer
 
-_LONG = 120_000  # milliseconds
+_LONG, _TRIES = 60_000, 3  # milliseconds
+_Times = tuple[float, float, float]
 # Whether every slice of the CT in the address is there.
 _WHOLE = """() => {
   const uid = new URL(location).searchParams.get("SeriesInstanceUIDs");
@@ -62,16 +64,24 @@ def _beside(
         (ours, f"label?StudyInstanceUIDs={study}&SeriesInstanceUIDs={uid}", _our_click),
         (theirs, f"monai-label?StudyInstanceUIDs={study}", _their_click),
     )
-    rounds = [[_round(browser, *side, uid, sizes.viewer_slices) for side in sides] for _ in range(sizes.runs)]
+    rounds = [
+        [_tried(partial(_round, browser, *side, uid, sizes.viewer_slices)) for side in sides] for _ in range(sizes.runs)
+    ]
     whats = ("study list, cold", 0.35 if words else 1.1), ("a whole CT, cold", 1.1), ("click to mask", 1.1)
     for number, (what, target) in enumerate(whats):
         times = ([each[side][number] for each in rounds] for side in (0, 1))
         yield row(f"viewer: {what}{words}", *times, "s", target)
 
 
-def _round(
-    browser: Browser, address: str, path: str, click: Callable[[Page], float], uid: str, slices: int
-) -> tuple[float, float, float]:
+def _tried(measured: Callable[[], _Times]) -> _Times:
+    """Measure again if a slice has not come: containers that come and go change this machine's network."""
+    for _ in range(_TRIES - 1):
+        with suppress(RuntimeError, TimeoutError):
+            return measured()
+    return measured()
+
+
+def _round(browser: Browser, address: str, path: str, click: Callable[[Page], float], uid: str, slices: int) -> _Times:
     """Seconds until the study list is there, a CT, and a model's answer to a click in it."""
     with _opened(browser, address) as page:
         listing = timed(lambda: _list(page, address))
