@@ -143,7 +143,9 @@ def _their_click(page: Page) -> float:
     page.get_by_role("cell", name="spleen").click()
     box = page.locator("canvas").first.bounding_box()
     assert box is not None
+    page.wait_for_timeout(1000)  # a click that comes sooner places no point
     page.mouse.click(box["x"] + MIDDLE[0] * box["width"], box["y"] + MIDDLE[1] * box["height"])
+    page.wait_for_timeout(500)
 
     def run() -> None:
         with page.expect_response(lambda answer: "/infer/" in answer.url, timeout=_LONG):

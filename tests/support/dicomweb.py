@@ -51,6 +51,7 @@ class Pacs:
         series: instances by series UID, each by its own UID.
         asked: every request so far.
         status: that every request is answered with, if it is not 0.
+        conflicts: so many questions are answered with 409 first.
         withheld: instances of each series that it lists and does not send.
         keeps: whether it refuses to delete.
         arriving: series that it says are not complete yet.
@@ -67,6 +68,7 @@ class Pacs:
     series: dict[str, dict[str, bytes]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     status: int = 0
+    conflicts: int = 0
     withheld: int = 0
     keeps: bool = False
     arriving: set[str] = field(default_factory=set)
@@ -135,6 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.pacs.asked.append(asked)
         if self.pacs.status:
             return self._send(self.pacs.status, b"")
+        if self.pacs.conflicts and self.command == "GET":
+            self.pacs.conflicts -= 1
+            return self._send(409, b"")
         for method, pattern, answer in _ROUTES:
             if method == self.command and (found := re.fullmatch(pattern, parts.path)):
                 return answer(self, asked, *found.groups())

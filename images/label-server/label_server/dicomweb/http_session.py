@@ -4,6 +4,8 @@ Upstream's session has no time-out: an Orthanc that hangs hangs the label server
 (monailabel 0.8.5 reads MONAI_LABEL_DICOMWEB_READ_TIMEOUT nowhere).
 """
 
+import time
+from http import HTTPStatus
 from typing import Any
 
 from requests import ConnectionError, PreparedRequest, Response, Session
@@ -16,6 +18,9 @@ from label_server.dicomweb import trust
 _CONNECT_SECONDS = 3.0
 # Between two pieces of an answer, not for the whole of it.
 _READ_SECONDS = 20.0
+# Orthanc keeps what it has gathered of a series when it is first asked for its headers, and answers 409 to who asks at
+# the same time (1.12.7 with CheckRevisions): so often it is asked again, after so many seconds.
+CONFLICTS, PAUSE = 5, 0.1
 
 
 def session(user: str, password: str) -> Session:
@@ -45,6 +50,15 @@ class _Bounded(HTTPAdapter):
         if number := request_id.current.get():
             request.headers[request_id.HEADER] = number
         kwargs["timeout"] = kwargs.get("timeout") or (_CONNECT_SECONDS, _READ_SECONDS)
+        for _ in range(CONFLICTS if request.method == "GET" else 0):
+            answer = self._send(request, *args, **kwargs)
+            if answer.status_code != HTTPStatus.CONFLICT:
+                return answer
+            answer.close()
+            time.sleep(PAUSE)
+        return self._send(request, *args, **kwargs)
+
+    def _send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         try:
             return super().send(request, *args, **kwargs)
         except ConnectionError as problem:

@@ -7,11 +7,13 @@ Reading takes any role, storing takes admin: what is stored here would pass all 
 among them. Labels go to `PUT /datastore/label`.
 """
 
+import asyncio
 import logging
 import re
 import ssl
 from collections.abc import AsyncIterator
 from functools import cache
+from http import HTTPStatus
 
 import httpx
 from monailabel.config import settings
@@ -22,7 +24,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from label_server import request_id
-from label_server.dicomweb import login, trust
+from label_server.dicomweb import http_session, login, trust
 from label_server.users import Role
 
 logger = logging.getLogger(__name__)
@@ -91,9 +93,7 @@ async def _forward(request: Request) -> Response:
     headers.append((request_id.HEADER.lower().encode(), request_id.current.get().encode()))
     content = _bounded(request) if request.method == "POST" else None
     try:
-        answer = await upstream.send(
-            upstream.build_request(request.method, url, headers=headers, content=content), stream=True
-        )
+        answer = await _asked(upstream, upstream.build_request(request.method, url, headers=headers, content=content))
     except httpx.HTTPError as error:
         await upstream.aclose()
         logger.warning(f"DICOMweb proxy: {type(error).__name__}")
@@ -112,6 +112,17 @@ async def _forward(request: Request) -> Response:
         {name: answer.headers[name] for name in _RESPONSE_HEADERS if name in answer.headers},
         background=BackgroundTask(close),
     )
+
+
+async def _asked(upstream: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """Orthanc's answer; a question that is in conflict with another is asked again, see http_session.CONFLICTS."""
+    for _ in range(http_session.CONFLICTS if request.method == "GET" else 0):
+        answer = await upstream.send(request, stream=True)
+        if answer.status_code != HTTPStatus.CONFLICT:
+            return answer
+        await answer.aclose()
+        await asyncio.sleep(http_session.PAUSE)
+    return await upstream.send(request, stream=True)
 
 
 async def _bounded(request: Request) -> AsyncIterator[bytes]:

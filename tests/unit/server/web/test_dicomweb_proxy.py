@@ -138,6 +138,17 @@ def test_an_error_of_the_server_is_passed_on(server: Server, pacs: Pacs, status:
     assert server.ask("GET", "/proxy/dicom/qido/studies", "anna").status_code == status
 
 
+def test_a_question_that_is_in_conflict_with_another_is_asked_again(server: Server, image: Ct, pacs: Pacs):
+    """Orthanc says so to one of two who ask for the headers of a new series at the same time."""
+    pacs.conflicts = 3
+    assert server.ask("GET", "/proxy/dicom/wado/studies", "anna").status_code == 200
+    pacs.conflicts = 3
+    assert server.ask("GET", f"/datastore/image?image={image.uid}", "anna").status_code == 200
+    assert pacs.conflicts == 0
+    pacs.conflicts = 100
+    assert server.ask("GET", "/proxy/dicom/wado/studies", "anna").status_code == 409
+
+
 def test_a_server_that_is_away_is_503(server: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(settings, "MONAI_LABEL_STUDIES", "http://127.0.0.1:9/dicom-web")
     answer = server.ask("GET", "/proxy/dicom/qido/studies?PatientName=secret", "anna")
