@@ -8,7 +8,6 @@ from pathlib import Path
 from bench.measure import PARTS
 from tests.support.paths import ROOT
 
-
 # Upstream's viewer takes no heed of some clicks, which is not ours to test: that part is run by hand.
 BY_HAND = {"viewer"}
 
