@@ -131,7 +131,7 @@ def _whole(page: Page, address: str, come: set[str], slices: int) -> None:
 
 def _our_click(page: Page) -> float:
     shown = Viewer(page, "")
-    shown.said("Nothing is stored yet", _LONG / 1000)
+    shown.said("stored", _LONG / 1000)  # nothing yet, or what
     shown.press("f")
     return timed(lambda: shown.infer(shown.place(*MIDDLE)))
 
