@@ -18,7 +18,8 @@ from bench.stand import Stand, timed
 from docs.tools.screenshot import CHROMIUM, FLAGS
 from tests.support.viewer import MIDDLE, Viewer, viewer
 
-_LONG, _TRIES = 60_000, 3  # milliseconds
+_LONG = 60_000  # milliseconds
+_TRIES = 3
 _Times = tuple[float, float, float]
 # Whether every slice of the CT in the address is there.
 _WHOLE = """() => {

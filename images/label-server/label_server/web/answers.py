@@ -2,7 +2,8 @@
 
 import time
 
-from starlette.types import Message, Send
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Answer:
@@ -17,6 +18,14 @@ class Answer:
         self._send = send
         self._started = time.monotonic()
         self.status = 500  # of one that never begins
+
+    async def of(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
+        """Have an app give it; a refusal that the app raises tells its status, and is passed on."""
+        try:
+            await app(scope, receive, self.send)
+        except HTTPException as refused:
+            self.status = refused.status_code
+            raise
 
     async def send(self, message: Message) -> None:
         """Send a part of it, and keep its status in mind."""

@@ -149,10 +149,7 @@ class AuditLog:
             raise HTTPException(503, _UNRECORDED, {"Retry-After": "30"})
         answer = Answer(send)
         try:
-            await self._app(scope, receive, answer.send)
-        except HTTPException as refused:
-            answer.status = refused.status_code
-            raise
+            await answer.of(self._app, scope, receive)
         finally:
             self._audit.note(scope, answer.status, round(answer.milliseconds))
 

@@ -37,10 +37,7 @@ class RequestFigures:
         """Pass the request on, and count it when it has been answered."""
         answer = Answer(send)
         try:
-            await self._app(scope, receive, answer.send)
-        except HTTPException as refused:
-            answer.status = refused.status_code
-            raise
+            await answer.of(self._app, scope, receive)
         finally:
             # What a stranger asks for may be anything; the words of a user's request are few.
             known = "user" in scope

@@ -1,13 +1,13 @@
 """The gateway's parts that keep no count and know no token: each does one thing for every HTTP request."""
 
 import logging
-import os
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from label_server import server_role
 from label_server.errors import Refused
 from label_server.pod import state
 from label_server.web import request_validation
@@ -31,7 +31,7 @@ _HEADERS = {
 }
 _TLS_ONLY = "max-age=31536000"
 # Behind a door, only the label server that does all is asked to train.
-_ALIVE = PlainTextResponse("alive\n", headers={"Labelpod-Role": os.environ.get("ROLE") or "all"})
+_ALIVE = PlainTextResponse("alive\n", headers={"Labelpod-Role": server_role.role()})
 # Asking how the server is does not keep a rented pod from stopping.
 _LOOKED_AT = ("/info", "/readyz", "/metrics")
 # In the scope: the name and the path that may be written down.
