@@ -37,7 +37,7 @@ def collect(stack: Stack) -> dict[str, Any]:
             "ready": bool(info),
             "state": running.get(LABEL_SERVER, "not started"),
             "problem": problem,
-            "servers": [running[name] for name in sorted(running) if name.startswith(LABEL_SERVER)],
+            "servers": _servers(LABEL_SERVER, running),
             "device": info.get("device"),
             "models": [
                 {"name": name, "trained": model.get("trained"), "description": model.get("description", "")}
@@ -48,11 +48,12 @@ def collect(stack: Stack) -> dict[str, Any]:
         "orthanc": {
             "url": addresses.orthanc(values),
             **_said(ORTHANC, running, ends),
-            **(_answer(values) if running.get(ORTHANC) == "running" else {"answers": False}),
+            **(_answer(values) if "running" in _servers(ORTHANC, running) else {"answers": False}),
             "username": values.ORTHANC_USERNAME,
             "password": values.ORTHANC_PASSWORD.get_secret_value(),
             "dicom": addresses.dicom(values),
             "database": values.ORTHANC_DB,
+            "servers": _servers(ORTHANC, running),
         },
         **({POSTGRES: _said(POSTGRES, running, ends)} if values.postgres else {}),
         **({DOOR: _said(DOOR, running, ends)} if stack.values.door else {}),
@@ -77,22 +78,22 @@ def well(state: dict[str, Any]) -> bool:
     if all(each["state"] == "not started" for each in (state["label_server"], *services)):
         return True
     runs = all(each["state"] == "running" for each in services)
-    runs &= all(each == "running" for each in state["label_server"]["servers"])
+    runs &= all(each == "running" for name in ("label_server", ORTHANC) for each in state[name]["servers"])
     return bool(state["label_server"]["ready"] and state[ORTHANC]["answers"] and runs)
 
 
 def text(state: dict[str, Any]) -> str:
     """The state for people: lines that can be copied, whatever the width of the terminal."""
     server, orthanc, studies = state["label_server"], state["orthanc"], state["studies"]
-    servers = server["servers"]
     health = f"ready, on {server['device']}" if server["ready"] else f"{server['state']}: {server['problem']}"
     rows = [
         ("Label server", f"{server['url']}  (open in the browser; paste into 3D Slicer, module MONAI Label)"),
         ("", health),
-        *([("", f"{servers.count('running')} of {len(servers)} servers run")] if len(servers) > 1 else []),
+        *_counted(server["servers"]),
         ("OHIF", f"{state['ohif']['url']}  (the study list)"),
         ("Orthanc", f"{orthanc['url']}  user {orthanc['username']}, password {orthanc['password']}"),
         ("", f"{_state(orthanc)}; DICOM {orthanc['dicom']}"),
+        *_counted(orthanc["servers"]),
     ]
     if "postgres" in state:
         rows.append(("PostgreSQL", _state(state[POSTGRES])))
@@ -134,6 +135,16 @@ def _starts(container: Container | None) -> bool:
     """Whether it runs and Docker still waits for its first sign of health."""
     state = container.state if container else None  # each look asks Docker again
     return bool(state and state.status == "running" and state.health and state.health.status == "starting")
+
+
+def _servers(service: str, running: dict[str, str]) -> list[str]:
+    """What each container of a service does."""
+    return [running[name] for name in sorted(running) if name.startswith(service)]
+
+
+def _counted(servers: list[str]) -> list[tuple[str, str]]:
+    """How many of several run."""
+    return [("", f"{servers.count('running')} of {len(servers)} servers run")] if len(servers) > 1 else []
 
 
 def _said(name: str, running: dict[str, str], ends: dict[str, str]) -> dict[str, str]:

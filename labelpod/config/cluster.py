@@ -81,6 +81,12 @@ def contradictions(values: Mapping[str, Any], prefix: str, file: str) -> Iterato
             "trainer writes the models, and label servers on other nodes read them",
             f"set {prefix}KUBERNETES_SHARED_STORAGE_CLASS in {file} to a class that gives ReadWriteMany",
         )
+    if values["ORTHANC_SERVERS"] > 1 and not values["KUBERNETES_SHARED_STORAGE_CLASS"]:
+        yield Contradiction(
+            f"{prefix}ORTHANC_SERVERS={values['ORTHANC_SERVERS']} without {prefix}KUBERNETES_SHARED_STORAGE_CLASS: "
+            "both have one folder of images, and are on different nodes",
+            f"set {prefix}KUBERNETES_SHARED_STORAGE_CLASS in {file} to a class that gives ReadWriteMany",
+        )
     if values["KUBERNETES_POSTGRES_HOST"] and sqlite:
         yield Contradiction(
             f"{prefix}KUBERNETES_POSTGRES_HOST is set and {prefix}ORTHANC_DB is sqlite",

@@ -56,6 +56,12 @@ def found(values: Mapping[str, Any], prefix: str, file: str) -> Iterator[Contrad
     start, why = _OWN_ORTHANC[bool(values["TLS_CERT"])]
     if values["STUDIES"].startswith(start):
         yield Contradiction(f"{prefix}STUDIES: {why.format(prefix)}", f"leave {prefix}STUDIES in {file} empty")
+    if values["ORTHANC_SERVERS"] > 1 and values["ORTHANC_DB"] == "sqlite":
+        yield Contradiction(
+            f"{prefix}ORTHANC_SERVERS is {values['ORTHANC_SERVERS']} and {prefix}ORTHANC_DB is sqlite: a file, which "
+            "one Orthanc has for itself",
+            f"set {prefix}ORTHANC_DB in {file} to postgres, or {prefix}ORTHANC_SERVERS to 1",
+        )
     if values["LABEL_SERVERS"] > 1 and values["STUDIES"] and "://orthanc:" not in values["STUDIES"]:
         message = (
             f"{prefix}LABEL_SERVERS={values['LABEL_SERVERS']} and {prefix}STUDIES: only the stack's own Orthanc keeps"

@@ -79,6 +79,10 @@ class Settings(BaseModel):
         "sqlite",
         description="Database of the stack's Orthanc; postgres stays quick beyond ten thousand instances.",
     )
+    ORTHANC_SERVERS: Annotated[Count, Field(le=2)] = Field(
+        1,
+        description="Orthancs over one PostgreSQL and one folder of images; of two, one goes on if the other dies.",
+    )
     DICOMWEB_USERNAME: Plain = Field(
         "", description="Login for a DICOMweb server of your own; the stack's Orthanc needs none here."
     )
@@ -299,12 +303,17 @@ class Settings(BaseModel):
     @property
     def door(self) -> bool:
         """Whether HAProxy stands in front of Orthanc's web port, and of the label servers if there are several."""
-        return self.several_servers or not networks.is_loopback(self.ORTHANC_BIND_ADDRESS)
+        return self.several_servers or self.two_orthancs or not networks.is_loopback(self.ORTHANC_BIND_ADDRESS)
 
     @property
     def several_servers(self) -> bool:
         """Whether more than one label server runs."""
         return self.LABEL_SERVERS > 1
+
+    @property
+    def two_orthancs(self) -> bool:
+        """Whether there is an Orthanc for when the other dies."""
+        return self.postgres and self.ORTHANC_SERVERS > 1
 
     @property
     def scanners(self) -> dict[str, dict[str, Any]]:

@@ -26,8 +26,9 @@ from labelpod.security import secret_files
 POSTGRES = "postgres"
 LABEL_SERVER = "label-server"
 ORTHANC = "orthanc"
+SECOND_ORTHANC = "orthanc-2"
 DOOR = "door"
-SERVICES = (ORTHANC, LABEL_SERVER, POSTGRES, DOOR)
+SERVICES = (ORTHANC, SECOND_ORTHANC, LABEL_SERVER, POSTGRES, DOOR)
 # The first start may fetch weights (WEIGHTS_WAIT) and wait for the DICOMweb server (STUDIES_WAIT) before it loads.
 _LOAD_SECONDS = 240
 _POLL_SECONDS = 0.2
@@ -41,15 +42,17 @@ _STOPPED = (0, 137, 143)  # by itself or by a signal, as Docker stops it
 def files_read_at_start(project: Project) -> dict[str, tuple[Path, ...]]:
     """What each container reads when it starts, whether it is there or not; Compose sees no change in a file."""
     secrets = project.secrets
+    of_orthanc = (
+        project.build / "orthanc.json",
+        project.build / "access.lua",
+        secrets / secret_files.ORTHANC_USERS,
+        secrets / secret_files.LABEL_DELETION,
+        secrets / secret_files.ORTHANC_POSTGRES,
+        secrets / secret_files.TLS_BOTH,
+    )
     return {
-        ORTHANC: (
-            project.build / "orthanc.json",
-            project.build / "access.lua",
-            secrets / secret_files.ORTHANC_USERS,
-            secrets / secret_files.LABEL_DELETION,
-            secrets / secret_files.ORTHANC_POSTGRES,
-            secrets / secret_files.TLS_BOTH,
-        ),
+        ORTHANC: of_orthanc,
+        SECOND_ORTHANC: of_orthanc,
         LABEL_SERVER: (
             secrets / secret_files.DICOMWEB_PASSWORD,
             secrets / secret_files.LABEL_KEY,
@@ -83,8 +86,8 @@ class Stack:
     @property
     def services(self) -> tuple[str, ...]:
         """Those that run with these settings."""
-        unused = {*([] if self.values.postgres else [POSTGRES]), *([] if self.values.door else [DOOR])}
-        return tuple(name for name in SERVICES if name not in unused)
+        used = {POSTGRES: self.values.postgres, DOOR: self.values.door, SECOND_ORTHANC: self.values.two_orthancs}
+        return tuple(name for name in SERVICES if used.get(name, True))
 
     def with_database(self, name: str) -> "Stack":
         """The same stack with the other database of Orthanc's, or with this one."""
@@ -108,8 +111,10 @@ class Stack:
             names.append("compose.gpu.yaml")
         if self.values.postgres:
             names.append("compose.postgres.yaml")
+        if self.values.two_orthancs:
+            names.append("compose.orthancs.yaml")
         if self.values.tls:
-            names.append("compose.tls.yaml")
+            names += ["compose.tls.yaml", *(["compose.orthancs-tls.yaml"] if self.values.two_orthancs else [])]
         if self.values.door:
             names += ["compose.door.yaml", *(["compose.door-tls.yaml"] if self.values.tls else [])]
         if self.values.several_servers:
@@ -118,6 +123,7 @@ class Stack:
             names.append("compose.folder.yaml")
         if self.values.closed:
             names += ["compose.closed.yaml", *(["compose.servers-closed.yaml"] if self.values.several_servers else [])]
+            names += ["compose.orthancs-closed.yaml"] if self.values.two_orthancs else []
         return [*names, *(name for name in _OVERRIDES if (self.project.root / name).exists())][: len(names) + 1]
 
     @cached_property
@@ -154,7 +160,8 @@ class Stack:
             self.docker.compose.up(list(services) or None, detach=True, quiet=True)
             containers = self.containers()
             read_files.record(self.project, read, containers)
-            self._end_unused(POSTGRES, containers)
+            for service in (POSTGRES, SECOND_ORTHANC):
+                self._end_unused(service, containers)
             self._wait(_of(services or self.services, containers))
 
     def down(self, volumes: bool) -> None:
@@ -183,9 +190,9 @@ class Stack:
         ownership.claim(self.name, self.project)
 
     def containers(self) -> dict[str, Container]:
-        """Containers by service, the second of a service as `label-server-2`; not what `docker compose run` has made.
+        """Containers by service, the second label server as `label-server-2`; those that are stopped are among them.
 
-        Those that are stopped are among them.
+        What `docker compose run` has made is not.
         """
         # By Compose's labels: `docker compose ps` takes five times as long.
         project = f"com.docker.compose.project={self.name}"
@@ -301,7 +308,7 @@ def _name(labels: Mapping[str, str]) -> str:
 
 def _service(name: str) -> str:
     """The service of a container that is named so."""
-    return re.sub(r"-[0-9]+$", "", name)
+    return name if name in SERVICES else re.sub(r"-[0-9]+$", "", name)
 
 
 def _of(services: Collection[str], containers: Mapping[str, Container]) -> dict[str, Container]:

@@ -163,6 +163,22 @@ def test_the_door_reaches_label_servers_that_are_on_a_closed_network():
     assert reached["door"] == {"default", "closed"} and reached["label-server"] == {"closed"}
 
 
+ORTHANCS = (*ALL[:2], "compose.orthancs.yaml", "compose.tls.yaml", "compose.orthancs-tls.yaml", "compose.door.yaml")
+
+
+def test_the_second_orthanc_is_the_first_again_under_its_name_and_without_its_port():
+    files = (*ORTHANCS, "compose.door-tls.yaml", "compose.closed.yaml", "compose.orthancs-closed.yaml")
+    made = configuration(*files, ORTHANC_SERVERS="2")["services"]
+    first, second = made["orthanc"], made["orthanc-2"]
+    differs = {key for key in first.keys() | second.keys() if first.get(key) != second.get(key)}
+    assert differs == {"ports", "networks", "depends_on"}
+    assert [each["target"] for each in first["ports"]] == [4242], "DICOM's, which only one can open"
+    assert second["networks"] == {name: {"aliases": ["orthanc"]} for name in first["networks"]}
+    tables = {name: each["condition"] for name, each in second["depends_on"].items()}
+    assert tables == {"postgres": "service_healthy", "orthanc": "service_healthy"}, "two would make the tables at once"
+    assert made["door"]["environment"]["STACK"] == "labelpod"
+
+
 def test_the_doors_program_is_run_by_a_number():
     """Kubernetes cannot tell whether a name is root."""
     assert "\nUSER 99:99\n" in (ROOT / "images" / "door" / "Dockerfile").read_text()

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -84,7 +84,8 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
         ports = [lives[each.name].enter_context(listening(each)) for each in (one, two)]
         front = stack.enter_context(door.running(tmp_path, SEVERAL, servers=ports))
         found = Servers(front, one, two, lambda server: lives[server.name].close())
-        eventually(lambda: found.ask("/train/").status_code == 200, 5, "both are known to the door")
+        trains = [f"/{token}/train/" for token in TOKENS_OF_MANY]
+        eventually(lambda: {found.of(path) for path in trains} == {"one"}, 10, "the door knows which of them trains")
         yield found
 
 
@@ -175,39 +176,12 @@ def test_without_the_server_that_trains_a_training_is_refused_with_the_reason_an
     assert servers.ask("/info/").json()["detail"].startswith("The label server does not answer")
 
 
-@contextmanager
-def cutting(noted: list[bytes]) -> Iterator[int]:
-    """A server that dies over each request but the door's own; the requests are noted."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    asked = connection.recv(65536)
-                    if b"/healthz" in asked:
-                        connection.sendall(CUTS)
-                    elif asked:
-                        noted.append(asked.partition(b"\r\n")[0])
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
 def test_what_can_be_sent_again_is_if_a_server_dies_over_it_and_a_label_is_not(tmp_path: Path):
     noted: list[bytes] = []
     good = Server("good", "all")
     with (
         listening(good) as port,
-        cutting(noted) as other,
+        door.cutting(noted, b"/healthz", CUTS) as other,
         door.running(tmp_path, SEVERAL, servers=[port, other]) as front,
     ):
         servers = Servers(front, good, good, lambda _: None)

@@ -86,8 +86,13 @@ def ask(
 @certificates.needs_openssl
 @pytest.mark.parametrize(
     "values",
-    [{}, {"TLS_CERT": "c", "TLS_KEY": "k"}, {"LABEL_SERVERS": "8", "TRUSTED_PROXY": "10.0.0.5,fd00::/8"}],
-    ids=["HTTP", "HTTPS", "several servers"],
+    [
+        {},
+        {"TLS_CERT": "c", "TLS_KEY": "k"},
+        {"LABEL_SERVERS": "8", "TRUSTED_PROXY": "10.0.0.5,fd00::/8"},
+        {"ORTHANC_DB": "postgres", "ORTHANC_SERVERS": "2", "TLS_CERT": "c", "TLS_KEY": "k"},
+    ],
+    ids=["HTTP", "HTTPS", "several servers", "two Orthancs"],
 )
 def test_haproxy_takes_the_rendered_file(tmp_path: Path, values: dict[str, str]):
     certificate, key = certificates.make(tmp_path)
@@ -99,6 +104,8 @@ def test_haproxy_takes_the_rendered_file(tmp_path: Path, values: dict[str, str])
         "/run/secrets/tls_both": str(both),
         "orthanc:8042": "127.0.0.1:1",
         "${STACK}-label-server-": "127.0.0.",
+        "${STACK}-orthanc-": "127.0.0.",
+        "127.0.0.2-1": "127.0.0.2",
         "parse-resolv-conf": "nameserver here 127.0.0.1:53",
     }.items():
         text = text.replace(word, other)
@@ -286,3 +293,33 @@ def test_the_certificate_may_be_of_an_authority_that_does_not_come_with_it(ortha
     context = ssl._create_unverified_context()
     with listening(orthanc, **files) as port, secured(tmp_path, (certificate, key), port) as front:
         assert secure_ask(front, context) == 200
+
+
+TWO = OPEN | {"ORTHANC_DB": "postgres", "ORTHANC_SERVERS": "2"}
+
+
+def test_of_two_orthancs_the_second_is_asked_when_the_first_is_away(tmp_path: Path):
+    first, second = Orthanc(), Orthanc()
+
+    def told() -> list[str]:
+        return [each["method"] for each in second.asked if "authorization" in each]
+
+    with listening(second) as other, ExitStack() as life:
+        port = life.enter_context(listening(first))
+        with door.running(tmp_path, Settings(**TWO), port, second=other) as front:
+            assert [ask(front, RIGHT, method=method) for method in ("GET", "POST") * 5] == [200] * 10 and not told()
+            life.close()
+            assert [ask(front, RIGHT, method=method) for method in ("GET", "POST", "DELETE")] == [200] * 3
+            assert told() == ["GET", "POST", "DELETE"]
+
+
+def test_what_only_asks_is_asked_again_where_an_orthanc_dies_over_it_and_a_change_is_not(tmp_path: Path):
+    noted: list[bytes] = []
+    with (
+        listening(second := Orthanc()) as other,
+        door.cutting(noted, b"HEAD / HTTP/1.0", b"HTTP/1.0 401 No\r\n\r\n") as port,
+        door.running(tmp_path, Settings(**TWO), port, second=other) as front,
+    ):
+        assert ask(front, RIGHT) == 200 and noted == [b"GET / HTTP/1.1"], "the first was asked first"
+        assert ask(front, RIGHT, method="POST") == 502 and len(noted) == 2
+        assert "POST" not in {each["method"] for each in second.asked}

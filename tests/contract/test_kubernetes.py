@@ -369,3 +369,17 @@ def test_the_document_makes_each_secret_of_the_files_that_the_pods_read():
     commands = re.findall(r"create secret generic (\S+) (.*)", text)
     made = {name: dict(re.findall(r"--from-file=([^=]+)=secrets/(\S+)", rest)) for name, rest in commands}
     assert made == kubernetes.secrets(Settings.model_validate(SEVERAL))
+
+
+def test_two_orthancs_have_one_folder_and_are_on_nodes_of_their_own_and_who_asks_may_ask_either():
+    one, two = objects(SEVERAL), objects(OWN)
+    specs = [of_kind(each, "Deployment")["orthanc"]["spec"] for each in (one, two)]
+    assert [each["replicas"] for each in specs] == [1, 2]
+    assert specs[0]["strategy"] == {"type": "Recreate"}, "one at a time has its volume"
+    assert specs[1]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert specs[1]["template"]["spec"]["topologySpreadConstraints"]
+    claims = [of_kind(each, "PersistentVolumeClaim")["orthanc"]["spec"] for each in (one, two)]
+    assert [each["accessModes"] for each in claims] == [["ReadWriteOnce"], ["ReadWriteMany"]]
+    assert claims[1]["storageClassName"] == OWN["KUBERNETES_SHARED_STORAGE_CLASS"]
+    services = [of_kind(each, "Service")["orthanc"]["spec"] for each in (one, two)]
+    assert [each.get("clusterIP") for each in services] == [None, "None"]

@@ -4,6 +4,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ def running(
     orthanc: int = 9,
     instead: Mapping[str, str] | None = None,
     servers: Sequence[int] = (),
+    second: int = 9,
 ) -> Iterator[Door]:
     """Run the door on this machine.
 
@@ -70,12 +72,18 @@ def running(
         orthanc: the port of what stands in for Orthanc.
         instead: words of the file, and others in their place.
         servers: the ports of what stands in for the label servers.
+        second: the port of what stands in for the second Orthanc, if there are two.
 
     """
     port, behind, health, figures = (held_port() for _ in range(4))
     log = folder / "haproxy.log"
     places = {"bind :8042": f"bind 127.0.0.1:{port}", "bind 127.0.0.1:8404": f"bind 127.0.0.1:{health}"}
-    places |= {"orthanc:8042": f"127.0.0.1:{orthanc}", "bind :8405": f"bind 127.0.0.1:{figures}"}
+    places["bind :8405"] = f"bind 127.0.0.1:{figures}"
+    if values.two_orthancs:
+        for name, each in (("orthanc-1", orthanc), ("orthanc-2-1", second)):
+            places[f'"${{STACK}}-{name}:8042"'] = f"127.0.0.1:{each}"
+    else:
+        places["orthanc:8042"] = f"127.0.0.1:{orthanc}"
     if servers:
         places["bind :8000"] = f"bind 127.0.0.1:{behind}"
     for number, each in enumerate(servers, start=1):
@@ -100,6 +108,40 @@ def _healthy(port: int) -> bool:
     result = subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/"], capture_output=True, check=False)
     time.sleep(0 if result.returncode == 0 else 0.05)
     return result.returncode == 0
+
+
+@contextmanager
+def cutting(noted: list[bytes], check: bytes, healthy: bytes) -> Iterator[int]:
+    """A server that dies over each request but the door's own.
+
+    Args:
+        noted: gets the first line of each request.
+        check: what the door's own have in them.
+        healthy: the answer to these.
+
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    asked = connection.recv(65536)
+                    if check in asked:
+                        connection.sendall(healthy)
+                    elif asked:
+                        noted.append(asked.partition(b"\r\n")[0])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def stays_open(connection: socket.socket) -> bool:

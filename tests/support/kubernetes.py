@@ -30,6 +30,7 @@ OWN = SEVERAL | {
     "DEVICE": "cpu",
     "KUBERNETES_GATEWAY": "gateways/inside",
     "KUBERNETES_POSTGRES_HOST": "database.example.org",
+    "ORTHANC_SERVERS": "2",
     "KUBERNETES_STORAGE_CLASS": "fast",
     "LABEL_SERVER_CPUS": "4",
     "WEIGHTS_WAIT": "0",

@@ -29,6 +29,7 @@ SAMPLES = {
     "TRUSTED_PROXY": ["10.0.0.5"],
     "DICOM_KINDS": ["1.2.3"],
     "LABEL_SERVERS": ["1", "2"],
+    "ORTHANC_SERVERS": ["1", "2"],
     "BIND_ADDRESS": list(ADDRESSES),
     "ORTHANC_BIND_ADDRESS": list(ADDRESSES),
     "DICOM_BIND_ADDRESS": list(ADDRESSES),

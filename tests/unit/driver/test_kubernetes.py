@@ -57,6 +57,11 @@ REFUSED = {
     "no place of the images": ({"KUBERNETES_IMAGES": ""}, "KUBERNETES_IMAGES", "REGISTRY/FOLDER"),
     "several on SQLite": ({"ORTHANC_DB": "sqlite"}, "ORTHANC_DB=sqlite", "ORTHANC_DB in .env to postgres"),
     "no shared class": ({"KUBERNETES_SHARED_STORAGE_CLASS": ""}, "SHARED_STORAGE_CLASS", "ReadWriteMany"),
+    "two Orthancs without a shared class": (
+        {"LABEL_SERVERS": "1", "ORTHANC_SERVERS": "2", "KUBERNETES_SHARED_STORAGE_CLASS": ""},
+        "ORTHANC_SERVERS=2 without LABELPOD_KUBERNETES_SHARED_STORAGE_CLASS",
+        "ReadWriteMany",
+    ),
     "a database and SQLite": (
         {"LABEL_SERVERS": "1", "ORTHANC_DB": "sqlite", "KUBERNETES_POSTGRES_HOST": "db.example.org"},
         "KUBERNETES_POSTGRES_HOST",

@@ -151,10 +151,11 @@ def test_an_answer_of_the_label_server_says_nothing_of_orthanc(calls, file, monk
         stack_of().up()
 
 
-def test_a_database_that_the_setting_names_no_more_does_not_run_on(calls, file, monkeypatch):
-    database = SimpleNamespace(stop=lambda: calls.append("stopped"), remove=lambda: calls.append("removed"))
+@pytest.mark.parametrize("service", ["postgres", "orthanc-2"])
+def test_a_service_that_the_settings_name_no_more_does_not_run_on(calls, file, monkeypatch, service):
+    unused = SimpleNamespace(stop=lambda: calls.append("stopped"), remove=lambda: calls.append("removed"))
     before = stack_of().containers()
-    monkeypatch.setattr(Stack, "containers", lambda _: before | {"postgres": database})
+    monkeypatch.setattr(Stack, "containers", lambda _: before | {service: unused})
     stack_of().up()
     assert calls == [("up", None), "stopped", "removed"]
 
@@ -230,6 +231,19 @@ def test_every_label_server_is_waited_for(calls, file, monkeypatch):
     assert caught.value.remedy == "python3 deploy.py logs label-server", "which is what `logs` knows"
 
 
+def test_the_second_orthanc_is_waited_for_and_has_a_log_of_its_own(calls, file, monkeypatch):
+    before = stack_of().containers()
+    second, door = deepcopy(before["orthanc"]), deepcopy(before["orthanc"])
+    door.network_settings = SimpleNamespace(ports={})
+    second.state.health.status = "starting"
+    found = before | {"orthanc-2": second, "postgres": before["orthanc"], "door": door}
+    monkeypatch.setattr(Stack, "containers", lambda _: found)
+    monkeypatch.setattr(stack, "_LOAD_SECONDS", -1000)
+    with pytest.raises(DeployError, match=r"^orthanc-2 not healthy") as caught:
+        stack_of(ORTHANC_DB="postgres", ORTHANC_SERVERS="2").up()
+    assert caught.value.remedy == "python3 deploy.py logs orthanc-2"
+
+
 def test_postgres_is_a_service_where_the_setting_says_so():
     assert "postgres" in stack_of(ORTHANC_DB="postgres").services
     assert "postgres" not in stack_of().services
@@ -298,6 +312,14 @@ def test_down_with_volumes_deletes_those_of_either_database(monkeypatch):
             {"ORTHANC_BIND_ADDRESS": "0.0.0.0", "TLS_CERT": "c", "TLS_KEY": "k"},
             False,
             ["compose.tls.yaml", "compose.door.yaml", "compose.door-tls.yaml"],
+        ),
+        (
+            {"ORTHANC_SERVERS": "2", "ORTHANC_DB": "postgres", "TLS_CERT": "c", "TLS_KEY": "k", "WEIGHTS_WAIT": "0"},
+            False,
+            [
+                *("compose.postgres.yaml", "compose.orthancs.yaml", "compose.tls.yaml", "compose.orthancs-tls.yaml"),
+                *("compose.door.yaml", "compose.door-tls.yaml", "compose.closed.yaml", "compose.orthancs-closed.yaml"),
+            ],
         ),
         (
             {"TLS_CERT": "c", "TLS_KEY": "k", "STUDIES": "/srv"},

@@ -148,6 +148,21 @@ def test_each_of_several_label_servers_counts(web):
     assert "1 of 2 servers run" in status.text(state) and not status.well(state)
 
 
+def test_of_two_orthancs_one_that_does_not_run_is_told_though_the_other_answers(web):
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    web.pages["/system"] = web.answer(200, json.dumps({"ApiVersion": 27}).encode())
+    here = ("127.0.0.1", int(web.url.rpartition(":")[2]))
+    dead = {"error": "", "oom_killed": False, "exit_code": 137}
+    containers = {"label-server": container(port_8000=here), "orthanc-2": container(), "postgres": container()}
+    containers["orthanc"] = SimpleNamespace(state=SimpleNamespace(status="exited", **dead), mounts=[])
+    containers["door"] = container(port_8042=here)
+    values = Settings(ORTHANC_DB="postgres", ORTHANC_SERVERS="2", LABEL_SERVER_TOKEN=TOKEN)
+    one = SimpleNamespace(values=values, containers=lambda: containers)
+    state = status.collect(one)
+    assert state["orthanc"]["answers"] is True and state["orthanc"]["servers"] == ["exited", "running"]
+    assert "1 of 2 servers run" in status.text(state) and not status.well(state)
+
+
 def test_with_a_certificate_every_url_is_https(collect, monkeypatch):
     monkeypatch.setattr(certificate, "trust", lambda _: True)
     state = collect(TLS_CERT="cert.pem", TLS_KEY="key.pem")

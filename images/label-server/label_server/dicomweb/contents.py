@@ -1,6 +1,6 @@
 """What a DICOMweb server holds of one series now: whether all of it has come, and a version that tells it from others.
 
-Orthanc says when nothing has come for a while, and when the last of it came. Of any other server it is looked at which
+Orthanc says whether something came lately, and when the last of it came. Of any other server it is looked at which
 instances a series has, and for how long it has had just these.
 """
 
@@ -8,8 +8,9 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from dicomweb_client import DICOMwebClient
@@ -63,15 +64,23 @@ class Contents:
             return self._by_instances(uid)
         if len(found) > 1:
             raise Refused(f"the DICOMweb server has the series {uid} under {len(found)} patients or studies")
-        return next((Content(_digest(_identity(each)), each.get("IsStable", True)) for each in found), None)
+        return next((Content(_digest(_identity(each)), not self.arrives(each)) for each in found), None)
 
     def arriving(self, images: Iterable[ImageSeries]) -> set[str]:
         """Which of the images are not complete yet."""
-        unstable = self._orthanc.unstable()
-        if unstable is not None:
-            return unstable
+        found = self._orthanc.find_all()
+        if found is not None:
+            return {each["MainDicomTags"]["SeriesInstanceUID"] for each in found if self.arrives(each)}
         said = ((each.uid, each.attributes["NumberOfSeriesRelatedInstances"]) for each in images)
         return {uid for uid, number in said if not self._is_quiet(f"{uid} in lists", number)}
+
+    def arrives(self, found: Mapping[str, Any]) -> bool:
+        """Whether more of a series may come, by what Orthanc says of it.
+
+        It calls unstable what has come to itself since it was started; what came before, or to another Orthanc over the
+        same database, can be told by its time only.
+        """
+        return found.get("IsStable") is False or 0 <= _age(found) < self._quiet
 
     def _by_instances(self, uid: str) -> Content | None:
         series = self._look_up(uid)
@@ -95,6 +104,15 @@ class Contents:
 
 def _identity(found: dict[str, Any]) -> Any:
     return [found.get("ID"), sorted(found.get("Instances", [])), found.get("Metadata", {}).get("LastUpdate")]
+
+
+def _age(found: Mapping[str, Any]) -> float:
+    """For how many seconds nothing of a series has come; negative by a clock that is ahead, or if nothing is said."""
+    said = found.get("LastUpdate") or found.get("Metadata", {}).get("LastUpdate", "")
+    try:
+        return time.time() - datetime.strptime(said, "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return -1
 
 
 def _digest(content: Any) -> str:

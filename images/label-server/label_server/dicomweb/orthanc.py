@@ -112,9 +112,9 @@ class Orthanc:
         return None if names is None else set(names)
 
     def describe(self, name: str) -> dict[str, Any]:
-        """The main attributes of one series, and `IsStable`; empty if it is gone."""
+        """The main attributes of one series, `IsStable` and `LastUpdate`; empty if it is gone."""
         said = self._ask(f"/series/{name}") or {}
-        return {**said.get("MainDicomTags", {}), "IsStable": said.get("IsStable", True)} if said else {}
+        return {**said.get("MainDicomTags", {}), **{key: said.get(key) for key in ("IsStable", "LastUpdate")}}
 
     def find_series(self, uid: str) -> list[dict[str, Any]] | None:
         """What it says of a series: several if it has it under several patients; None if it is no Orthanc."""
@@ -125,12 +125,9 @@ class Orthanc:
         found = self.find_series(uid) or [{}]
         return str(found[0].get("Metadata", {}).get("LastUpdate", "")).replace("T", "")
 
-    def unstable(self) -> set[str] | None:
-        """UIDs of the series for which something came lately; None if it is no Orthanc."""
-        found = self._find({}, "IsStable", "MainDicomTags")
-        if found is None:
-            return None
-        return {each["MainDicomTags"]["SeriesInstanceUID"] for each in found if not each.get("IsStable", True)}
+    def find_all(self) -> list[dict[str, Any]] | None:
+        """What it says of all series; None if it is no Orthanc."""
+        return self._find({}, "IsStable", "Metadata", "MainDicomTags")
 
     def name(self, uid: str) -> str:
         """Orthanc's name of a series, "" if it has none such; of several patients' the first."""

@@ -292,7 +292,7 @@ class SeriesIndex:
             labels = self._search(one, LABEL_FIELDS) if is_label else []
             self._enter(lists, self._search(self._filter | one, IMAGE_FIELDS), labels)
             self._names[name] = uid
-            if not attributes["IsStable"] and uid in lists.images:
+            if self._contents.arrives(attributes) and uid in lists.images:
                 self._arriving.add(uid)
 
     def _enter(self, lists: _Lists, images: Sequence[_Listed], labels: Sequence[_Listed]) -> None:

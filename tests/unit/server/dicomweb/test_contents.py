@@ -1,5 +1,6 @@
 """Whether a series is complete, and which version of it a DICOMweb server holds."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ class Orthanc:
     def find_series(self, uid: str) -> list[dict[str, Any]] | None:
         return self.found if self.there else None
 
-    def unstable(self) -> set[str] | None:
-        return {"1.2"} if self.there else None
+    def find_all(self) -> list[dict[str, Any]] | None:
+        return self.find_series("")
 
 
 class Other:
@@ -63,7 +64,23 @@ def test_orthanc_says_what_it_has():
     assert looked_at.of("1.2") == Content(before.version, complete=True)
     orthanc.found = []
     assert looked_at.of("1.2") is None
-    assert looked_at.arriving([]) == {"1.2"}
+
+
+def test_what_came_to_another_orthanc_or_before_its_start_is_known_by_its_time(monkeypatch: pytest.MonkeyPatch):
+    """Which calls it stable then; and its clock may differ from ours."""
+    monkeypatch.setattr(contents.time, "time", lambda: datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC).timestamp())
+    orthanc = Orthanc()
+    looked_at = of(None, orthanc)
+    complete = {}
+    for came in ("20260101T115955", "20260101T115956", "20260101T120000", "20260101T120001", "", "yesterday"):
+        found = {"IsStable": True, "Metadata": {"LastUpdate": came}, "MainDicomTags": {"SeriesInstanceUID": "1.2"}}
+        orthanc.found = [found]
+        complete[came] = looked_at.of("1.2").complete
+        assert looked_at.arriving([]) == (set() if complete[came] else {"1.2"})
+        assert looked_at.arrives({"IsStable": True, "LastUpdate": came}) is not complete[came]
+        orthanc.found = [found | {"IsStable": False}]
+        assert not looked_at.of("1.2").complete and looked_at.arriving([]) == {"1.2"}
+    assert list(complete.values()) == [True, False, False, True, True, True]
 
 
 def test_a_series_of_two_patients_is_nobodys():
