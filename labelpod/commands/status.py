@@ -10,7 +10,7 @@ from labelpod import console, slicer, status
 from labelpod.commands.options import AsJson, Follow, ended, path, project, show
 from labelpod.config import settings
 from labelpod.docker.stack import SERVICES, Stack
-from labelpod.doctor import examine
+from labelpod.doctor import examine, told
 
 
 def show_status(context: typer.Context, as_json: AsJson = False) -> None:
@@ -35,7 +35,9 @@ def logs(
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what is wrong with this machine, and what to do about it."""
-    findings = examine.examine(project(context).env_file)
+    place = project(context)
+    findings = examine.examine(place.env_file)
+    told.keep(findings, place.secrets)
     show(as_json, examine.to_json(findings), lambda: examine.text(findings))
     ended(not examine.blocking(findings))
 

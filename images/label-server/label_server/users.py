@@ -95,6 +95,11 @@ class Users:
             self._users, self._version = {}, None
 
 
+def file(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the users are."""
+    return Path(environ.get("USERS_FILE", "/run/users/users.json"))
+
+
 def from_environment(environ: Mapping[str, str] = os.environ) -> Users:
     """The users that USERS_FILE, LABEL_SERVER_USERS, LABEL_SERVER_TOKEN, its _FILE and its _SHA256 name.
 
@@ -113,7 +118,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Users:
             others = users_file.parse(text)
         except ValueError as error:
             raise ValueError(f"LABEL_SERVER_USERS cannot be read: {error}") from None
-    return Users(Path(environ.get("USERS_FILE", "/run/users/users.json")), digest, others)
+    return Users(file(environ), digest, others)
 
 
 def _digest_of_token(environ: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from labelpod import cli, console, lifecycle, testing
 from labelpod.commands import options
-from labelpod.doctor import examine
+from labelpod.doctor import examine, told
 from labelpod.doctor.finding import Finding
 from labelpod.errors import DeployError
 from labelpod.host import docker_install
@@ -86,9 +86,12 @@ def test_an_interruption_says_that_the_same_command_goes_on(failing, capsys):
 
 @pytest.mark.parametrize(("level", "code"), [("ok", 0), ("warning", 0), ("error", 1)])
 def test_doctor_exits_with_1_where_something_must_be_mended(level, code, monkeypatch, capsys):
+    kept = []
     monkeypatch.setattr(examine, "examine", lambda _: [Finding(level, "disk", "full", "free some")])
+    monkeypatch.setattr(told, "keep", lambda findings, secrets: kept.append((findings[0].level, secrets.name)))
     assert cli.main(["doctor", "--json"]) == code
     assert json.loads(capsys.readouterr().out)[0]["level"] == level
+    assert kept == [(level, "secrets")], "for the admin's start page"
 
 
 def test_an_unknown_test_tier_is_refused_with_those_that_there_are(capsys):

@@ -14,6 +14,8 @@ from label_server import audit
 from label_server.dicomweb.series import LabelSeries
 from label_server.models import training_runs
 from label_server.web import readiness, start_page, worker_pools
+from labelpod.doctor import told
+from labelpod.doctor.finding import Finding
 from tests.support.ct import Ct, ct, read
 from tests.support.dicomweb import Pacs
 from tests.support.labels import ok
@@ -286,6 +288,22 @@ def test_only_an_admin_sees_the_users_the_disk_and_the_refusals(server: Server, 
     )
     assert re.search(r"Disk \d+ of \d+ GB free Refused in a day 1; deploy.py audit", text)
     assert all("This server" not in page(server, user) for user in ("anna", "rita"))
+
+
+def test_an_admin_sees_what_doctor_found_last(
+    server: Server, image: Ct, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("USERS_FILE", str(tmp_path / "users" / "users.json"))
+    assert "Doctor has not looked yet: python3 deploy.py doctor" in words(page(server, "admin"))
+    (tmp_path / "users").mkdir()
+    told.keep([Finding("ok", "disk", "plenty")], tmp_path)
+    assert re.search(r"Doctor \d{4}-\d\d-\d\d \d\d:\d\d UTC: nothing was wrong", words(page(server, "admin")))
+    told.keep([Finding("ok", "disk", "plenty"), Finding("warning", "memory", "6 GB", "use more")], tmp_path)
+    text = page(server, "admin")
+    assert "these were wrong warning memory: 6 GB → use more" in words(text)
+    assert "plenty" not in text and "memory" not in page(server, "berta")
+    (tmp_path / "users" / "doctor.json").write_text('{"time": 3, "findings": [{}]}')
+    assert "Doctor has not looked yet" in words(page(server, "admin")), "what cannot be read is none"
 
 
 def test_the_start_page_says_if_the_dicom_server_is_away(server: Server, pacs: Pacs, image: Ct):

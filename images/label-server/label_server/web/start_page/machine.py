@@ -1,4 +1,4 @@
-"""What an admin sees besides: who uses the server, what was refused, and the room on its disk."""
+"""What an admin sees besides: who uses the server, what was refused, the room on its disk, and what doctor found."""
 
 import os
 import shutil
@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from label_server import audit
+from label_server import audit, users
 from label_server.users import User
+from labelpod_common import doctor_report
+from labelpod_common.doctor_report import Report
 
 _GB = 10**9
 _REFUSALS = timedelta(days=1)
@@ -24,12 +26,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Machine:
-    """The users, the GB that are free and there are, the requests that were refused in a day."""
+    """The users, the GB that are free and there are, the requests refused in a day, and what doctor found last."""
 
     users: list[Known]
     free: int
     size: int
     refusals: int
+    doctor: Report | None
 
 
 def machine(known: Iterable[User]) -> Machine:
@@ -37,9 +40,10 @@ def machine(known: Iterable[User]) -> Machine:
     workspace = os.environ["WORKSPACE"]
     seen, refusals = _recent(audit.newest(audit.folder_of(workspace)))
     disk = shutil.disk_usage(workspace)
-    users = {user.name: user for user in known}
-    told = [Known(name, users[name].role.name.lower(), seen.get(name, "")) for name in sorted(users)]
-    return Machine(told, disk.free // _GB, disk.total // _GB, refusals)
+    by_name = {user.name: user for user in known}
+    told = [Known(name, by_name[name].role.name.lower(), seen.get(name, "")) for name in sorted(by_name)]
+    doctor = doctor_report.read(users.file().with_name(doctor_report.NAME))
+    return Machine(told, disk.free // _GB, disk.total // _GB, refusals, doctor)
 
 
 def _recent(records: Iterable[tuple[audit.Kind, audit.Record]]) -> tuple[dict[str, str], int]:
