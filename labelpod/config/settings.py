@@ -89,9 +89,10 @@ class Settings(BaseModel):
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
-    LABEL_SERVERS: Annotated[Count, Field(le=8)] = Field(
+    LABEL_SERVERS: Annotated[Count, Field(le=64)] = Field(
         1,
-        description="Label servers over the stack's Orthanc; if there are several, a door keeps each user at one.",
+        description="Label servers over the stack's Orthanc, 8 on one machine and 64 in a cluster at most; if there "
+        "are several, a door keeps each user at one.",
     )
     TRUSTED_PROXY: Annotated[str, AfterValidator(networks.checked)] = Field(
         "",
