@@ -97,7 +97,7 @@ class Settings(BaseModel):
     TRUSTED_PROXY: Annotated[str, AfterValidator(networks.checked)] = Field(
         "",
         description="Address or network of a proxy in front of the label server, or several: from it, X-Forwarded-For "
-        "names the client. Empty: a client is who connects.",
+        "names the client and X-Forwarded-Proto the scheme. Empty: a client is who connects.",
     )
     ORTHANC_BIND_ADDRESS: Annotated[str, AfterValidator(checked.names)] = Field(
         "127.0.0.1",
