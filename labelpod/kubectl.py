@@ -20,7 +20,7 @@ _KINDS = (
 )
 _OURS = "app.kubernetes.io/part-of=labelpod"
 _USERS = "users"
-_ROLLOUT_SECONDS = 1200
+_ROLLOUT_SECONDS, _START_SECONDS = 1200, 60
 
 
 def up(settings: Settings, project: Project, yes: bool) -> None:
@@ -46,9 +46,10 @@ def up(settings: Settings, project: Project, yes: bool) -> None:
             _put_secret(name, secrets[name], cluster, project)
     _put_users(cluster, project)
     cluster.change("apply", "--kustomize", str(folder))
+    # Label servers are replaced one after the other.
+    seconds = _ROLLOUT_SECONDS + _START_SECONDS * settings.LABEL_SERVERS
     for workload in _workloads(settings):
-        limit = f"--timeout={_ROLLOUT_SECONDS}s"
-        cluster.change("rollout", "status", workload, limit, seconds=_ROLLOUT_SECONDS + 60)
+        cluster.change("rollout", "status", workload, f"--timeout={seconds}s", seconds=seconds + 60)
 
 
 def down(settings: Settings, project: Project, yes: bool) -> None:

@@ -111,6 +111,7 @@ def test_up_brings_namespace_secrets_and_all_else_in_this_order_and_waits(cluste
     assert told[folder].split()[2].endswith("build/kubernetes")
     waited = [words.split()[2].partition("/")[2] for words in told[folder + 1 :]]
     assert waited == ["postgres", "orthanc", "trainer", "door", "label-server"]
+    assert "--timeout=1380s" in told[-1], "a minute for each of three, which start one after the other"
     assert cluster.log.with_name("log.given").read_text() == "kind: Secret" * 4
 
 
