@@ -1,14 +1,17 @@
 """Brings the rendered folder into a cluster and out of it, by kubectl; each command that changes something is shown."""
 
 import json
-import re
+import shlex
+import time
 from typing import Any
 
-from labelpod import kubernetes, process
+from labelpod import kubernetes
+from labelpod.cluster import Cluster
 from labelpod.config.settings import Settings
 from labelpod.console import confirmed, say_command
 from labelpod.errors import DeployError
 from labelpod.project import Project
+from labelpod.security import users
 
 # What goes at `down`; volumes and Secrets stay.
 _KINDS = (
@@ -16,15 +19,16 @@ _KINDS = (
     "httproutes.gateway.networking.k8s.io",
 )
 _OURS = "app.kubernetes.io/part-of=labelpod"
-_ROLLOUT_SECONDS = 1200
-_SECONDS = 120
+_USERS = "users"
+_ROLLOUT_SECONDS, _START_SECONDS = 1200, 60
 
 
 def up(settings: Settings, project: Project, yes: bool) -> None:
     """Render, ask, bring Secrets and everything else into the cluster, and wait until it runs.
 
     Raises:
-        DeployError: a secret is missing, kubectl fails, or something does not run in time.
+        DeployError: a secret is missing, this folder runs in another cluster, kubectl fails, or something does not run
+            in time.
 
     """
     folder = project.build / "kubernetes"
@@ -33,38 +37,47 @@ def up(settings: Settings, project: Project, yes: bool) -> None:
     for file in (project.secrets / name for files in secrets.values() for name in files.values()):
         if not file.is_file():
             raise DeployError(f"{project.shown(file)} is not there", "python3 deploy.py build --yes makes it")
-    _ask(f"Start labelpod in {_where(settings)}?", "up", yes)
-    _changed("apply", "--filename", str(folder / "namespace.yaml"))
-    for name, files in secrets.items():
-        _put_secret(name, {key: str(project.secrets / file) for key, file in files.items()}, settings)
-    _changed("apply", "--kustomize", str(folder))
+    cluster = _to_start_in(settings, project)
+    _ask(f"Start labelpod in {cluster}?", "up", yes)
+    cluster.change("apply", "--filename", str(folder / "namespace.yaml"))
+    cluster.record(project)
+    for name in secrets:
+        if name != _USERS:
+            _put_secret(name, secrets[name], cluster, project)
+    _put_users(cluster, project)
+    cluster.change("apply", "--kustomize", str(folder))
+    # Label servers are replaced one after the other.
+    seconds = _ROLLOUT_SECONDS + _START_SECONDS * settings.LABEL_SERVERS
     for workload in _workloads(settings):
-        _changed("rollout", "status", workload, *_namespace(settings), f"--timeout={_ROLLOUT_SECONDS}s")
+        cluster.change("rollout", "status", workload, f"--timeout={seconds}s", seconds=seconds + 60)
 
 
-def down(settings: Settings, yes: bool) -> None:
+def down(settings: Settings, project: Project, yes: bool) -> None:
     """Delete what runs; volumes, and with them images, labels and models, and Secrets stay.
 
     Raises:
         DeployError: kubectl fails.
 
     """
-    _ask(f"Stop labelpod in {_where(settings)}? Volumes and Secrets stay.", "down", yes)
+    cluster = _running_in(settings, project)
+    _ask(f"Stop labelpod in {cluster}? Volumes and Secrets stay.", "down", yes)
     for kinds in _KINDS[: 2 if settings.KUBERNETES_GATEWAY else 1]:
-        _changed("delete", kinds, "--selector", _OURS, *_namespace(settings), "--ignore-not-found")
+        cluster.change("delete", kinds, "--selector", _OURS, "--ignore-not-found", seconds=_ROLLOUT_SECONDS)
+    project.cluster_record.unlink(missing_ok=True)
 
 
-def status(settings: Settings) -> dict[str, dict[str, int]]:
+def status(settings: Settings, project: Project) -> dict[str, dict[str, int]]:
     """What runs: name -> how many pods are wanted, and how many are ready.
 
     Raises:
         DeployError: kubectl fails, or there is nothing.
 
     """
-    asked = ("get", "deployments,statefulsets", "--selector", _OURS, *_namespace(settings), "--output", "json")
-    found: list[dict[str, Any]] = json.loads(_kubectl(*asked))["items"]
+    cluster = _running_in(settings, project)
+    answer = cluster.ask("get", "deployments,statefulsets", "--selector", _OURS, "--output", "json")
+    found: list[dict[str, Any]] = json.loads(answer)["items"]
     if not found:
-        raise DeployError(f"nothing of labelpod runs in {_where(settings)}", "python3 deploy.py kubernetes up")
+        raise DeployError(f"nothing of labelpod runs in {cluster}", "python3 deploy.py kubernetes up")
     return {
         each["metadata"]["name"]: {
             "wanted": each["spec"]["replicas"],
@@ -74,6 +87,39 @@ def status(settings: Settings) -> dict[str, dict[str, int]]:
     }
 
 
+def tell_users(project: Project) -> None:
+    """Bring the users into the cluster that this folder runs in, at once; into none if it runs in none.
+
+    Raises:
+        DeployError: the cluster does not know them.
+
+    """
+    if cluster := Cluster.recorded(project):
+        try:
+            _put_users(cluster.checked(project), project)
+        except DeployError as error:
+            raise DeployError(
+                f"{cluster} still has the users of before: {error.message}",
+                f"{error.remedy}; then `python3 deploy.py kubernetes users` tells it",
+            ) from None
+
+
+def _to_start_in(settings: Settings, project: Project) -> Cluster:
+    """The cluster that kubectl is set to; in two at once, the users of one would be forgotten."""
+    current, recorded = Cluster.current(settings), Cluster.recorded(project)
+    if recorded and (recorded.context, recorded.namespace) != (current.context, current.namespace):
+        raise DeployError(
+            f"this folder runs in {recorded}, and this would be {current}",
+            "python3 deploy.py kubernetes down stops it there; or use a folder of its own for the other one",
+        )
+    return recorded.checked(project) if recorded else current
+
+
+def _running_in(settings: Settings, project: Project) -> Cluster:
+    recorded = Cluster.recorded(project)
+    return recorded.checked(project) if recorded else Cluster.current(settings)
+
+
 def _workloads(settings: Settings) -> list[str]:
     """What is waited for, in the order in which one needs the other."""
     made = {"statefulset/postgres": "postgres" in kubernetes.images(settings), "deployment/orthanc": True}
@@ -81,45 +127,23 @@ def _workloads(settings: Settings) -> list[str]:
     return [*(name for name, there in made.items() if there), "deployment/label-server"]
 
 
-def _put_secret(name: str, files: dict[str, str], settings: Settings) -> None:
+def _put_users(cluster: Cluster, project: Project) -> None:
+    """Make the Secret of users and touch the pods: a node looks at those at once, at others within a minute or two."""
+    with users.unchanged(project.secrets):
+        _put_secret(_USERS, kubernetes.SECRETS[_USERS], cluster, project)
+    pods = ("pods", "--selector", "app in (label-server,trainer)")
+    cluster.change("annotate", *pods, f"labelpod/users={time.time():.3f}", "--overwrite")
+
+
+def _put_secret(name: str, files: dict[str, str], cluster: Cluster, project: Project) -> None:
     """Make a Secret of files, or bring it up to date; kubectl reads them, so that no value is on a command line."""
-    given = [f"--from-file={key}={file}" for key, file in files.items()]
-    made = ("create", "secret", "generic", name, *_namespace(settings), *given, "--dry-run=client", "--output", "yaml")
+    given = [f"--from-file={key}={project.secrets / file}" for key, file in files.items()]
+    made = ("create", "secret", "generic", name, *given, "--dry-run=client", "--output", "yaml")
     applied = ("apply", "--server-side", "--force-conflicts", "--filename", "-")
-    say_command("kubectl", *made, "| kubectl", *applied)
-    _kubectl(*applied, given=_kubectl(*made))
-
-
-def _where(settings: Settings) -> str:
-    context = _kubectl("config", "current-context").strip()
-    return f"namespace {settings.KUBERNETES_NAMESPACE} of the cluster {context}"
+    say_command(" | ".join(shlex.join(("kubectl", *cluster.command(*words))) for words in (made, applied)))
+    cluster.ask(*applied, given=cluster.ask(*made))
 
 
 def _ask(question: str, verb: str, yes: bool) -> None:
     if not confirmed(question, yes):
         raise DeployError("nothing was changed", f"python3 deploy.py kubernetes {verb} --yes does it without asking")
-
-
-def _namespace(settings: Settings) -> tuple[str, str]:
-    return "--namespace", settings.KUBERNETES_NAMESPACE
-
-
-def _changed(*words: str) -> None:
-    say_command("kubectl", *words)
-    _kubectl(*words, seconds=_ROLLOUT_SECONDS + _SECONDS)
-
-
-def _kubectl(*words: str, given: str | None = None, seconds: float = _SECONDS) -> str:
-    """What kubectl answers.
-
-    Raises:
-        DeployError: it is missing, or fails; with its own reason.
-
-    """
-    answer = process.run("kubectl", *words, seconds=seconds, input=given)
-    if answer.returncode == 127:
-        raise DeployError("kubectl is not installed", "install it: https://kubernetes.io/docs/tasks/tools/")
-    if answer.returncode != 0:
-        reason = re.sub(r"^error: ", "", process.why(answer))
-        raise DeployError(f"kubectl {words[0]}: {reason}", "kubectl cluster-info; kubectl get pods shows what runs")
-    return answer.stdout

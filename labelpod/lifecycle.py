@@ -3,8 +3,8 @@
 from typing import Literal
 
 from labelpod import files
-from labelpod.config import env_file, settings
-from labelpod.config.settings import Settings
+from labelpod.config import contradictions, env_file, settings
+from labelpod.config.settings import PREFIX, Settings
 from labelpod.console import confirmed, say
 from labelpod.docker import engine, ownership
 from labelpod.docker.info import docker_info
@@ -85,6 +85,8 @@ def down(project: Project, volumes: bool, yes: bool) -> None:
 
 def _ready(project: Project, device: Device, yes: bool) -> Stack:
     """Settings, secrets and images are there; nothing is started."""
+    for contradiction in contradictions.on_one_machine(dict(_load(project, device)), PREFIX, project.env_file.name):
+        raise DeployError(*contradiction)
     values = _prepared(project, device, yes)
     choice = gpu.choose(values.DEVICE, gpu.find(), gpu.runtime_available(docker_info()))
     say(f"Device: {choice.reason}")

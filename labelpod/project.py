@@ -93,6 +93,11 @@ class Project:
         return self.images / "label-server" / "requirements.lock", self.root / "requirements.lock"
 
     @property
+    def cluster_record(self) -> Path:
+        """In which cluster this folder runs; beside `build`, which may be deleted at any time."""
+        return self.root / ".kubernetes.json"
+
+    @property
     def pods_record(self) -> Path:
         """The pods that were rented from here."""
         return self.root / ".runpod.json"

@@ -20,9 +20,12 @@ TIERS = {
     "image": "what must be true of the built images",
     "stack": "the running stack, with a throw-away Orthanc",
     "clients": "3D Slicer's core with the MONAI Label plugins as shipped, at a running stack",
+    "kubernetes": "a real API server with nodes of paper, after tests/kubernetes/control_plane.sh; not by default",
 }
+DEFAULT = [tier for tier in TIERS if tier != "kubernetes"]
 # They need no engine, start nothing that could be in another's way, and run on all cores.
 _SIDE_BY_SIDE = {"unit", "contract"}
+_WITHOUT_ENGINE = {*_SIDE_BY_SIDE, "kubernetes"}
 # Program -> Debian package. Tests that miss one skip, and say so.
 _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "firefox-esr", "openssl")} | {
     "Xvfb": "xvfb",
@@ -37,7 +40,7 @@ _PLACES = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
 def run(project: Project, tiers: list[str], yes: bool) -> int:
-    """Run the tiers, all by default.
+    """Run the tiers, those of DEFAULT by default.
 
     Returns:
         pytest's exit code; "no test ran" counts as a failure.
@@ -47,9 +50,9 @@ def run(project: Project, tiers: list[str], yes: bool) -> int:
         raise DeployError(f"there is no test tier {unknown[0]!r}", f"one of: {', '.join(TIERS)}")
     if importlib.util.find_spec("pytest") is None:
         raise DeployError("the tests' packages are not installed here", "python3 deploy.py test --yes")
-    chosen = [tier for tier in TIERS if tier in (tiers or TIERS)]
+    chosen = [tier for tier in TIERS if tier in (tiers or DEFAULT)]
     _install_programs(yes)
-    if not _SIDE_BY_SIDE.issuperset(chosen):
+    if not _WITHOUT_ENGINE.issuperset(chosen):
         _start_engine(yes)
     started = time.monotonic()
     code = _pytest(project, [tier for tier in chosen if tier in _SIDE_BY_SIDE], "-n", "auto")

@@ -7,12 +7,12 @@ import typer
 from labelpod import testing
 from labelpod.commands.options import Yes, project
 
-_TIERS = "; ".join(f"{name}: {what}" for name, what in testing.TIERS.items())
+_TIERS = f"All but kubernetes by default. {'; '.join(f'{name}: {what}' for name, what in testing.TIERS.items())}."
 
 
 def test(
     context: typer.Context,
-    tiers: Annotated[list[str] | None, typer.Argument(metavar="TIER", help=f"All by default. {_TIERS}.")] = None,
+    tiers: Annotated[list[str] | None, typer.Argument(metavar="TIER", help=_TIERS)] = None,
     yes: Yes = False,
 ) -> None:
     """Run the tests."""

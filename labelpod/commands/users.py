@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from labelpod import audit, console
+from labelpod import audit, console, kubectl
+from labelpod.cluster import Cluster
 from labelpod.commands.options import AsJson, group, project, show
 from labelpod.config import addresses, settings
 from labelpod.docker.stack import Stack
@@ -26,15 +27,17 @@ def add(
     """Add a user, and print their URL once."""
     place = project(context)
     values = settings.load(place.env_file)
+    in_cluster = bool(Cluster.recorded(place) and values.KUBERNETES_HOST)
     token = users.add(name, role, place.secrets)
-    url = addresses.label_server(values, token)
+    url = (addresses.in_cluster if in_cluster else addresses.label_server)(values, token)
     data = {"name": name, "role": role, "url": url, "token": token}
     show(as_json, data, lambda: f"{url}  ({name}, {role})\nThis URL is the user's login. It cannot be shown again.")
-    if addresses.only_here(values):
+    if not in_cluster and addresses.only_here(values):
         console.say(
             "It works on this machine only: LABELPOD_BIND_ADDRESS in .env lets others in, see docs/security.md; "
             "or they come through SSH."
         )
+    kubectl.tell_users(place)
 
 
 @app.command("list", epilog="Example: deploy.py users list")
@@ -50,7 +53,9 @@ def list_users(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: deploy.py users revoke anna")
 def revoke(context: typer.Context, name: Name) -> None:
     """Revoke a user's access."""
-    users.revoke(name, project(context).secrets)
+    place = project(context)
+    users.revoke(name, place.secrets)
+    kubectl.tell_users(place)
     console.out.print(f"Access of {name} revoked")
 
 

@@ -25,6 +25,12 @@ def label_server(values: Settings, token: str) -> str:
     return with_token(f"{values.scheme}://{host(values.BIND_ADDRESS)}:{values.LABEL_SERVER_PORT}/", token)
 
 
+def in_cluster(values: Settings, token: str) -> str:
+    """The same in a cluster whose host the settings name."""
+    scheme = "https" if values.KUBERNETES_TLS_SECRET or values.KUBERNETES_GATEWAY else "http"
+    return with_token(f"{scheme}://{values.KUBERNETES_HOST}/", token)
+
+
 def with_token(base: str, token: str) -> str:
     """A label server's URL with an access token in it."""
     return f"{base}{token}/" if token else base

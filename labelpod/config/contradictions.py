@@ -27,6 +27,8 @@ _OWN_ORTHANC = {
     False: ("https://orthanc:", "without {0}TLS_CERT the stack's Orthanc speaks no HTTPS"),
 }
 
+_MOST_LABEL_SERVERS = 8
+
 
 class Contradiction(NamedTuple):
     """Two lines: what contradicts what, and what to set."""
@@ -69,6 +71,16 @@ def found(values: Mapping[str, Any], prefix: str, file: str) -> Iterator[Contrad
         yield Contradiction(
             f"{message} what label servers share, such as who has which image",
             f"leave {prefix}STUDIES in {file} empty, or set {prefix}LABEL_SERVERS to 1",
+        )
+
+
+def on_one_machine(values: Mapping[str, Any], prefix: str, file: str) -> Iterator[Contradiction]:
+    """Each reason why these settings run in a cluster only; the arguments are those of `found`."""
+    if values["LABEL_SERVERS"] > _MOST_LABEL_SERVERS:
+        yield Contradiction(
+            f"{prefix}LABEL_SERVERS={values['LABEL_SERVERS']}: one machine runs {_MOST_LABEL_SERVERS} at most, which "
+            "share its memory, its cores and its graphics cards",
+            f"set {prefix}LABEL_SERVERS in {file} to {_MOST_LABEL_SERVERS} or less, or see docs/kubernetes.md",
         )
 
 

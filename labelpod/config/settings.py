@@ -93,14 +93,15 @@ class Settings(BaseModel):
         json_schema_extra={"group": "Network"},
     )
     LABEL_SERVER_PORT: Port = Field(8000, description="Port of the label server.")
-    LABEL_SERVERS: Annotated[Count, Field(le=8)] = Field(
+    LABEL_SERVERS: Annotated[Count, Field(le=64)] = Field(
         1,
-        description="Label servers over the stack's Orthanc; if there are several, a door keeps each user at one.",
+        description="Label servers over the stack's Orthanc, 8 on one machine and 64 in a cluster at most; if there "
+        "are several, a door keeps each user at one.",
     )
     TRUSTED_PROXY: Annotated[str, AfterValidator(networks.checked)] = Field(
         "",
         description="Address or network of a proxy in front of the label server, or several: from it, X-Forwarded-For "
-        "names the client. Empty: a client is who connects.",
+        "names the client and X-Forwarded-Proto the scheme. Empty: a client is who connects.",
     )
     ORTHANC_BIND_ADDRESS: Annotated[str, AfterValidator(checked.names)] = Field(
         "127.0.0.1",

@@ -6,7 +6,7 @@ The label server reads the same file and sees changes at once.
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from labelpod import files
@@ -90,12 +90,17 @@ def follow_no_more(name: str, role: str, folder: Path) -> None:
         revoke(name, folder)
 
 
+def unchanged(folder: Path) -> AbstractContextManager[None]:
+    """Nobody changes the users meanwhile."""
+    return files.locked(folder / "users.lock")
+
+
 @contextmanager
 def _changing(folder: Path) -> Iterator[list[dict[str, str]]]:
     """The entries, to be changed in place; nobody else changes them meanwhile."""
     files.folder(folder, 0o700)
     files.folder(folder / "users", 0o755)
-    with files.locked(folder / "users.lock"):
+    with unchanged(folder):
         users = _read(folder)
         yield users
         files.write(_file(folder), users_file.dump(users).encode(), 0o644)

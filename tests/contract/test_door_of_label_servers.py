@@ -139,6 +139,20 @@ def test_who_asks_does_not_choose_the_number_of_a_request(servers: Servers):
     assert all(request_id.is_plain(each) for each in numbers), "the label server takes them"
 
 
+@pytest.mark.parametrize(
+    ("proxy", "said", "passed"),
+    [("", "https", "http"), ("10.0.0.5", "https", "http"), ("127.0.0.1", "https", "https"), ("127.0.0.1", "", "http")],
+)
+def test_a_trusted_proxy_says_whether_a_browser_speaks_https_and_nobody_else_does(
+    tmp_path: Path, proxy: str, said: str, passed: str
+):
+    server, headers = Server("one", "all"), {"X-Forwarded-Proto": said} if said else {}
+    values = SEVERAL.model_copy(update={"TRUSTED_PROXY": proxy})
+    with listening(server) as port, door.running(tmp_path, values, servers=[port, port]) as front:
+        told = Servers(front, server, server, lambda _: None).ask("/info/", headers=headers).json()
+    assert told["headers"]["x-forwarded-proto"] == passed
+
+
 def test_what_only_looks_like_a_training_goes_to_the_users_own_server(servers: Servers):
     assert {servers.of(f"/{token}/trainings") for token in TOKENS_OF_MANY} == {"one", "two"}
     assert {servers.of(f"/{token}/proxy/train/x") for token in TOKENS_OF_MANY} == {"one", "two"}
@@ -261,6 +275,7 @@ def test_with_a_certificate_label_servers_are_reached_over_tls(tmp_path: Path):
         client = stack.enter_context(httpx.Client(verify=ssl._create_unverified_context(), trust_env=False))
         told = [client.get(f"https://127.0.0.1:{front.servers}/{token}/info/").json() for token in TOKENS_OF_MANY]
     assert {each["name"] for each in told} == {"one", "two"}
+    assert {each["headers"]["x-forwarded-proto"] for each in told} == {"https"}
 
 
 def test_the_doors_log_holds_no_token_and_no_path(servers: Servers):

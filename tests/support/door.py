@@ -97,14 +97,15 @@ def running(
     with log.open("w") as output:
         process = subprocess.Popen([str(PROGRAM), "-db", "-f", str(file)], stdout=output, stderr=output)
     try:
-        eventually(lambda: _healthy(health), 10, f"the door answers: {log.read_text()}")
+        eventually(lambda: healthy(health), 10, f"the door answers: {log.read_text()}")
         yield Door(port, behind, log, figures)
     finally:
         process.kill()
         process.wait()
 
 
-def _healthy(port: int) -> bool:
+def healthy(port: int) -> bool:
+    """Whether a door says on this port that it is alive."""
     result = subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/"], capture_output=True, check=False)
     time.sleep(0 if result.returncode == 0 else 0.05)
     return result.returncode == 0

@@ -22,7 +22,9 @@ SERIES_QUIET_SECONDS = limit("SERIES_QUIET_SECONDS", 5)
 CACHE_MAX_BYTES = limit("CACHE_MAX_GB", 50) * 2**30
 LOG_FORMAT = os.environ.get("LOG_FORMAT") or "text"
 FOREIGN_LABELS = os.environ.get("FOREIGN_LABELS") or "listed"
-# Whose X-Forwarded-For names the client: addresses and networks, and names in the stack's own network.
+# Whose X-Forwarded-For and X-Forwarded-Proto count: addresses and networks, and names in the stack's own network.
 _PROXIES = os.environ.get("TRUSTED_PROXY", "").replace(",", " ").split()
 TRUSTED_NAMES = tuple(each for each in _PROXIES if re.fullmatch("[a-z][a-z-]*", each))
 TRUSTED_PROXIES = tuple(ip_network(each) for each in _PROXIES if each not in TRUSTED_NAMES)
+# RunPod's proxy, which speaks HTTPS to browsers, is the only way in from outside, and has no address that it tells.
+IN_POD = bool(os.environ.get("RUNPOD_POD_ID"))

@@ -108,7 +108,9 @@ def tiers_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return run
 
 
-@pytest.mark.parametrize(("tiers", "needed"), [([], True), (["clients"], True), (["unit", "contract"], False)])
+@pytest.mark.parametrize(
+    ("tiers", "needed"), [([], True), (["clients"], True), (["unit", "contract"], False), (["kubernetes"], False)]
+)
 def test_an_engine_is_installed_and_started_for_the_tests_that_need_one(
     monkeypatch, tiers_run, tiers: list[str], needed: bool
 ):
@@ -124,8 +126,13 @@ def test_without_an_engine_the_tests_run_and_it_is_said(monkeypatch, tiers_run, 
 
     monkeypatch.setattr(docker_install, "ensure", refuse)
     assert cli.main(["test", "--yes"]) == 0
-    assert tiers_run == list(testing.TIERS)
+    assert tiers_run == testing.DEFAULT
     assert "no root: sudo; the tests that need Docker Engine skip" in "".join(capsys.readouterr())
+
+
+def test_the_control_plane_runs_only_if_it_is_named(tiers_run):
+    assert cli.main(["test", "--yes", "kubernetes", "unit"]) == 0
+    assert tiers_run == ["unit", "kubernetes"] and "kubernetes" not in testing.DEFAULT
 
 
 @pytest.fixture

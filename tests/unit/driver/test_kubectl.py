@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,15 +15,24 @@ from labelpod.project import Project
 from tests.support.kubernetes import KUBECTL, OWN, SEVERAL, needs_kubectl
 from tests.support.paths import ROOT
 
-STAND_IN = """#!/bin/sh
-echo "$@" >>"$KUBECTL_LOG"
+STAND_IN = """#!/bin/bash
+printf '%q ' "$@" >>"$KUBECTL_LOG"
+echo >>"$KUBECTL_LOG"
 case "$1 $*" in
   *"$KUBECTL_FAILS"*) echo "error: the server does not let you" >&2; exit 1 ;;
-  config*) echo hospital ;;
+  config*) cat "$KUBECTL_CONTEXT" ;;
+  *"get namespace"*) cat "$KUBECTL_UID" ;;
   create*) cat "$KUBECTL_SECRET" ;;
   *"--filename -"*) cat >>"$KUBECTL_LOG.given" ;;
   get*) cat "$KUBECTL_ANSWER" ;;
 esac
+"""
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{ name: hospital, cluster: { server: http://127.0.0.1:9 } }]
+contexts: [{ name: hospital, context: { cluster: hospital } }]
 """
 
 
@@ -33,8 +44,9 @@ class Cluster:
         for name in ("templates", "images"):
             (folder / name).symlink_to(ROOT / name)
         (folder / "secrets" / "users").mkdir(parents=True)
-        for name in ("orthanc_users.json", "label_deletion", "dicomweb_password", "label_key", "users/users.json"):
+        for name in ("orthanc_users.json", "label_deletion", "dicomweb_password", "label_key"):
             (folder / "secrets" / name).write_text("hunter2")
+        (folder / "secrets" / "users" / "users.json").write_text('{"users": []}')
         for name in ("orthanc_postgres.json", "postgres_password"):
             (folder / "secrets" / name).write_text("hunter2")
         (folder / "bin").mkdir()
@@ -42,9 +54,12 @@ class Cluster:
         (folder / "bin" / "kubectl").chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
         self.answer = folder / "answer"
+        self.context, self.uid = folder / "context", folder / "uid"
+        self.context.write_text("hospital\n")
+        self.uid.write_text("7f00")
         (folder / "secret").write_text("kind: Secret")
-        for name, value in (("LOG", self.log), ("ANSWER", self.answer), ("SECRET", folder / "secret")):
-            monkeypatch.setenv(f"KUBECTL_{name}", str(value))
+        for name in ("log", "answer", "secret", "context", "uid"):
+            monkeypatch.setenv(f"KUBECTL_{name.upper()}", str(folder / name))
         self.fails("none of these words")
         self.is_set(SEVERAL)
 
@@ -55,11 +70,28 @@ class Cluster:
         self._patch.setenv("KUBECTL_FAILS", words)
 
     def run(self, *words: str) -> int:
-        return cli.main(["kubernetes", *words], self.project)
+        return self.does("kubernetes", *words)
+
+    def does(self, *words: str) -> int:
+        return cli.main([*words], self.project)
+
+    def has_started(self) -> None:
+        """`kubernetes up` was run, and what it told kubectl is forgotten."""
+        assert self.run("up", "--yes") == 0
+        self.log.unlink()
+        self.log.with_name("log.given").unlink()
+
+    @property
+    def users(self) -> list[str]:
+        return [each["name"] for each in json.loads((self.project.secrets / "users/users.json").read_text())["users"]]
+
+    @property
+    def commands(self) -> list[list[str]]:
+        return [shlex.split(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
     @property
     def told(self) -> list[str]:
-        return self.log.read_text().splitlines() if self.log.exists() else []
+        return [" ".join(words) for words in self.commands]
 
 
 @pytest.fixture
@@ -70,24 +102,24 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 def test_up_brings_namespace_secrets_and_all_else_in_this_order_and_waits(cluster: Cluster, capsys):
     assert cluster.run("up", "--yes") == 0
     told = cluster.told
-    assert told[0] == "config current-context" and told[1].endswith("build/kubernetes/namespace.yaml")
+    assert told[0] == "config current-context" and "build/kubernetes/namespace.yaml" in told[1]
     secrets = [words.split()[3] for words in told if words.startswith("create secret generic")]
-    assert secrets == ["orthanc", "label-server", "users", "postgres"]
-    assert all("--namespace labelpod" in words and "--dry-run=client" in words for words in told if "create" in words)
+    assert secrets == ["orthanc", "label-server", "postgres", "users"]
+    assert all(words.endswith("--context hospital --namespace labelpod") for words in told[1:])
+    assert all("--dry-run=client" in words for words in told if "create" in words)
     folder = told.index(next(words for words in told if words.startswith("apply --kustomize")))
-    assert told[folder].endswith("build/kubernetes")
+    assert told[folder].split()[2].endswith("build/kubernetes")
     waited = [words.split()[2].partition("/")[2] for words in told[folder + 1 :]]
     assert waited == ["postgres", "orthanc", "trainer", "door", "label-server"]
+    assert "--timeout=1380s" in told[-1], "a minute for each of three, which start one after the other"
     assert cluster.log.with_name("log.given").read_text() == "kind: Secret" * 4
 
 
 def test_each_command_that_changes_something_is_shown_and_no_secret_is(cluster: Cluster, capsys):
     assert cluster.run("up", "--yes") == 0
     shown = "".join(capsys.readouterr())
-    assert (
-        shown.count("$ kubectl")
-        == len([words for words in cluster.told if words.split()[0] in ("create", "rollout")]) + 2
-    )
+    changing = [words for words in cluster.told if words.split()[0] in ("create", "rollout", "annotate")]
+    assert shown.count("$ kubectl") == len(changing) + 2
     assert "hunter2" not in shown + "".join(cluster.told) and "kind: Secret" not in shown
 
 
@@ -97,14 +129,14 @@ def test_the_real_kubectl_knows_these_words(cluster: Cluster):
     assert cluster.run("up", "--yes") == cluster.run("down", "--yes") == 0
     cluster.answer.write_text('{"items": []}')
     cluster.run("status")
-    for words in cluster.told:
-        command = [str(KUBECTL), "--server=http://127.0.0.1:9", *words.split()]
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=False, input="kind: Secret", env={"KUBECONFIG": "/dev/null"}
-        )
+    configuration = cluster.project.root / "kubeconfig"
+    configuration.write_text(KUBECONFIG)
+    for words in cluster.commands:
+        command, env = [str(KUBECTL), *words], {"KUBECONFIG": str(configuration)}
+        result = subprocess.run(command, capture_output=True, text=True, check=False, input="kind: Secret", env=env)
         refused = re.search("unknown (flag|command|shorthand)|invalid argument|required", result.stderr)
         assert not refused, f"{words}: {result.stderr}"
-        assert words.split()[0] != "create" or (result.returncode == 0 and "kind: Secret" in result.stdout)
+        assert words[0] != "create" or (result.returncode == 0 and "kind: Secret" in result.stdout)
 
 
 def test_without_a_yes_nothing_is_changed_and_the_cluster_is_named(cluster: Cluster, capsys):
@@ -142,7 +174,8 @@ def test_down_deletes_what_runs_and_neither_volumes_nor_secrets_nor_the_namespac
     kinds = deleted[0].split()[1].split(",")
     assert {"deployments", "statefulsets", "networkpolicies", "configmaps"} <= set(kinds)
     assert not {"persistentvolumeclaims", "secrets", "namespaces", "all"} & set(kinds)
-    assert "--selector app.kubernetes.io/part-of=labelpod --namespace labelpod" in deleted[0]
+    assert "--selector app.kubernetes.io/part-of=labelpod" in deleted[0]
+    assert deleted[0].endswith("--context hospital --namespace labelpod")
 
 
 def test_down_asks_for_routes_only_where_there_is_a_gateway(cluster: Cluster):
@@ -166,3 +199,125 @@ def test_status_says_if_there_is_nothing(cluster: Cluster, capsys):
     cluster.answer.write_text('{"items": []}')
     assert cluster.run("status") == 1
     assert "nothing of labelpod runs in namespace labelpod of the cluster hospital" in capsys.readouterr().err
+
+
+TOLD = ["get namespace", "create secret", "apply --server-side", "annotate pods"]
+
+
+def begun(cluster: Cluster) -> list[str]:
+    return [" ".join(words[:2]) for words in cluster.commands]
+
+
+def test_users_who_are_added_or_revoked_are_so_in_the_cluster(cluster: Cluster, capsys):
+    cluster.has_started()
+    cluster.context.write_text("another")
+    assert cluster.does("users", "add", "anna") == 0
+    assert begun(cluster) == TOLD and cluster.users == ["anna"]
+    assert cluster.does("users", "revoke", "anna") == 0
+    assert begun(cluster) == TOLD * 2 and cluster.users == []
+    assert all(words[-4:] == ["--context", "hospital", "--namespace", "labelpod"] for words in cluster.commands)
+    touched = cluster.commands[3]
+    assert "app in (label-server,trainer)" in touched and "--overwrite" in touched
+    said = capsys.readouterr()
+    assert "Access of anna revoked" in said.out
+    shown = [line for line in said.err.splitlines() if "$ kubectl annotate pods" in line]
+    assert len(shown) == 3, "up, add and revoke"
+
+
+def test_programs_get_the_new_user_and_nothing_else_and_the_address_is_the_clusters(cluster: Cluster, capsys):
+    cluster.has_started()
+    capsys.readouterr()
+    assert cluster.does("users", "add", "anna", "--json") == 0
+    said = capsys.readouterr()
+    made = json.loads(said.out)
+    assert made["url"] == f"https://labels.example.org/{made['token']}/"
+    assert "this machine only" not in said.err and made["token"] not in said.err + "".join(cluster.told)
+
+
+@pytest.mark.parametrize("failing", ["get namespace", "create secret generic users", "--filename -", "annotate"])
+def test_who_is_revoked_where_the_cluster_was_not_told_is_not_said_to_be(cluster: Cluster, capsys, failing: str):
+    assert cluster.does("users", "add", "anna") == 0
+    cluster.has_started()
+    capsys.readouterr()
+    cluster.fails(failing)
+    assert cluster.does("users", "revoke", "anna") == 1
+    said = capsys.readouterr()
+    assert "revoked" not in said.out and cluster.users == []
+    error = said.err[said.err.index("Error:") :].splitlines()
+    assert len(error) == 2 and "still has the users of before: kubectl" in error[0] and "does not let you" in error[0]
+    assert "python3 deploy.py kubernetes users" in error[1]
+    cluster.fails("none of these words")
+    cluster.log.unlink()
+    assert cluster.run("users") == 0
+    assert begun(cluster) == TOLD
+
+
+def test_the_token_of_who_is_added_is_shown_though_the_cluster_was_not_told(cluster: Cluster, capsys):
+    cluster.has_started()
+    capsys.readouterr()
+    cluster.fails("annotate")
+    assert cluster.does("users", "add", "anna", "--json") == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["name"] == "anna" and "still has the users of before" in said.err
+
+
+def test_another_cluster_that_has_a_context_of_the_same_name_gets_no_users(cluster: Cluster, capsys):
+    cluster.has_started()
+    for other in ("8a00", ""):  # another namespace, and none
+        cluster.uid.write_text(other)
+        for words in (("users", "add", f"anna{other}"), ("kubernetes", "down", "--yes"), ("kubernetes", "up", "--yes")):
+            assert cluster.does(*words) == 1
+            assert "delete .kubernetes.json" in capsys.readouterr().err
+    assert not [words for words in cluster.commands if words[0] not in ("get", "config")]
+
+
+def test_a_folder_runs_in_one_cluster_until_it_is_stopped_there(cluster: Cluster, capsys):
+    cluster.has_started()
+    cluster.context.write_text("another")
+    assert cluster.run("up", "--yes") == 1
+    assert "runs in namespace labelpod of the cluster hospital" in capsys.readouterr().err
+    cluster.is_set(SEVERAL | {"KUBERNETES_NAMESPACE": "second"})
+    assert cluster.run("up", "--yes") == 1
+    assert cluster.run("down", "--yes") == 0
+    assert cluster.commands[-1][-4:] == ["--context", "hospital", "--namespace", "labelpod"]
+    assert cluster.run("up", "--yes") == 0
+    assert cluster.commands[-1][-4:] == ["--context", "another", "--namespace", "second"]
+
+
+def test_a_folder_that_runs_in_no_cluster_tells_none(cluster: Cluster, capsys):
+    assert cluster.does("users", "add", "anna") == 0
+    cluster.has_started()
+    assert cluster.run("down", "--yes") == 0
+    cluster.log.unlink()
+    assert cluster.does("users", "revoke", "anna") == 0
+    assert cluster.told == []
+    assert cluster.run("users") == 1
+    assert "was started in no cluster" in capsys.readouterr().err
+
+
+def test_what_only_started_to_start_is_known_to_have_users(cluster: Cluster):
+    cluster.fails("apply --kustomize")
+    assert cluster.run("up", "--yes") == 1
+    assert cluster.does("users", "add", "anna") == 0
+    assert begun(cluster)[-4:] == TOLD
+
+
+def test_a_record_that_cannot_be_read_is_said(cluster: Cluster, capsys):
+    for content in ("", "[]", '{"context": "hospital"}'):
+        cluster.project.cluster_record.write_text(content)
+        assert cluster.does("users", "add", f"anna{len(content)}") == 1
+        assert ".kubernetes.json cannot be read" in capsys.readouterr().err
+    assert cluster.users == [], "their tokens were never shown"
+
+
+def test_the_cluster_gets_the_users_of_the_last_of_several_at_once(cluster: Cluster):
+    """One kubectl reads the file and another one writes the Secret: nobody else's may come in between."""
+    cluster.has_started()
+    names = [f"user{number}" for number in range(4)]
+    commands = [threading.Thread(target=cluster.does, args=("users", "add", name)) for name in names]
+    for each in commands:
+        each.start()
+    for each in commands:
+        each.join()
+    pairs = [words for words in begun(cluster) if words.startswith(("create", "apply"))]
+    assert pairs == ["create secret", "apply --server-side"] * 4 and sorted(cluster.users) == names

@@ -70,6 +70,16 @@ def test_a_compose_file_that_is_replaced_is_said(project, capsys):
     assert "it was compose.yaml:mine.yaml" in capsys.readouterr().err
 
 
+def test_one_machine_runs_eight_label_servers_and_builds_the_images_of_more(project):
+    project.env_file.write_text("LABELPOD_LABEL_SERVERS=9\n")
+    lifecycle.build(project, yes=True)
+    with pytest.raises(DeployError) as caught:
+        lifecycle.up(project, "cpu", yes=True)
+    assert "LABELPOD_LABEL_SERVERS=9" in caught.value.message and "kubernetes.md" in caught.value.remedy
+    project.env_file.write_text("LABELPOD_LABEL_SERVERS=8\n")
+    lifecycle.up(project, "cpu", yes=True)
+
+
 def test_a_refused_up_leaves_compose_where_it_was(project, monkeypatch):
     def refuse(_: Stack) -> None:
         raise DeployError("the studies are in SQLite", "migrate them")

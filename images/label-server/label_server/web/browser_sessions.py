@@ -149,8 +149,8 @@ def _read(file: Path) -> dict[str, Session]:
 
 
 def secure(scope: Scope) -> bool:
-    """Whether the browser speaks HTTPS, to the server itself or to a proxy in front of it."""
-    return scope["scheme"] == "https" or Headers(scope=scope).get("x-forwarded-proto", "") == "https"
+    """Whether the browser speaks HTTPS, to the server itself or to a trusted proxy in front of it."""
+    return bool(scope["scheme"] == "https")
 
 
 def cookie_name(scope: Scope) -> str:

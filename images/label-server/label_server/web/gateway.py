@@ -7,7 +7,7 @@ without a token. What is behind the gateway is no matter of this module: asgi.py
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from label_server.settings import TRUSTED_NAMES, TRUSTED_PROXIES
+from label_server.settings import IN_POD, TRUSTED_NAMES, TRUSTED_PROXIES
 from label_server.users import Users
 from label_server.web.audit_log import Audit, AuditLog
 from label_server.web.browser_login import BrowserLogin
@@ -36,7 +36,7 @@ def middleware(
     """
     return [
         Middleware(Liveness),
-        Middleware(TrustedProxy, TRUSTED_PROXIES, TRUSTED_NAMES),
+        Middleware(TrustedProxy, TRUSTED_PROXIES, TRUSTED_NAMES, IN_POD),
         Middleware(RequestIds),
         Middleware(AccessLog),
         Middleware(SecurityHeaders),

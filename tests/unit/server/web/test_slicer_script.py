@@ -51,7 +51,7 @@ def test_whatever_the_host_says_it_stays_a_text():
 
 
 def test_the_script_is_a_download_without_a_token(server: Server):
-    answer = server.ask("GET", "/connect.py", "anna", headers=HTML | {"X-Forwarded-Proto": "https"})
+    answer = server.ask("GET", "https://testserver/connect.py", "anna", headers=HTML)
     assert answer.headers["content-disposition"] == 'attachment; filename="connect.py"'
     assert "BEGINNING = 'https://testserver/'" in answer.text and "holds an access token" not in answer.text
     assert TOKENS["anna"] not in answer.text

@@ -1,4 +1,4 @@
-"""Whose address counts behind a proxy: the client's that a trusted one names, and of nobody else's naming."""
+"""Whose address and scheme count behind a proxy: the client's that a trusted one names, and of nobody else's naming."""
 
 import logging
 import socket
@@ -92,3 +92,67 @@ def test_wrong_tokens_of_one_client_count_against_that_one(tmp_path: Path, monke
     with caplog.at_level(logging.INFO, "access"):
         assert ask("192.0.2.8", TOKENS["anna"]) == 200
     assert "192.0.2.8 anna GET /info/ 200" in caplog.text
+
+
+async def tell_scheme(scope, receive, send) -> None:
+    await PlainTextResponse(scope["scheme"])(scope, receive, send)
+
+
+def scheme(peer: str, *forwarded: str, own: str = "http", in_pod: bool = False) -> str:
+    """What the browser is taken to speak."""
+    client = TestClient(TrustedProxy(tell_scheme, PROXIES, in_pod=in_pod), f"{own}://testserver", client=(peer, 1))
+    return client.get("/", headers=[("X-Forwarded-Proto", each) for each in forwarded]).text
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "spoken"),
+    [
+        ("10.0.0.5", ["https"], "https"),
+        ("10.0.0.5", ["HTTPS "], "https"),
+        ("fd00::1", ["https"], "https"),
+        ("10.0.0.5", ["http, https"], "https"),
+        ("10.0.0.5", ["http", "https"], "https"),
+        ("10.0.0.5", ["https, http"], "http"),
+        ("10.0.0.5", ["https", "http"], "http"),
+        ("10.0.0.5", [], "http"),
+        ("10.0.0.5", [""], "http"),
+        ("10.0.0.5", ["https,"], "http"),
+        ("10.0.0.5", ["httpsx"], "http"),
+        ("10.0.0.5", ["javascript"], "http"),
+        ("10.0.0.5", ["https;http"], "http"),
+        ("10.0.0.6", ["https"], "http"),
+        ("192.0.2.9", ["https"], "http"),
+        ("testclient", ["https"], "http"),
+    ],
+)
+def test_a_browser_speaks_https_if_a_trusted_proxy_says_so_last(peer: str, forwarded: list[str], spoken: str):
+    assert scheme(peer, *forwarded) == spoken
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "spoken"),
+    [("10.0.0.5", "http", "http"), ("10.0.0.5", "junk", "https"), ("192.0.2.9", "http", "https")],
+)
+def test_under_tls_of_its_own_it_is_https_unless_a_trusted_proxy_says_otherwise(peer: str, forwarded: str, spoken: str):
+    assert scheme(peer, forwarded, own="https") == spoken
+
+
+def test_in_a_rented_pod_the_scheme_is_that_of_the_proxy_in_front_and_the_address_is_not():
+    assert scheme("100.64.0.9", "https", in_pod=True) == "https" and scheme("100.64.0.9", in_pod=True) == "http"
+    client = TestClient(TrustedProxy(tell, (), in_pod=True), client=("100.64.0.9", 1))
+    assert client.get("/", headers={"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}).text == "100.64.0.9"
+
+
+@pytest.mark.parametrize(("peer", "tls"), [("10.0.0.5", True), ("192.0.2.9", False)])
+def test_cookies_and_hsts_are_those_of_https_behind_a_trusted_proxy_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peer: str, tls: bool
+):
+    monkeypatch.setattr(gateway, "TRUSTED_PROXIES", PROXIES)
+    gate = Server(TestClient(Gateway(tell, web.users(tmp_path), open_on_loopback=False), client=(peer, 1)))
+    answer = gate.ask("GET", f"/{TOKENS['anna']}/", headers=web.HTML | {"X-Forwarded-Proto": "https"})
+    cookies = answer.headers.get_list("set-cookie")
+    assert answer.status_code == 303 and len(cookies) == 2
+    assert [("secure" in each.lower()) for each in cookies] == [tls, tls]
+    assert cookies[0].startswith("__Host-labelpod=" if tls else "labelpod-80=")
+    assert ("strict-transport-security" in answer.headers) is tls
+    assert ("https%3A%2F%2Ftestserver" in cookies[1]) is tls, "what OHIF's panel asks"

@@ -1,0 +1,120 @@
+"""The cluster that this folder runs in: `kubernetes up` records it, so that nothing later reaches another one."""
+
+import json
+import re
+import shlex
+from dataclasses import asdict, dataclass, replace
+from typing import Self
+
+from labelpod import files, process
+from labelpod.config.settings import Settings
+from labelpod.console import say_command
+from labelpod.errors import DeployError
+from labelpod.project import Project
+
+_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A namespace in a cluster.
+
+    Args:
+        context: kubectl's name of the cluster.
+        namespace: name of the namespace.
+        uid: the namespace's own number, "" if it is not known; other clusters may have a context of the same name.
+
+    """
+
+    context: str
+    namespace: str
+    uid: str = ""
+
+    @classmethod
+    def current(cls, settings: Settings) -> Self:
+        """The one that kubectl is set to.
+
+        Raises:
+            DeployError: it is set to none, or not installed.
+
+        """
+        return cls(_kubectl("config", "current-context").strip(), settings.KUBERNETES_NAMESPACE)
+
+    @classmethod
+    def recorded(cls, project: Project) -> Self | None:
+        """The one that this folder was started in, None if it was in none.
+
+        Raises:
+            DeployError: the record cannot be read.
+
+        """
+        record = project.cluster_record
+        try:
+            return cls(**json.loads(record.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError):
+            raise DeployError(
+                f"{record.name} cannot be read, and says in which cluster this folder runs",
+                f"delete {record.name}; `python3 deploy.py kubernetes up` writes it",
+            ) from None
+
+    def __str__(self) -> str:
+        return f"namespace {self.namespace} of the cluster {self.context}"
+
+    def checked(self, project: Project) -> Self:
+        """The same, if kubectl reaches this very namespace.
+
+        Raises:
+            DeployError: it does not, or reaches another one.
+
+        """
+        if self._uid() != self.uid:
+            record = project.cluster_record.name
+            raise DeployError(
+                f"{self} is not the one that `kubernetes up` started this folder in",
+                f"set KUBECONFIG to that cluster's file; if it is gone for good, delete {record}",
+            )
+        return self
+
+    def record(self, project: Project) -> None:
+        """Remember it, once the namespace is there."""
+        text = json.dumps(asdict(replace(self, uid=self._uid())), indent=2)
+        files.write(project.cluster_record, f"{text}\n".encode(), 0o644)
+
+    def ask(self, *words: str, given: str | None = None, seconds: float = _SECONDS) -> str:
+        """What kubectl answers there.
+
+        Raises:
+            DeployError: it is missing, or fails; with its own reason.
+
+        """
+        return _kubectl(*self.command(*words), given=given, seconds=seconds)
+
+    def change(self, *words: str, seconds: float = _SECONDS) -> None:
+        """Show a command that changes something there, and run it.
+
+        Raises:
+            DeployError: it fails.
+
+        """
+        say_command(shlex.join(("kubectl", *self.command(*words))))
+        self.ask(*words, seconds=seconds)
+
+    def command(self, *words: str) -> tuple[str, ...]:
+        """The same words for this namespace, whatever kubectl is set to."""
+        return *words, "--context", self.context, "--namespace", self.namespace
+
+    def _uid(self) -> str:
+        asked = ("get", "namespace", self.namespace, "--ignore-not-found", "--output", "jsonpath={.metadata.uid}")
+        return self.ask(*asked)
+
+
+def _kubectl(*words: str, given: str | None = None, seconds: float = _SECONDS) -> str:
+    answer = process.run("kubectl", *words, seconds=seconds, input=given)
+    if answer.returncode == 127:
+        raise DeployError("kubectl is not installed", "install it: https://kubernetes.io/docs/tasks/tools/")
+    if answer.returncode != 0:
+        reason = re.sub(r"^error: ", "", process.why(answer))
+        raise DeployError(f"kubectl {words[0]}: {reason}", "kubectl cluster-info; kubectl get pods shows what runs")
+    return answer.stdout
