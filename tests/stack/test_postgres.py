@@ -1,7 +1,6 @@
 """PostgreSQL as Orthanc's database: the way there from a filled SQLite store, and what it outlives."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -179,13 +178,12 @@ def test_of_several_connections_that_store_at_once_none_is_refused(site: Clone, 
     pacs.session.delete(f"{pacs.url}/studies/{stored[0].json()['ParentStudy']}", timeout=60).raise_for_status()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may kill what runs in a container as Linux would")
 def test_studies_and_labels_outlive_a_killed_orthanc_and_a_killed_database(site: Clone, labelled, before):
     pacs = Pacs.of(site.status())
     assert len(pacs.segmentations(labelled)) == 1
     containers = services(site)
     for name in ("orthanc", "postgres"):
-        os.kill(containers[name]["State"]["Pid"], 9)
+        docker_engine.kill(containers[name]["Id"])
     eventually(lambda: answers(pacs), 60, "both are started again")
     assert {name: file for name, file in files(pacs).items() if name in before} == before
     assert len(pacs.segmentations(labelled)) == 1

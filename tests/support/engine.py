@@ -1,4 +1,4 @@
-"""Docker Engine, stopped and started again as a reboot does it."""
+"""Docker Engine, stopped and started again as a reboot does it; and containers whose process is killed."""
 
 import os
 import shutil
@@ -30,6 +30,17 @@ def reboot() -> None:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     eventually(lambda: _docker("version").returncode == 0, 60, "the engine answers again")
+
+
+def kill(container: str) -> None:
+    """Kill a container's process as Linux would.
+
+    `docker kill` does not do: the engine does not start again what somebody has stopped.
+    """
+    pid, image = _docker("inspect", "--format", "{{.State.Pid}} {{.Image}}", container).stdout.split()
+    beside = ["run", "--rm", "--pid=host", "--user=0", "--network=none", "--entrypoint=bash", image]
+    killed = _docker(*beside, "-c", f"kill -9 {pid}")
+    assert killed.returncode == 0, killed.stderr
 
 
 def _projects() -> list[str]:

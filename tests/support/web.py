@@ -1,7 +1,6 @@
 """The whole web application in the tests' process, and its users."""
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,6 +18,7 @@ from label_server.users import Users
 from label_server.web.audit_log import Audit
 from label_server.web.gateway import Gateway
 from labelpod_common import users_file
+from tests.support.nifti_files import nifti, written
 
 # Name -> token: two annotators, a reviewer, and the one whose token is a setting.
 TOKENS = {name: f"throw-away-token-of-{name}" for name in ("anna", "berta", "rita", "admin", "prometheus")}
@@ -103,16 +103,3 @@ def running(known: Users, open_on_loopback: bool = False, audit: Audit | None = 
     """Run the application from its start to its end."""
     with TestClient(Gateway(application(), known, open_on_loopback, audit=audit)) as client:
         yield Server(client)
-
-
-def nifti(content: bytes) -> sitk.Image:
-    with tempfile.NamedTemporaryFile(suffix=".nii.gz") as file:
-        file.write(content)
-        file.flush()
-        return sitk.ReadImage(file.name)
-
-
-def written(image: sitk.Image) -> bytes:
-    with tempfile.NamedTemporaryFile(suffix=".nii.gz") as file:
-        sitk.WriteImage(image, file.name, useCompression=True)
-        return Path(file.name).read_bytes()

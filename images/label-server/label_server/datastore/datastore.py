@@ -41,7 +41,7 @@ from label_server.dicomweb.foreign_labels import LabelRules
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
 from label_server.dicomweb.series_metadata import SeriesMetadata
-from label_server.errors import Changed, Forbidden, Refused
+from label_server.errors import Changed, Forbidden, Overtaken, Refused
 from label_server.parsing import placing
 from label_server.settings import FOREIGN_LABELS
 from labelpod_common import atomic_file
@@ -129,7 +129,8 @@ class RepairedDicomWebDatastore(LabelInformation):
 
         Raises:
             LabelError: the label does not fit the image or holds values without a name.
-            Overtaken: another label counts than the one that it is to follow.
+            Overtaken: another label counts than the one that it is to follow, and not because this very save was
+                stored before.
 
         """
         plain(label_tag)  # it names a folder
@@ -138,14 +139,15 @@ class RepairedDicomWebDatastore(LabelInformation):
         label_info |= authors.said(author)
         label = Path(label_filename)
         with self._submits.turn(image_id), label.open("rb") as file, self.kept_if_it_changes(image_id, file, ".nii.gz"):
-            self._demand(image_id, follows)
-            self._save(image_id, image_file, label_filename, label_tag, label_info)
+            self._save(image_id, image_file, label_filename, label_tag, label_info, follows)
         return image_id
 
-    def _save(self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any]) -> None:
+    def _save(
+        self, image_id: str, image_file: str, label_file: str, label_tag: str, info: dict[str, Any], follows: str | None
+    ) -> None:
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             if label_tag == DefaultLabelTag.FINAL:
-                label_file = str(self._store_final(image_id, image_file, label_file, info, folder))
+                label_file = str(self._store_final(image_id, image_file, label_file, info, folder, follows))
             try:
                 self._keep(image_id, Path(label_file), label_tag, info)
             except (OSError, ImageNotFoundException) as error:
@@ -176,20 +178,35 @@ class RepairedDicomWebDatastore(LabelInformation):
             raise ImageNotFoundException(f"Image {image_id} not found")
         return known
 
-    def _store_final(self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str) -> Path:
+    def _store_final(
+        self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str, follows: str | None
+    ) -> Path:
         image = sitk.ReadImage(image_file)
         info.setdefault("algorithm", self._by_person(image_id))
         voxels, names = self._values(image, label_file, info)
         path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))  # first: it takes room on the disk
+        author = info["client_id"]
+        save = label_versions.save(self.label_version(image_id) if follows is None else follows, voxels, names)
+        series = self._stored_before(image_id, author, save, follows)
         if self._images.slices(image_id).is_dir():
-            seg = self._as_seg(image_id, image, voxels, names, info)
-            self._submits.store(image_id, seg, info["client_id"])
-            self._not_alone(image_id, str(seg.SeriesInstanceUID))
-            info["SeriesInstanceUID"] = str(seg.SeriesInstanceUID)
-            info["StudyInstanceUID"] = str(seg.StudyInstanceUID)
+            if not series:
+                seg = self._as_seg(image_id, image, voxels, names, info)
+                series = self._submits.store(image_id, seg, author, save)
+            self._not_alone(image_id, series)
+            info["SeriesInstanceUID"], info["StudyInstanceUID"] = series, self.study_of(image_id)
             self._share_own(info)
         info["label_info"] = self.listed()
         return path
+
+    def _stored_before(self, image_id: str, author: str, save: str, follows: str | None) -> str:
+        """The label's series if this very save has stored it and is sent again, "" if it has not."""
+        try:
+            self._demand(image_id, follows)
+        except Overtaken:
+            if series := self._submits.again(image_id, author, save):
+                return series
+            raise
+        return ""
 
     def _share_own(self, info: Mapping[str, Any]) -> None:
         """Have other label servers know what a reviewer says of their own label, which is stored."""

@@ -1,8 +1,11 @@
 """The version of a label, and what a save demands of the one that it is to follow: nobody's work is replaced unseen."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
+
+from numpy.typing import NDArray
 
 from label_server.dicomweb.series import LabelSeries
 from label_server.errors import Overtaken
@@ -23,6 +26,19 @@ def version(together: Sequence[LabelSeries]) -> str:
 def of_own(uid: str) -> str:
     """The version of a label of ours, by the UID of its series: it is one SEG."""
     return _digest([f"{uid} 1"])
+
+
+def save(follows: str, voxels: NDArray[Any], names: Mapping[int, str]) -> str:
+    """What tells a save from every other of its author and image, and stays the same if it is sent again.
+
+    Args:
+        follows: the version that it follows, "" for none.
+        voxels: of the label.
+        names: what its values mean.
+
+    """
+    voxels_said = hashlib.sha256(voxels.tobytes()).hexdigest()
+    return _digest([follows, voxels_said, *(f"{value} {name}" for value, name in sorted(names.items()))])
 
 
 def _digest(parts: list[str]) -> str:

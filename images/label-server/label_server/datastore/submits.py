@@ -1,7 +1,8 @@
 """A label's way into the DICOMweb server, as a transaction: stored, seen there, and only then its forerunners deleted.
 
 Wherever it is cut off, an acknowledged label is there. A forerunner that was left is older, so that it does not count,
-and the author's next label of the image takes it along.
+and the author's next label of the image takes it along. A save that is sent again, because its answer was lost, makes
+no second label: each says which save made it.
 """
 
 import logging
@@ -50,11 +51,32 @@ class Submits:
         """The right to save a label of an image, one at a time; for a with statement."""
         return FileLock(self._folder / f"submit-{zlib.crc32(image_id.encode()) % _LOCKS}.lock")
 
-    def store(self, image_id: str, seg: Dataset, author: str) -> None:
+    def again(self, image_id: str, author: str, save: str) -> str:
+        """The series of a label that this very save has made, if it is the author's last; "" if there is none.
+
+        What was cut off then is done now: the author's earlier ones are deleted.
+        """
+        self._index.forget()
+        mine = [label for label in self._index.labels_of(image_id) if _is_of(label, author)]
+        if not mine or mine[-1].save != save:
+            return ""
+        self._retire(mine[:-1])
+        return mine[-1].uid
+
+    def store(self, image_id: str, seg: Dataset, author: str, save: str) -> str:
         """Store a label, and delete the author's earlier ones; the labels of others stay.
 
         Only those that were known before are deleted: of two that are stored at once, as by two servers, each would
-        take back the other.
+        take back the other. Of one save that is at two servers at once, all but the first are deleted.
+
+        Args:
+            image_id: of the image.
+            seg: the label.
+            author: whose it is.
+            save: which made it.
+
+        Returns:
+            The series that it is in.
 
         Raises:
             NotStored: the server does not show it.
@@ -63,36 +85,46 @@ class Submits:
         """
         before = self._index.labels_of(image_id)
         _date_after(seg, before)
-        self._own.seal(seg)
+        self._own.seal(seg, save)
         try:
             self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
         finally:
             self._index.forget()  # it may be there although the connection has ended
-        self._see(image_id, str(seg.SeriesInstanceUID), {label.uid for label in before}, author)
-        for label in before:
-            if label.own and label.creator == author:
-                self._retire(label)
+        new = self._see(image_id, str(seg.SeriesInstanceUID), {label.uid for label in before}, author)
+        same = [label for label in new if label.save == save]
+        self._retire([label for label in before if _is_of(label, author)] + same[1:])
+        return same[0].uid if same else str(seg.SeriesInstanceUID)
 
     def withdraw(self, uid: str) -> bool:
         """Delete a label, by the UID of its series; whether it is gone."""
         return delete_series(self._client._session, self._client.base_url, uid, self._own.deletion)
 
-    def _see(self, image_id: str, uid: str, before: set[str], author: str) -> None:
-        """Wait until the label is there, or one that the author has stored after it elsewhere, which replaced it."""
+    def _see(self, image_id: str, uid: str, before: set[str], author: str) -> list[LabelSeries]:
+        """Wait until the label is there, or one that the author has stored after it elsewhere, which replaced it.
+
+        Returns:
+            All that the author has stored since, the newest last.
+
+        """
         for pause in _LOOKS:
             time.sleep(pause)
             self._index.forget()
             new = [label for label in self._index.labels_of(image_id) if label.uid not in before]
-            if any(label.uid == uid or (label.own and label.creator == author) for label in new):
-                return
+            if mine := [label for label in new if label.uid == uid or _is_of(label, author)]:
+                return mine
         raise NotStored("the DICOMweb server took the label and does not show it")
 
-    def _retire(self, label: LabelSeries) -> None:
-        try:
-            self.withdraw(label.uid)
-        except requests.RequestException as error:  # the new one is there, and counts
-            logger.warning(f"{label.uid} was replaced and could not be deleted: {type(error).__name__}")
-        self._index.forget()
+    def _retire(self, labels: Sequence[LabelSeries]) -> None:
+        for label in labels:
+            try:
+                self.withdraw(label.uid)
+            except requests.RequestException as error:  # the new one is there, and counts
+                logger.warning(f"{label.uid} was replaced and could not be deleted: {type(error).__name__}")
+            self._index.forget()
+
+
+def _is_of(label: LabelSeries, author: str) -> bool:
+    return label.own and label.creator == author
 
 
 def _date_after(seg: Dataset, labels: Sequence[LabelSeries]) -> None:

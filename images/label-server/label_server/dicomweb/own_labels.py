@@ -1,8 +1,8 @@
 """Which SEG series this stack's label servers made.
 
 Manufacturer, author and date are words that any program may write. A label of ours carries a seal besides, made with
-the stack's key of series, image, author, date and instance: copied or changed, it fits no more. It stands where lists
-of series show it, in the code that says why the SEG refers to its image.
+the stack's key of series, image, author, date, instance and the save that made it: copied or changed, it fits no more.
+It stands where lists of series show it, in the code that says why the SEG refers to its image.
 
 Labels from before there were seals are those with our Manufacturer that are there at the first look.
 """
@@ -60,13 +60,19 @@ class OwnLabels:
         """What Orthanc demands for the deletion of a label."""
         return label_key.deletion(self._key)
 
-    def seal(self, seg: Dataset) -> None:
-        """Seal a DICOM SEG that is complete, and names its image in RelatedSeriesSequence."""
+    def seal(self, seg: Dataset, save: str = "") -> None:
+        """Seal a DICOM SEG that is complete, and names its image in RelatedSeriesSequence.
+
+        Args:
+            seg: the label.
+            save: tells the save that made it, in hexadecimal.
+
+        """
         short = Dataset()
         short.update({each.tag: each for each in seg if each.keyword in LABEL_FIELDS})
         instance = str(seg.SOPInstanceUID)
         code = Dataset()
-        code.LongCodeValue = f"{instance}:{self._made(short.to_json_dict(), instance)}"
+        code.LongCodeValue = f"{instance}:{self._made(short.to_json_dict(), instance, save)}:{save}".removesuffix(":")
         code.CodingSchemeDesignator, code.CodeMeaning = _SCHEME, _MEANING
         seg.RelatedSeriesSequence[0].PurposeOfReferenceCodeSequence = [code]
 
@@ -77,10 +83,13 @@ class OwnLabels:
             listed: the series, as lists or the metadata of an instance give it.
 
         """
-        codes = first(first(listed, "RelatedSeriesSequence"), "PurposeOfReferenceCodeSequence")
-        instance, _, seal = text(codes, "LongCodeValue").partition(":")
-        fits = seal and hmac.compare_digest(seal.encode(), self._made(listed, instance).encode())
+        instance, seal, save = _code(listed)
+        fits = seal and hmac.compare_digest(seal.encode(), self._made(listed, instance, save).encode())
         return instance if fits else ""
+
+    def save_of(self, listed: Mapping[str, Any]) -> str:
+        """Which save made our label in a SEG series, "" if its seal does not say so, or does not fit."""
+        return _code(listed)[2] if self.sealed(listed) else ""
 
     def from_before(self, listed: Mapping[str, Any]) -> bool:
         """Whether a SEG series without a seal is ours all the same."""
@@ -99,9 +108,18 @@ class OwnLabels:
             except OSError as error:
                 logger.warning(f"{_RECORD} cannot be written: {error.strerror}")
 
-    def _made(self, listed: Mapping[str, Any], instance: str) -> str:
+    def _made(self, listed: Mapping[str, Any], instance: str, save: str) -> str:
         said = [text(listed, each) for each in _SEALED]
-        return label_key.made(self._key, *said, referenced(listed, "RelatedSeriesSequence"), instance)
+        image = referenced(listed, "RelatedSeriesSequence")
+        # Earlier labels do not say which save made them.
+        return label_key.made(self._key, *said, image, instance, *filter(None, [save]))
+
+
+def _code(listed: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The instance, the seal and the save that the code of a SEG series names, each "" if it does not."""
+    codes = first(first(listed, "RelatedSeriesSequence"), "PurposeOfReferenceCodeSequence")
+    instance, seal, save = (*text(codes, "LongCodeValue").split(":", 2), "", "")[:3]
+    return instance, seal, save
 
 
 def _read(file: Path) -> dict[str, list[str]]:

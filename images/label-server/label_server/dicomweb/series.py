@@ -55,9 +55,9 @@ class LabelSeries:
     """A SEG series and the image series that it segments ("" if it names none that is here).
 
     `own` says whether this stack made it, `creator` who painted it, `instance` which instance of the series counts, ""
-    for any, `maker` with which program, `unread` why it cannot be read, `unlisted` why it is not one of the label
-    list's all the same, `instances` of how many instances that is, `arrived` when the last of them came, "" if the
-    server does not say.
+    for any, `save` which save made it, "" if it does not say so, `maker` with which program, `unread` why it cannot be
+    read, `unlisted` why it is not one of the label list's all the same, `instances` of how many instances that is,
+    `arrived` when the last of them came, "" if the server does not say.
     """
 
     uid: str
@@ -67,6 +67,7 @@ class LabelSeries:
     own: bool
     creator: str
     instance: str = ""
+    save: str = ""
     maker: str = ""
     unread: str = ""
     unlisted: str = ""

@@ -150,9 +150,9 @@ class SeriesIndex:
         return found
 
     def labels_of(self, image_uid: str) -> list[LabelSeries]:
-        """Every SEG series of one image series, the newest last."""
+        """Every SEG series of one image series, the newest last; in the same order at every label server."""
         found = [label for label in self._current().labels.values() if label.image_uid == image_uid]
-        return sorted(found, key=lambda label: label.created)
+        return sorted(found, key=lambda label: (label.created, label.uid))
 
     def arriving(self) -> set[str]:
         """Series of which more may come."""
@@ -320,7 +320,8 @@ class SeriesIndex:
                 return self._foreign(study_uid, uid, metadata, lists)
             # What is put beside a sealed instance may copy its seal, but cannot say of another image.
             image_uid = referenced(listed, "RelatedSeriesSequence" if instance else "ReferencedSeriesSequence")
-        return LabelSeries(uid, study_uid, image_uid, _created(listed), own, _creator(listed), instance)
+        save = self._own.save_of(listed)
+        return LabelSeries(uid, study_uid, image_uid, _created(listed), own, _creator(listed), instance, save)
 
     def _foreign(self, study_uid: str, uid: str, metadata: Sequence[_Listed], lists: _Lists) -> LabelSeries:
         """Another program's."""

@@ -103,11 +103,11 @@ def test_a_label_that_another_of_the_author_has_replaced_before_it_was_seen_is_n
     label.CopyInformation(server.image(image.uid))
     sitk.WriteImage(label, str(tmp_path / "label.nii.gz"))
 
-    def overtaken(self: submits.Submits, *given: Any) -> None:
+    def overtaken(self: submits.Submits, *given: Any) -> Any:
         if self is stores[0]._submits:
             stores[1].save_label(image.uid, str(tmp_path / "label.nii.gz"), "final", {})
             assert len(pacs.segmentations()) == 1
-        see(self, *given)
+        return see(self, *given)
 
     monkeypatch.setattr(submits.Submits, "_see", overtaken)
     stores[0].save_label(image.uid, str(tmp_path / "label.nii.gz"), "final", {})

@@ -46,6 +46,14 @@ def test_what_is_sealed_is_ours_on_every_server_of_the_stack(own: OwnLabels, tmp
     assert OwnLabels("another key", tmp_path, URL).sealed(made.to_json_dict()) == ""
 
 
+def test_a_seal_tells_the_save_that_made_the_label_if_it_was_sealed_with_it(own: OwnLabels):
+    made, earlier = seg(), seg()
+    own.seal(made, "5a7e")
+    own.seal(earlier)
+    assert own.sealed(made.to_json_dict()) == own.sealed(earlier.to_json_dict()) == "1.6"
+    assert (own.save_of(made.to_json_dict()), own.save_of(earlier.to_json_dict())) == ("5a7e", "")
+
+
 def of_another_image(made: Dataset) -> None:
     made.RelatedSeriesSequence[0].SeriesInstanceUID = "1.3"
 
@@ -53,6 +61,11 @@ def of_another_image(made: Dataset) -> None:
 def of_another_instance(made: Dataset) -> None:
     code = made.RelatedSeriesSequence[0].PurposeOfReferenceCodeSequence[0]
     code.LongCodeValue = code.LongCodeValue.replace("1.6:", "1.7:")
+
+
+def of_another_save(made: Dataset) -> None:
+    code = made.RelatedSeriesSequence[0].PurposeOfReferenceCodeSequence[0]
+    code.LongCodeValue += ":5a7e"
 
 
 def without(made: Dataset) -> None:
@@ -66,15 +79,15 @@ def without(made: Dataset) -> None:
         lambda made: setattr(made, "ContentTime", "235959"),
         lambda made: setattr(made, "ContentCreatorName", "berta"),
         lambda made: setattr(made, "SeriesInstanceUID", "1.9"),
-        *(of_another_image, of_another_instance, without),
+        *(of_another_image, of_another_instance, of_another_save, without),
     ],
-    ids=["date", "time", "author", "series", "image", "instance", "no seal"],
+    ids=["date", "time", "author", "series", "image", "instance", "save", "no seal"],
 )
 def test_a_seal_fits_nothing_else(own: OwnLabels, change: Callable[[Dataset], Any]):
     made = seg()
     own.seal(made)
     change(made)
-    assert own.sealed(made.to_json_dict()) == ""
+    assert own.sealed(made.to_json_dict()) == own.save_of(made.to_json_dict()) == ""
 
 
 @pytest.mark.parametrize("value", ["", ":", "1.6:", "1.6", "x" * 10_000, ":" + "0" * 64])
