@@ -20,7 +20,7 @@ TIERS = {
     "image": "what must be true of the built images",
     "stack": "the running stack, with a throw-away Orthanc",
     "clients": "3D Slicer's core with the MONAI Label plugins as shipped, at a running stack",
-    "kubernetes": "a real API server with nodes of paper, after tests/kubernetes/control_plane.sh; not by default",
+    "kubernetes": "a real API server with nodes of paper, and the programs of other clouds; not by default",
 }
 DEFAULT = [tier for tier in TIERS if tier != "kubernetes"]
 # They need no engine, start nothing that could be in another's way, and run on all cores.

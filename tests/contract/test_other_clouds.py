@@ -1,27 +1,13 @@
-"""The examples for dstack and SkyPilot: held against their own schemas, and true of our image.
+"""The examples for dstack and SkyPilot hold no secret, and are true of our image. Their programs: tests/kubernetes."""
 
-Each schema is what the package of that version says of itself:
-
-    from dstack._internal.core.models.configurations import TaskConfiguration
-    TaskConfiguration.model_json_schema()
-
-    from sky.utils import schemas
-    task = schemas.get_task_schema()
-    task["properties"]["resources"] = schemas.get_resources_schema()
-"""
-
-import json
-from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
 from tests.support.paths import ROOT
 
-SCHEMAS = Path(__file__).with_name("schemas")
-EXAMPLES = {"dstack.yml": "dstack-0.22.5-task.json", "skypilot.yaml": "skypilot-0.14.1-task.json"}
+EXAMPLES = ("dstack.yml", "skypilot.yaml")
 SECRETS = {"LABEL_SERVER_TOKEN", "DICOMWEB_PASSWORD", "LABEL_KEY"}
 
 
@@ -36,18 +22,6 @@ def told(name: str) -> dict[str, str | None]:
         pairs = [str(each).partition("=") for each in found["env"]]
         return {key: value if equals else None for key, equals, value in pairs}
     return found["envs"] | found["secrets"]
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_its_own_schema_takes_the_example_and_no_misspelt_word_of_it(name: str):
-    schema, found = json.loads((SCHEMAS / EXAMPLES[name]).read_text()), example(name)
-    jsonschema.validate(found, schema)
-    for key in found:
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({f"{each}x" if each == key else each: found[each] for each in found}, schema)
-    resources = {f"{each}x": value for each, value in found["resources"].items()}
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(found | {"resources": resources}, schema)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
