@@ -154,7 +154,7 @@ class Stack:
         """
         read = files_read_at_start(self.project)
         with explained("python3 deploy.py doctor"):
-            before = self._give_ports_back(self.containers())
+            before = self._end_surplus(self._give_ports_back(self.containers()))
             if outdated := read_files.outdated(self.project, read, before):
                 self.docker.compose.stop(outdated)  # Compose starts them again, in the right order
             self.docker.compose.up(list(services) or None, detach=True, quiet=True)
@@ -258,6 +258,21 @@ class Stack:
             door.remove()
             return {name: each for name, each in containers.items() if name != DOOR}
         return containers
+
+    def _end_surplus(self, containers: dict[str, Container]) -> dict[str, Container]:
+        """End label servers that are too many, so that the others are those from 1 on; the containers that are left.
+
+        The door knows them by these numbers. Of some that are too many Compose ends any, and numbers new ones from the
+        last on.
+        """
+        there = [name for name in containers if _service(name) == LABEL_SERVER]
+        wanted = [LABEL_SERVER, *(f"{LABEL_SERVER}-{number}" for number in range(2, self.values.LABEL_SERVERS + 1))]
+        kept = set(wanted) & set(there)
+        surplus = set(there) - (kept if kept == set(wanted[: len(kept)]) else set())
+        for name in surplus:
+            containers[name].stop()
+            containers[name].remove()
+        return {name: each for name, each in containers.items() if name not in surplus}
 
     def _end_unused(self, service: str, containers: dict[str, Container]) -> None:
         """Stop a service that the settings no longer name; its data stay."""

@@ -23,6 +23,12 @@ def servers(stack: Clone) -> list[str]:
     return stack.compose("ps", "--quiet", "label-server").stdout.split()
 
 
+def names(stack: Clone) -> set[str]:
+    """The names of the label servers' containers."""
+    told = stack.compose("ps", "--format", "{{.Name}}", "label-server").stdout
+    return set(told.split())
+
+
 def container(stack: Clone, service: str) -> str:
     """The container of a service; of the label servers one that only annotates."""
     found = stack.compose("ps", "--quiet", service).stdout.split()

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from labelpod.dicom import phantom
-from tests.stack.several.members import PASSWORD, TOKEN, logged, role, servers, url
+from tests.stack.several.members import PASSWORD, TOKEN, logged, names, role, servers, url
 from tests.support.clone import Clone
 
 HEADERS = {"Host": "pacs:8042"}
@@ -103,8 +103,10 @@ def test_the_number_of_servers_may_be_changed_and_changed_back(stack: Clone):
         values = {"LABEL_SERVERS": number, "ORTHANC_SERVERS": number}
         stack.done("up", "--yes", **values)
         state = json.loads(stack.done("status", "--json", **values))
-        servers = [state[name]["servers"] for name in ("label_server", "orthanc")]
-        seen.append((servers, "door" in state, state["orthanc"]["answers"]))
+        running = [state[name]["servers"] for name in ("label_server", "orthanc")]
+        seen.append((running, "door" in state, state["orthanc"]["answers"]))
         assert requests.get(f"{url(stack)}/{TOKEN}/info/", timeout=20).json()["datastore"]["total"] > 0
         assert ask(stack, "GET", "/system") == 200
+        # The door knows them by these names.
+        assert {f"{stack.project}-label-server-{each}" for each in range(1, int(number) + 1)} == names(stack)
     assert seen == [([["running"]] * 2, False, True), ([["running"] * 2] * 2, True, True)]

@@ -219,6 +219,35 @@ def test_a_door_gives_the_label_servers_port_back_when_there_is_one_again(calls,
     assert calls == [("up", None)]
 
 
+@pytest.mark.parametrize(
+    ("there", "wanted", "ended"),
+    [
+        (["label-server", "label-server-2"], "1", ["label-server-2"]),
+        (["label-server", "label-server-2", "label-server-3"], "2", ["label-server-3"]),
+        (["label-server"], "2", []),
+        (["label-server", "label-server-2"], "2", []),
+        (["label-server-2", "label-server-3"], "2", ["label-server-2", "label-server-3"]),
+        (["label-server-2"], "1", ["label-server-2"]),
+        (["label-server", "label-server-3"], "3", ["label-server", "label-server-3"]),
+    ],
+)
+def test_label_servers_are_those_from_1_on_because_the_door_knows_them_by_their_numbers(
+    calls, file, monkeypatch, there, wanted, ended
+):
+    before = stack_of().containers()
+    gone: list[str] = []
+
+    def one(name: str) -> SimpleNamespace:
+        made = deepcopy(before["label-server"])
+        made.stop, made.remove = lambda: None, lambda: gone.append(name)
+        return made
+
+    found = {name: one(name) for name in there} | {"orthanc": before["orthanc"]}
+    monkeypatch.setattr(Stack, "containers", lambda _: {name: each for name, each in found.items() if name not in gone})
+    stack_of(LABEL_SERVERS=wanted).up()
+    assert sorted(gone) == ended and calls == [("up", None)]
+
+
 def test_every_label_server_is_waited_for(calls, file, monkeypatch):
     before = stack_of().containers()
     second, door = deepcopy(before["label-server"]), deepcopy(before["orthanc"])
