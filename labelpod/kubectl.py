@@ -130,6 +130,7 @@ def _workloads(settings: Settings) -> list[str]:
 def _put_users(cluster: Cluster, project: Project) -> None:
     """Make the Secret of users and touch the pods: a node looks at those at once, at others within a minute or two."""
     with users.unchanged(project.secrets):
+        users.known(project.secrets)  # a file that cannot be read is refused here, and not by the label servers
         _put_secret(_USERS, kubernetes.SECRETS[_USERS], cluster, project)
     pods = ("pods", "--selector", "app in (label-server,trainer)")
     cluster.change("annotate", *pods, f"labelpod/users={time.time():.3f}", "--overwrite")

@@ -54,7 +54,11 @@ def list_users(context: typer.Context, as_json: AsJson = False) -> None:
 def revoke(context: typer.Context, name: Name) -> None:
     """Revoke a user's access."""
     place = project(context)
-    users.revoke(name, place.secrets)
+    try:
+        users.revoke(name, place.secrets)
+    except users.UnknownUserError:
+        kubectl.tell_users(place)  # an earlier try may not have come so far
+        raise
     kubectl.tell_users(place)
     console.out.print(f"Access of {name} revoked")
 

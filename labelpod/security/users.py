@@ -14,6 +14,11 @@ from labelpod.errors import DeployError
 from labelpod_common import users_file
 from labelpod_common.users_file import ADMIN
 
+
+class UnknownUserError(DeployError):
+    """Nobody has this name."""
+
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 
@@ -45,7 +50,8 @@ def revoke(name: str, folder: Path) -> None:
     """Revoke a user's access.
 
     Raises:
-        DeployError: there is no such user, or it is the one of LABEL_SERVER_TOKEN.
+        UnknownUserError: there is no such user.
+        DeployError: it is the one of LABEL_SERVER_TOKEN.
 
     """
     if name == ADMIN:
@@ -56,7 +62,7 @@ def revoke(name: str, folder: Path) -> None:
     with _changing(folder) as users:
         left = [each for each in users if each["name"] != name]
         if len(left) == len(users):
-            raise DeployError(f"there is no user {name}", "python3 deploy.py users list")
+            raise UnknownUserError(f"there is no user {name}", "python3 deploy.py users list")
         users[:] = left
 
 

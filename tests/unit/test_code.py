@@ -15,6 +15,7 @@ HEALTHY = ROOT / "images" / "label-server" / "healthy"
 POSTGRES = ROOT / "images" / "postgres" / "start"
 CI = ROOT / ".ci" / "run"
 GPU = ROOT / "bench" / "gpu.sh"
+CONTROL_PLANE = ROOT / "tests" / "kubernetes" / "control_plane.sh"
 
 
 def check(*command: str) -> None:
@@ -49,7 +50,7 @@ def test_no_file_is_too_long_to_be_read_at_one_go():
 @pytest.mark.skipif(not CI.exists(), reason="there is no .ci/run")
 @pytest.mark.parametrize(
     "script",
-    [CI, POD / "start_pod", POD / "dicomweb_login", POD / "tunnel_lease", HEALTHY, POSTGRES, GPU],
+    [CI, POD / "start_pod", POD / "dicomweb_login", POD / "tunnel_lease", HEALTHY, POSTGRES, GPU, CONTROL_PLANE],
     ids=lambda script: script.name,
 )
 def test_scripts_are_clean_under_shellcheck(script: Path):

@@ -16,8 +16,8 @@ from tests.support.kubernetes import KUBECTL, OWN, SEVERAL, needs_kubectl
 from tests.support.paths import ROOT
 
 STAND_IN = """#!/bin/bash
-printf '%q ' "$@" >>"$KUBECTL_LOG"
-echo >>"$KUBECTL_LOG"
+printf -v line '%q ' "$@"
+echo "$line" >>"$KUBECTL_LOG"
 case "$1 $*" in
   *"$KUBECTL_FAILS"*) echo "error: the server does not let you" >&2; exit 1 ;;
   config*) cat "$KUBECTL_CONTEXT" ;;
@@ -250,6 +250,26 @@ def test_who_is_revoked_where_the_cluster_was_not_told_is_not_said_to_be(cluster
     cluster.log.unlink()
     assert cluster.run("users") == 0
     assert begun(cluster) == TOLD
+
+
+def test_the_same_command_again_tells_the_cluster_what_the_first_one_did_not(cluster: Cluster, capsys):
+    assert cluster.does("users", "add", "anna") == 0
+    cluster.has_started()
+    cluster.fails("create secret generic users")
+    assert cluster.does("users", "revoke", "anna") == 1
+    cluster.fails("none of these words")
+    cluster.log.unlink()
+    assert cluster.does("users", "revoke", "anna") == 1
+    assert begun(cluster) == TOLD and "there is no user anna" in capsys.readouterr().err
+
+
+def test_a_file_of_users_that_cannot_be_read_does_not_get_into_the_cluster(cluster: Cluster, capsys):
+    cluster.has_started()
+    (cluster.project.secrets / "users" / "users.json").write_text("[]")
+    for words in (("users", "revoke", "anna"), ("kubernetes", "users"), ("kubernetes", "up", "--yes")):
+        assert cluster.does(*words) == 1
+        assert "users.json cannot be read" in capsys.readouterr().err
+    assert "secret generic users" not in " ".join(cluster.told)
 
 
 def test_the_token_of_who_is_added_is_shown_though_the_cluster_was_not_told(cluster: Cluster, capsys):
