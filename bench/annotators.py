@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import requests
@@ -73,11 +73,14 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
             what = f"{number} annotators, {kind}, {words}; by the simulation"
             yield Row(what, longest(waits, share), paper.within(kind, share), "s", 1.25, note)
             note = ""
+    answered = [len(each.waits) for each in working]
+    pace = [sizes.working * number / answers for answers in (sum(answered), sum(map(len, paper.waits.values())))]
+    yield Row(f"{number} annotators, from one answer to the next; by the simulation", *pace, "s", 1.25)
     labels = [len(each.stored) for each in working]
+    note = f"of {sum(labels)} labels, who has least has {min(labels)}, and who has most {max(labels)}"
     yield Row(
-        f"{number} annotators, labels of each; by the simulation", fmean(labels), fmean(paper.labels), "labels", 1.25
+        f"{number} annotators, who got most answers by who got least", max(answered), min(answered), "answers", 2, note
     )
-    yield Row("the same, of who has most by who has least", max(labels), min(labels), "labels", 2)
 
 
 def _settings(sizes: Sizes) -> dict[str, str]:
