@@ -29,8 +29,14 @@ def labelled(stand: Stand, folder: Path, number: int, have: int) -> None:
     """Fill Orthanc up to so many labelled studies of a few pixels each, from the `have` that it has."""
     images = [pydicom.dcmread(file) for file in phantom.write(folder, _SLICES, 16)]
     seg = _seg(stand, folder)
-    studies = (_study(images, seg, each) for each in range(have, number))
+    studies = (_study(images, each, seg) for each in range(have, number))
     store(stand.pacs, (as_bytes(instance) for study in studies for instance in study))
+
+
+def unlabelled(pacs: Pacs, folder: Path, number: int, slices: int, size: int) -> None:
+    """Store so many studies that nobody has labelled."""
+    images = [pydicom.dcmread(file) for file in phantom.write(folder, slices, size)]
+    store(pacs, (as_bytes(instance) for each in range(number) for instance in _study(images, each)))
 
 
 def _seg(stand: Stand, folder: Path) -> Dataset:
@@ -54,11 +60,11 @@ def submit(side: Side, uid: str) -> None:
     side.annotator.submit(uid, image, voxels)
 
 
-def _study(images: Sequence[Dataset], seg: Dataset, number: int) -> Iterator[Dataset]:
+def _study(images: Sequence[Dataset], number: int, seg: Dataset | None = None) -> Iterator[Dataset]:
     def uid(what: str) -> str:
         return generate_uid(entropy_srcs=["labelpod bench", str(number), what])
 
-    for place, instance in enumerate((*images, seg)):
+    for place, instance in enumerate((*images, seg) if seg else images):
         what = "seg" if instance is seg else "image"
         instance.PatientID = f"BENCH-{number}"
         instance.StudyInstanceUID = uid("study")

@@ -25,7 +25,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     for side in stand.sides:  # they would take a core from what is measured
         stand.clone.compose("stop", side.name)
     template = _template(folder)
-    with running("orthanc", **_SQLITE) as sqlite, running("orthanc", **_POSTGRES) as postgres:
+    with running("sqlite", "orthanc", **_SQLITE) as sqlite, running("postgres", "orthanc", **_POSTGRES) as postgres:
         both = pacs_of(postgres), pacs_of(sqlite)
         for start, stop in zip((0, *sizes.stored), sizes.stored, strict=False):
             ours, theirs = (_step(pacs, template, start, stop) for pacs in both)

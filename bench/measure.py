@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench import database, image, inference, lists, pushing, report, samples, starting, viewer
+from bench import annotators, database, image, inference, lists, pushing, report, samples, sizing, starting, viewer
 from bench.sizes import SMOKE, Sizes
 from bench.stand import stand
 from tests.support.paths import ROOT
@@ -19,6 +19,7 @@ PARTS = {
     "database": database,
     "image": image,
     "viewer": viewer,
+    "annotators": annotators,
 }
 _LEFT_OUT = [
     "upstream's lists beyond 200 labelled studies: at 2,000 each answer takes it a minute",
@@ -47,6 +48,8 @@ def main() -> None:
                 rows.append(row)
             # After each part: a run that is interrupted has measured something.
             report.write(sorted(rows, key=lambda row: list(PARTS).index(row.part)), _LEFT_OUT, arguments.output)
+    if "annotators" in parts and (document := arguments.output / "several-servers.md").exists():
+        sizing.write(document, sizes.click)
 
 
 if __name__ == "__main__":

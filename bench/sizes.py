@@ -30,6 +30,12 @@ class Sizes:
     viewer_size: int = 256
     slow_line: bool = True
     viewer_labelling: float = 15  # seconds; on a slow line, what comes ahead takes ten
+    annotators: int = 50
+    working: float = 300  # seconds
+    hurry: float = 1  # times that annotators think faster than people do
+    click: float = 0.2  # seconds for which the stand-in of a model keeps its server
+    annotators_images: int = 320
+    alone: int = 5  # images that one of them labels without the others
     images: tuple[str, str] = (LABEL_SERVER_TAG, UPSTREAM_TAG)
 
 
@@ -52,5 +58,11 @@ SMOKE = Sizes(
     viewer_size=64,
     slow_line=False,  # a minute by itself
     viewer_labelling=0,
+    annotators=3,
+    working=8,
+    hurry=200,
+    click=0.02,
+    annotators_images=40,
+    alone=1,
     images=(BASE_TAG, ORTHANC_TAG),
 )

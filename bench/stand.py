@@ -91,10 +91,10 @@ class Stand:
 
 
 @contextmanager
-def running(*services: str, **settings: str) -> Iterator[Clone]:
+def running(name: str, *services: str, **settings: str) -> Iterator[Clone]:
     """A copy of the project with these services, all by default; they and their volumes are gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        clone = Clone.make(Path(folder), f"labelpod-bench-{settings.get('ORTHANC_DB', 'stand')}")
+        clone = Clone.make(Path(folder), f"labelpod-bench-{name}")
         clone.environment |= {"ORTHANC_PASSWORD": _PASSWORD} | settings
         try:
             clone.done("build", "--yes")
@@ -128,7 +128,7 @@ def stand() -> Iterator[Stand]:
         "COMPOSE_FILE": f"compose.yaml:{ROOT / 'bench' / 'upstream.yaml'}",
         "COMPOSE_PROFILES": "upstream",
     }
-    with running(**settings) as clone:
+    with running("stand", **settings) as clone:
         ours = Annotator(f"http://127.0.0.1:{clone.environment['LABEL_SERVER_PORT']}/{_TOKEN}")
         theirs = Annotator(f"http://127.0.0.1:{port}")
         made = Stand(Side("label-server", ours, clone), Side("upstream", theirs, clone), pacs_of(clone), clone)

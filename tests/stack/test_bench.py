@@ -22,5 +22,6 @@ def test_every_part_of_the_benchmark_runs_and_is_reported(engine: None, tmp_path
     assert all(row["ours"] > 0 and row["theirs"] > 0 for row in rows)
     written = (tmp_path / "benchmark.md").read_text()
     assert all(row["what"] in written for row in rows)
+    assert ", 0 errors;" in written
     assert "voxel by voxel the same" in written and "NOT the same" not in written
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")

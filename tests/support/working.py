@@ -45,6 +45,7 @@ class Working:
         self.offered: set[str] = set()
         self.stored: list[str] = []
         self.failed: Counter[str] = Counter()
+        self.asks = ""
         self._address = address.rstrip("/")
         self._think, self._model, self._clicks = think, model, clicks
         self._session = requests.Session()
@@ -83,10 +84,11 @@ class Working:
 
     def _asked(self, what: str, method: str, path: str, **more: Any) -> requests.Response:
         self._think(what)
-        started = time.monotonic()
+        started, self.asks = time.monotonic(), what
         while (answer := self._answer(what, method, path, **more)) is None:
             assert time.monotonic() - started < _PATIENCE_SECONDS, f"no answer: {what}"
             time.sleep(0.2)
+        self.asks = ""
         self.waits.append(Wait(what, started, time.monotonic() - started))
         assert answer.ok, f"{what}: {answer.status_code} {answer.text[:300]}"
         return answer

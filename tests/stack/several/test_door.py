@@ -87,6 +87,9 @@ def test_the_door_has_no_rights_and_little_memory(stack: Clone):
 def test_each_label_server_has_a_folder_of_its_own_and_one_trains(stack: Clone):
     roles = {each: role(stack, each) for each in servers(stack)}
     assert sorted(roles.values()) == ["all", "annotate"]
+    (trains,) = [each for each in roles if roles[each] == "all"]
+    named = subprocess.run(["docker", "inspect", "--format", "{{.Name}}", trains], capture_output=True, text=True)
+    assert named.stdout.strip().endswith("-label-server-1"), "each has the folder of its own number"
     listed = stack.run_in("label-server", "bash", "-c", "ls -d /workspace/cache /workspace/servers/2/cache")
     assert len(listed.split()) == 2
     models = stack.run_in("label-server", "readlink", "-f", "/workspace/servers/2/radiology/model")

@@ -1,10 +1,8 @@
 """Each service is killed while annotators work: no label is lost or double, and nobody waits long."""
 
-import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +17,7 @@ from tests.support.pacs import Pacs
 from tests.support.waiting import eventually
 from tests.support.working import Working, longest
 
-ANNOTATORS, IMAGES = 20, 240
+ANNOTATORS, IMAGES, TOGETHER_SECONDS = 20, 300, 5
 SHARES = {"half within": 0.5, "95 % within": 0.95, "longest": 1.0}
 
 
@@ -30,11 +28,11 @@ def test_whatever_is_killed_while_annotators_work_costs_no_label(stack: Clone, t
     with ThreadPoolExecutor(ANNOTATORS) as pool:
         ends = [pool.submit(work, each, over) for each in working.values()]
         try:
-            kills = kill_each(stack, lambda: sum(len(each.stored) for each in working.values()))
+            kills = kill_each(stack, list(working.values()))
         finally:
             over.set()
-        for end in ends:
-            end.result(timeout=120)
+            for end in ends:
+                end.result(timeout=120)
     tell(kills, list(working.values()))
     offered = [image for each in working.values() for image in each.offered]
     assert len(offered) == len(set(offered)), "nobody gets another's image"
@@ -59,9 +57,9 @@ def at_work(stack: Clone, pacs: Pacs, folder: Path) -> dict[str, Working]:
 
 
 def think(what: str) -> None:
-    """Some look at the CT for longer than others."""
+    """Look at the CT; many save at the same moment, so that a kill meets some of them at each step of a save."""
     if what == "save":
-        time.sleep(random.uniform(3, 8))
+        time.sleep(TOGETHER_SECONDS - time.monotonic() % TOGETHER_SECONDS)
 
 
 def work(annotator: Working, over: threading.Event) -> None:
@@ -69,19 +67,24 @@ def work(annotator: Working, over: threading.Event) -> None:
         assert annotator.label_next(), "there are too few CTs"
 
 
-def kill_each(stack: Clone, done: Callable[[], int]) -> list[tuple[str, float]]:
+def kill_each(stack: Clone, working: list[Working]) -> list[tuple[str, float]]:
     """Kill one service after the other, each when the one before it is back and work goes on; which, and when."""
+
+    def stored() -> int:
+        return sum(len(each.stored) for each in working)
+
     kills = []
     for service in ("label-server", "orthanc", "postgres", "door"):
-        so_far = done()
-        eventually(lambda so_far=so_far: done() >= so_far + ANNOTATORS // 2, 60, "labels are stored")
+        so_far = stored()
+        eventually(lambda so_far=so_far: stored() >= so_far + ANNOTATORS // 2, 60, "labels are stored")
+        eventually(lambda: sum(each.asks == "save" for each in working) >= ANNOTATORS // 4, 60, "many save")
         victim = container(stack, service)
         before = state(victim)["StartedAt"]
         kills.append((service, time.monotonic()))
         docker_engine.kill(victim)
         eventually(lambda victim=victim, before=before: back(victim, before), 60, f"{service} is back")
-    so_far = done()
-    eventually(lambda: done() >= so_far + ANNOTATORS // 2, 60, "labels are stored after the last kill")
+    so_far = stored()
+    eventually(lambda: stored() >= so_far + ANNOTATORS // 2, 60, "labels are stored after the last kill")
     return kills
 
 

@@ -55,6 +55,24 @@ def test_label_servers_that_share_a_volume_have_a_folder_each_and_the_first_trai
     assert start(SHARED_WORKSPACE="true").server.folder == str(volume), "the folder of one that has ended is free"
 
 
+@pytest.mark.parametrize(("number", "folder"), [("1", ""), ("3", "servers/3"), ("12", "servers/12")])
+def test_a_label_server_of_several_has_the_folder_of_its_number_if_that_is_free(
+    start, tmp_path, number: str, folder: str
+):
+    volume = tmp_path / "workspace"
+    named = {"SHARED_WORKSPACE": "true", "NAMED": f"label-server-7-label-server-{number}.label-server-7_default"}
+    assert start(**named).server.folder == str(volume / folder)
+    with (volume / folder / ".server").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        first = "servers/2" if number == "1" else ""
+        assert start(**named).server.folder == str(volume / first), "the first that is free"
+
+
+@pytest.mark.parametrize("named", ["", "a-host.example.org", "labelpod-label-server.labelpod_default"])
+def test_a_label_server_whose_number_nobody_knows_has_the_first_folder_that_is_free(start, tmp_path, named: str):
+    assert start(SHARED_WORKSPACE="true", NAMED=named).server.folder == str(tmp_path / "workspace")
+
+
 def test_an_empty_variable_means_the_default(start):
     """Compose hands over every variable, empty where `.env` says nothing."""
     names = (

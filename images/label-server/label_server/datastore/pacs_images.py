@@ -284,6 +284,10 @@ class PacsImages(GuardedDatastore):
             changed.args = (f"{changed}. It is kept for you: GET /datastore/kept/{name}",)
             raise changed from None
 
+    def look_again(self) -> None:
+        """Whatever is asked for next is as the server has it now, and not as it was seconds ago."""
+        self._index.forget()
+
     def cache_bytes(self) -> int:
         """How much of the disk the images take that are kept here."""
         return self._images.bytes()

@@ -31,13 +31,20 @@ if [[ -n $DICOMWEB_PASSWORD_FILE && ! -r $DICOMWEB_PASSWORD_FILE ]]; then
 fi
 export SHARED="$WORKSPACE"
 if [[ -n ${SHARED_WORKSPACE:-} ]]; then
-  exec {lock}>"$SHARED/.server"
-  for ((number = 2; number < 100; number++)); do
+  named="$(getent --service=hosts:dns hosts "$(hostname -i)" || true)"
+  own=
+  [[ ! $named =~ -label-server-([0-9]+)[.] ]] || own="${BASH_REMATCH[1]}"
+  for number in $own {1..99}; do
+    folder="$SHARED"
+    (( number == 1 )) || folder="$SHARED/servers/$number"
+    mkdir -p "$folder"
+    exec {lock}>"$folder/.server"
     ! flock --nonblock "$lock" || break
-    export WORKSPACE="$SHARED/servers/$number" ROLE=annotate MODEL_DIR="$SHARED/$APP/model"
-    mkdir -p "$WORKSPACE" "$MODEL_DIR"
-    exec {lock}>"$WORKSPACE/.server"
   done
+  if (( number > 1 )); then
+    export WORKSPACE="$folder" ROLE=annotate MODEL_DIR="$SHARED/$APP/model"
+    mkdir -p "$MODEL_DIR"
+  fi
 fi
 python -m label_server.startup
 record="$WORKSPACE/mlflow.db"

@@ -84,6 +84,19 @@ def test_an_image_that_is_labelled_or_skipped_elsewhere_is_on_loan_to_nobody(
     assert pacs.said(LEASE) == {}
 
 
+def test_what_was_labelled_at_another_server_a_moment_ago_is_offered_to_nobody(
+    server: Server, second: Any, images: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Its lease has ended, and the lists of the other server are seconds old."""
+    assert next_image(server) == images[0]
+    with app.asked(second):
+        assert next_image(server, "berta") == images[1]
+        monkeypatch.setattr(second.datastore()._index, "_max_age", 3600)
+    ok(server.submit(images[0], np.zeros(ct().shape)))
+    with app.asked(second):
+        assert next_image(server, "rita") == images[2]
+
+
 def test_what_made_up_clients_have_is_shared_out_by_any_server(server: Server, second: Any, images: list[str]):
     assert [next_image(server, client_id=f"made-up-{n}") for n in range(3)] == images
     with app.asked(second):

@@ -20,6 +20,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from label_server import users
 from label_server.datastore.filtered import DatastoreView
 from label_server.datastore.image_cache import IncompleteSeries
+from label_server.datastore.pacs_images import PacsImages
 from label_server.errors import Refused
 from label_server.radiology.activelearning.leases import Leases, user_of
 from label_server.radiology.activelearning.prefetch import Prefetch
@@ -75,7 +76,7 @@ class LeasedStrategy(Strategy):
         """Choose an image and lend it to the user, or to the client where several share a token."""
         owner = f"{users.current.get().name}/{request.get('client_id') or ''}"
         unread: set[str] = set()
-        while chosen := self._lend(request, _Without(datastore, unread), owner):
+        while chosen := self._lend(request, datastore, unread, owner):
             image = chosen["id"]
             if _is_there(datastore, image, len(unread) + 1 == _MOST_UNREAD):
                 self._prefetch.want(owner, partial(self._fetch_next, request, datastore, owner, image))
@@ -89,11 +90,15 @@ class LeasedStrategy(Strategy):
         plan = self._plans.get(owner)
         return plan.following["id"] if plan and plan.image == image else None
 
-    def _lend(self, request: dict[str, Any], datastore: Datastore, owner: str) -> dict[str, Any] | None:
+    def _lend(
+        self, request: dict[str, Any], datastore: Datastore, unread: set[str], owner: str
+    ) -> dict[str, Any] | None:
         lost = set[str]()  # to another label server, this very moment
         with self._leases.lock:
             self._leases.hear()
-            while chosen := self._choose_or_share(request, _Without(datastore, lost), owner):
+            if isinstance(datastore, PacsImages):
+                datastore.look_again()  # after the leases: one that has ended may have ended by a label just now
+            while chosen := self._choose_or_share(request, _Without(datastore, unread | lost), owner):
                 if self._leases.take(chosen["id"], owner):
                     return chosen
                 lost.add(chosen["id"])
