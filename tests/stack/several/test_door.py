@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import socket
+import subprocess
 import time
 from pathlib import Path
 
