@@ -3,6 +3,10 @@
 import json
 import re
 import shlex
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
@@ -12,7 +16,8 @@ from labelpod.console import say_command
 from labelpod.errors import DeployError
 from labelpod.project import Project
 
-_SECONDS = 120
+_SECONDS, _FORWARD_SECONDS = 120, 30
+_LOOK = "kubectl cluster-info; kubectl get pods shows what runs"
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,35 @@ class Cluster:
         say_command(shlex.join(("kubectl", *self.command(*words))))
         self.ask(*words, seconds=seconds)
 
+    @contextmanager
+    def forwarded(self, place: str, port: int) -> Iterator[int]:
+        """A port of this machine that leads to one of a Service there.
+
+        Raises:
+            DeployError: kubectl does not lead there within 30 seconds.
+
+        """
+        command = ("kubectl", *self.command("port-forward", place, f":{port}"))
+        say_command(shlex.join(command))
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        except OSError:
+            raise _missing() from None
+        with process:
+            late = threading.Timer(_FORWARD_SECONDS, process.kill)
+            late.start()
+            try:
+                said = process.stdout.readline() if process.stdout else ""
+                late.cancel()
+                found = re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", said)
+                if not found:
+                    reason = said.strip() or f"no answer within {_FORWARD_SECONDS} s"
+                    raise DeployError(f"kubectl port-forward: {reason}", _LOOK)
+                yield int(found[1])
+            finally:
+                late.cancel()
+                process.kill()
+
     def command(self, *words: str) -> tuple[str, ...]:
         """The same words for this namespace, whatever kubectl is set to."""
         return *words, "--context", self.context, "--namespace", self.namespace
@@ -113,8 +147,12 @@ class Cluster:
 def _kubectl(*words: str, given: str | None = None, seconds: float = _SECONDS) -> str:
     answer = process.run("kubectl", *words, seconds=seconds, input=given)
     if answer.returncode == 127:
-        raise DeployError("kubectl is not installed", "install it: https://kubernetes.io/docs/tasks/tools/")
+        raise _missing()
     if answer.returncode != 0:
         reason = re.sub(r"^error: ", "", process.why(answer))
-        raise DeployError(f"kubectl {words[0]}: {reason}", "kubectl cluster-info; kubectl get pods shows what runs")
+        raise DeployError(f"kubectl {words[0]}: {reason}", _LOOK)
     return answer.stdout
+
+
+def _missing() -> DeployError:
+    return DeployError("kubectl is not installed", "install it: https://kubernetes.io/docs/tasks/tools/")

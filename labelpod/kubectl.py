@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from labelpod import kubernetes
+from labelpod.clients.label_server import LabelServer
 from labelpod.cluster import Cluster
 from labelpod.config.settings import Settings
 from labelpod.console import confirmed, say_command
@@ -34,17 +35,21 @@ def up(settings: Settings, project: Project, yes: bool) -> None:
     folder = project.build / "kubernetes"
     kubernetes.write(settings, project, folder)
     secrets = kubernetes.secrets(settings)
+    own = settings.KUBERNETES_SECRETS == "files"
     for file in (project.secrets / name for files in secrets.values() for name in files.values()):
-        if not file.is_file():
+        if own and not file.is_file():
             raise DeployError(f"{project.shown(file)} is not there", "python3 deploy.py build --yes makes it")
     cluster = _to_start_in(settings, project)
     _ask(f"Start labelpod in {cluster}?", "up", yes)
     cluster.change("apply", "--filename", str(folder / "namespace.yaml"))
     cluster.record(project)
     for name in secrets:
-        if name != _USERS:
+        if not own:
+            _find_secret(name, set(secrets[name]), cluster)
+        elif name != _USERS:
             _put_secret(name, secrets[name], cluster, project)
-    _put_users(cluster, project)
+    if own:
+        _put_users(cluster, project)
     cluster.change("apply", "--kustomize", str(folder))
     # Label servers are replaced one after the other.
     seconds = _ROLLOUT_SECONDS + _START_SECONDS * settings.LABEL_SERVERS
@@ -87,7 +92,27 @@ def status(settings: Settings, project: Project) -> dict[str, dict[str, int]]:
     }
 
 
-def tell_users(project: Project) -> None:
+def test(settings: Settings, project: Project) -> dict[str, Any]:
+    """Ask the label server, and by it Orthanc, through the entrance of the cluster, past the Ingress.
+
+    Returns:
+        What it says of itself.
+
+    Raises:
+        DeployError: a pod is not ready, or something does not answer.
+
+    """
+    waiting = [name for name, each in status(settings, project).items() if each["ready"] != each["wanted"]]
+    if waiting:
+        raise DeployError(f"not all pods of {waiting[0]} are ready", "python3 deploy.py kubernetes status")
+    service = kubernetes.entrance(settings)
+    with _running_in(settings, project).forwarded(f"service/{service}", 8000) as port:
+        here = {"BIND_ADDRESS": "127.0.0.1", "LABEL_SERVER_PORT": port}
+        with LabelServer(settings.model_copy(update=here)) as server:
+            return server.info()
+
+
+def tell_users(settings: Settings, project: Project) -> None:
     """Bring the users into the cluster that this folder runs in, at once; into none if it runs in none.
 
     Raises:
@@ -95,6 +120,11 @@ def tell_users(project: Project) -> None:
 
     """
     if cluster := Cluster.recorded(project):
+        if settings.KUBERNETES_SECRETS != "files":
+            raise DeployError(
+                f"{cluster} does not know it yet: LABELPOD_KUBERNETES_SECRETS=existing",
+                "bring secrets/users/users.json to what makes the Secret `users` there",
+            )
         try:
             _put_users(cluster.checked(project), project)
         except DeployError as error:
@@ -143,6 +173,17 @@ def _put_secret(name: str, files: dict[str, str], cluster: Cluster, project: Pro
     applied = ("apply", "--server-side", "--force-conflicts", "--filename", "-")
     say_command(" | ".join(shlex.join(("kubectl", *cluster.command(*words))) for words in (made, applied)))
     cluster.ask(*applied, given=cluster.ask(*made))
+
+
+def _find_secret(name: str, keys: set[str], cluster: Cluster) -> None:
+    """Look whether a Secret is there, and has what the pods read; its values are not asked for."""
+    template = "{{range $key, $value := .data}}{{$key}} {{end}}"
+    found = cluster.ask("get", "secret", name, "--ignore-not-found", "--output", f"go-template={template}").split()
+    if missing := sorted(keys - set(found)):
+        raise DeployError(
+            f"the Secret {name} of {cluster} has no {missing[0]}",
+            "make it, see docs/kubernetes.md; or set LABELPOD_KUBERNETES_SECRETS=files",
+        )
 
 
 def _ask(question: str, verb: str, yes: bool) -> None:

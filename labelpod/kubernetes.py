@@ -153,7 +153,7 @@ def _values(settings: Settings) -> dict[str, Any]:
         "namespace": settings.KUBERNETES_NAMESPACE,
         "version": __version__,
         "gpu": settings.KUBERNETES_GPU if settings.DEVICE != "cpu" else "",
-        "entrance": "door" if settings.several_servers else "label-server",
+        "entrance": entrance(settings),
         "components": components(settings),
         "images": images(settings),
         "studies_port": port(settings.STUDIES),
@@ -162,6 +162,11 @@ def _values(settings: Settings) -> dict[str, Any]:
         "start_seconds": _LOAD_SECONDS + settings.WEIGHTS_WAIT + settings.STUDIES_WAIT,
         "cache_gb": settings.CACHE_MAX_GB * 6 // 5 + 10,
     }
+
+
+def entrance(settings: Settings) -> str:
+    """The Service that the Ingress leads to."""
+    return "door" if settings.several_servers else "label-server"
 
 
 def port(url: str) -> int:

@@ -28,6 +28,20 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     ended(all(each["ready"] == each["wanted"] for each in found.values()))
 
 
+@app.command(epilog="Example: deploy.py kubernetes test")
+def test(context: typer.Context, as_json: AsJson = False) -> None:
+    """Ask the label server in the cluster, as an annotator would who is past the Ingress."""
+    place = project(context)
+    info = kubectl.test(settings.load(place.env_file), place)
+    models, studies = sorted(info["models"]), info["datastore"]
+    found = {"models": models, "studies": studies["total"], "labelled": studies["completed"]}
+    show(
+        as_json,
+        found,
+        lambda: f"It answers: {', '.join(models)}; {found['studies']} studies, {found['labelled']} of them labelled",
+    )
+
+
 @app.command(epilog="Example: deploy.py kubernetes down")
 def down(context: typer.Context, yes: Yes = False) -> None:
     """Stop everything in the cluster; volumes and secrets stay."""
@@ -43,5 +57,5 @@ def users(context: typer.Context) -> None:
     cluster = Cluster.recorded(place)
     if cluster is None:
         raise DeployError("this folder was started in no cluster", "python3 deploy.py kubernetes up")
-    kubectl.tell_users(place)
+    kubectl.tell_users(settings.load(place.env_file), place)
     console.out.print(f"The users are in {cluster}")

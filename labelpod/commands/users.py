@@ -37,7 +37,7 @@ def add(
             "It works on this machine only: LABELPOD_BIND_ADDRESS in .env lets others in, see docs/security.md; "
             "or they come through SSH."
         )
-    kubectl.tell_users(place)
+    kubectl.tell_users(values, place)
 
 
 @app.command("list", epilog="Example: deploy.py users list")
@@ -54,12 +54,13 @@ def list_users(context: typer.Context, as_json: AsJson = False) -> None:
 def revoke(context: typer.Context, name: Name) -> None:
     """Revoke a user's access."""
     place = project(context)
+    values = settings.load(place.env_file)
     try:
         users.revoke(name, place.secrets)
     except users.UnknownUserError:
-        kubectl.tell_users(place)  # an earlier try may not have come so far
+        kubectl.tell_users(values, place)  # an earlier try may not have come so far
         raise
-    kubectl.tell_users(place)
+    kubectl.tell_users(values, place)
     console.out.print(f"Access of {name} revoked")
 
 

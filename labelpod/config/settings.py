@@ -255,6 +255,11 @@ class Settings(BaseModel):
     KUBERNETES_GATEWAY: Annotated[str, AfterValidator(cluster.gateway)] = Field(
         "", description="Gateway to take requests from instead of an Ingress (Gateway API), as NAMESPACE/NAME."
     )
+    KUBERNETES_SECRETS: Literal["files", "existing"] = Field(
+        "files",
+        description="Whether `kubernetes up` makes the Secrets from secrets/, or finds them there already, as External "
+        "Secrets and its like make them.",
+    )
     KUBERNETES_GPU: Annotated[str, AfterValidator(cluster.resource)] = Field(
         "nvidia.com/gpu",
         description="What the cluster calls a GPU; each label server gets one unless LABELPOD_DEVICE=cpu.",

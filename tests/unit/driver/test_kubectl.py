@@ -23,6 +23,7 @@ case "$1 $*" in
   config*) cat "$KUBECTL_CONTEXT" ;;
   *"get namespace"*) cat "$KUBECTL_UID" ;;
   create*) cat "$KUBECTL_SECRET" ;;
+  port-forward*) echo "Forwarding from 127.0.0.1:$KUBECTL_PORT -> 8000"; exec sleep 60 ;;
   *"--filename -"*) cat >>"$KUBECTL_LOG.given" ;;
   get*) cat "$KUBECTL_ANSWER" ;;
 esac
@@ -341,3 +342,83 @@ def test_the_cluster_gets_the_users_of_the_last_of_several_at_once(cluster: Clus
         each.join()
     pairs = [words for words in begun(cluster) if words.startswith(("create", "apply"))]
     assert pairs == ["create secret", "apply --server-side"] * 4 and sorted(cluster.users) == names
+
+
+INFO = {"models": {"deepgrow_2d": {}, "deepedit": {}}, "datastore": {"total": 7, "completed": 3}}
+
+
+def pod(name: str, ready: int) -> dict:
+    return {"metadata": {"name": name}, "spec": {"replicas": 2}, "status": {"readyReplicas": ready}}
+
+
+@pytest.mark.parametrize(("servers", "entrance"), [("2", "door"), ("1", "label-server")])
+def test_the_label_server_in_the_cluster_is_asked_past_the_ingress(
+    cluster: Cluster, web, monkeypatch: pytest.MonkeyPatch, capsys, servers: str, entrance: str
+):
+    cluster.is_set(SEVERAL | {"LABEL_SERVERS": servers, "LABEL_SERVER_TOKEN": "t" * 24})
+    cluster.has_started()
+    cluster.answer.write_text(json.dumps({"items": [pod("door", 2)]}))
+    web.pages["/info/"] = web.answer(200, json.dumps(INFO).encode())
+    monkeypatch.setenv("KUBECTL_PORT", web.url.rpartition(":")[2])
+    assert cluster.run("test") == 0
+    assert "It answers: deepedit, deepgrow_2d; 7 studies, 3 of them labelled" in capsys.readouterr().out
+    assert f"port-forward service/{entrance} :8000 --context hospital --namespace labelpod" in cluster.told
+    assert cluster.run("test", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["studies"] == 7
+    web.pages["/info/"] = web.answer(502, b'{"detail": "The DICOMweb server does not answer"}')
+    assert cluster.run("test") == 1 and "The DICOMweb server does not answer" in capsys.readouterr().err
+
+
+def test_a_cluster_whose_pods_are_not_ready_is_not_asked(cluster: Cluster, capsys):
+    cluster.has_started()
+    cluster.answer.write_text(json.dumps({"items": [pod("door", 2), pod("label-server", 1)]}))
+    assert cluster.run("test") == 1
+    assert "not all pods of label-server are ready" in capsys.readouterr().err
+    assert "port-forward" not in " ".join(cluster.told)
+
+
+def test_what_keeps_kubectl_from_leading_there_is_said(cluster: Cluster, capsys):
+    cluster.has_started()
+    cluster.answer.write_text(json.dumps({"items": [pod("door", 2)]}))
+    cluster.fails("port-forward")
+    assert cluster.run("test") == 1
+    assert "kubectl port-forward: error: the server does not let you" in capsys.readouterr().err
+
+
+@needs_kubectl
+def test_the_real_kubectl_knows_how_it_is_asked_for_a_secrets_names_and_a_port(cluster: Cluster):
+    cluster.is_set(SEVERAL | {"KUBERNETES_SECRETS": "existing"})
+    cluster.run("up", "--yes")
+    cluster.run("test")
+    configuration = cluster.project.root / "kubeconfig"
+    configuration.write_text(KUBECONFIG)
+    asked = [words for words in cluster.commands if words[0] == "port-forward" or words[:2] == ["get", "secret"]]
+    for words in asked or [["port-forward", "service/door", ":8000"]]:
+        command, env = [str(KUBECTL), *words], {"KUBECONFIG": str(configuration)}
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+        assert "127.0.0.1:9" in result.stderr, f"{words}: {result.stderr}"
+
+
+def test_secrets_that_others_make_are_looked_for_and_not_made(cluster: Cluster, capsys):
+    cluster.is_set(SEVERAL | {"KUBERNETES_SECRETS": "existing"})
+    cluster.answer.write_text("users.json label_deletion dicomweb_password label_key postgresql.json password ")
+    (cluster.project.secrets / "label_key").unlink()
+    assert cluster.run("up", "--yes") == 0
+    told = " ".join(cluster.told)
+    assert "create secret" not in told and "annotate" not in told
+    assert [words.split()[2] for words in cluster.told if words.startswith("get secret")] == [
+        *("orthanc", "label-server", "users", "postgres"),
+    ]
+    capsys.readouterr()
+    assert cluster.does("users", "add", "anna") == 1
+    said = capsys.readouterr().err
+    assert "does not know it yet" in said and "what makes the Secret `users` there" in said
+
+
+def test_a_secret_that_others_should_have_made_is_missed_by_its_name(cluster: Cluster, capsys):
+    cluster.is_set(SEVERAL | {"KUBERNETES_SECRETS": "existing"})
+    cluster.answer.write_text("users.json ")
+    assert cluster.run("up", "--yes") == 1
+    said = capsys.readouterr().err
+    assert "the Secret orthanc of namespace labelpod of the cluster hospital has no label_deletion" in said
+    assert "apply --kustomize" not in " ".join(cluster.told)

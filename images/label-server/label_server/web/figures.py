@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -48,10 +49,11 @@ class ServerFigures(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """The queue, the disk, the GPU, the certificate and the trainings."""
+        """The queue, the disk, the last backup, the GPU, the certificate and the trainings."""
         app = app_instance()
         yield from _queue()
         yield from _disk()
+        yield from _backup()
         yield from _gpu()
         yield from _certificate()
         yield from _trainings(app)
@@ -88,6 +90,13 @@ def _queue() -> Iterable[Metric]:
 def _disk() -> Iterable[Metric]:
     disk = shutil.disk_usage(os.environ.get("WORKSPACE", "/workspace"))
     yield _family("disk_bytes", "The workspace's disk.", {"free": disk.free, "size": disk.total}, "of")
+
+
+def _backup() -> Iterable[Metric]:
+    """When the file was touched that who makes backups touches after each; docs/database.md."""
+    note = Path(os.environ.get("WORKSPACE", "/workspace"), "last_backup")
+    if note.exists():
+        yield GaugeMetricFamily("labelpod_last_backup_seconds", "In seconds since 1970.", note.stat().st_mtime)
 
 
 def _gpu() -> Iterable[Metric]:

@@ -1,6 +1,7 @@
 """Figures for Prometheus: who sees them, what is in them, and what is not."""
 
 import asyncio
+import os
 import re
 import time
 from pathlib import Path
@@ -57,12 +58,20 @@ def test_requests_are_counted_by_what_they_do_and_how_they_are_answered(server: 
     assert counted["labelpod_requests_total", "stranger,401"] == 1
 
 
+def test_the_last_backup_is_told_once_one_was_noted(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("WORKSPACE", str(tmp_path))
+    (tmp_path / "last_backup").touch()
+    os.utime(tmp_path / "last_backup", (5000, 5000))
+    assert figures(server)["labelpod_last_backup_seconds", ""] == 5000
+
+
 def test_images_leases_queue_and_disk_are_told(server: Server, image: Ct):
     next_image(server)
     found = figures(server)
     assert found["labelpod_images", "unlabelled"] == 1 and found["labelpod_images", "labelled"] == 0
     assert found["labelpod_leases", ""] == 1
     assert found["labelpod_inferences", "working"] == found["labelpod_inferences", "waiting"] == 0
+    assert ("labelpod_last_backup_seconds", "") not in found
     assert 0 < found["labelpod_disk_bytes", "free"] < found["labelpod_disk_bytes", "size"]
     ok(server.submit(image.uid, painted()))
     found = figures(server)
