@@ -10,7 +10,7 @@ from labelpod.clients.orthanc import Connection, Orthanc
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
 from labelpod.docker import published
-from labelpod.docker.stack import DOOR, LABEL_SERVER, ORTHANC, POSTGRES, Stack, end_reason
+from labelpod.docker.stack import DOOR, LABEL_SERVER, ORTHANC, POSTGRES, SECOND_ORTHANC, Stack, end_reason
 from labelpod.errors import DeployError
 from labelpod_common import labels
 from labelpod_common.text import clean, counted
@@ -37,7 +37,7 @@ def collect(stack: Stack) -> dict[str, Any]:
             "ready": bool(info),
             "state": running.get(LABEL_SERVER, "not started"),
             "problem": problem,
-            "servers": _servers(LABEL_SERVER, running),
+            "servers": _servers(running, *_numbered(LABEL_SERVER, stack.values.LABEL_SERVERS)),
             "device": info.get("device"),
             "models": [
                 {"name": name, "trained": model.get("trained"), "description": model.get("description", "")}
@@ -48,12 +48,12 @@ def collect(stack: Stack) -> dict[str, Any]:
         "orthanc": {
             "url": addresses.orthanc(values),
             **_said(ORTHANC, running, ends),
-            **(_answer(values) if "running" in _servers(ORTHANC, running) else {"answers": False}),
+            **(_answer(values) if "running" in _servers(running, ORTHANC, SECOND_ORTHANC) else {"answers": False}),
             "username": values.ORTHANC_USERNAME,
             "password": values.ORTHANC_PASSWORD.get_secret_value(),
             "dicom": addresses.dicom(values),
             "database": values.ORTHANC_DB,
-            "servers": _servers(ORTHANC, running),
+            "servers": _servers(running, ORTHANC, *([SECOND_ORTHANC] if stack.values.two_orthancs else [])),
         },
         **({POSTGRES: _said(POSTGRES, running, ends)} if values.postgres else {}),
         **({DOOR: _said(DOOR, running, ends)} if stack.values.door else {}),
@@ -137,9 +137,15 @@ def _starts(container: Container | None) -> bool:
     return bool(state and state.status == "running" and state.health and state.health.status == "starting")
 
 
-def _servers(service: str, running: dict[str, str]) -> list[str]:
-    """What each container of a service does."""
-    return [running[name] for name in sorted(running) if name.startswith(service)]
+def _numbered(service: str, count: int) -> Iterator[str]:
+    """The names of a service's containers."""
+    return (service if number == 1 else f"{service}-{number}" for number in range(1, count + 1))
+
+
+def _servers(running: dict[str, str], *names: str) -> list[str]:
+    """What each of these does; none if there is none at all."""
+    states = [running.get(name, "not started") for name in names]
+    return states if set(states) != {"not started"} else []
 
 
 def _counted(servers: list[str]) -> list[tuple[str, str]]:

@@ -75,7 +75,9 @@ def _database(values: Settings, folder: Path) -> dict[str, str]:
         "Password": _own_password(folder / POSTGRES_PASSWORD, 0o644),
         # A lock could outlive an Orthanc that was killed, and keep the next one out.
         "Lock": False,
-        # Debian's plugin knows no transactions but serializable ones: of several that write, some are refused with 503.
+        # Newer plugins have other transactions by default, by which two Orthancs could both take a lease; Debian's has
+        # no others. Of serializable ones that write at once some are refused with 503.
+        "TransactionMode": "Serializable",
         "IndexConnectionsCount": 1,
     }
     return {ORTHANC_POSTGRES: json.dumps({"PostgreSQL": login}, indent=2)}

@@ -382,4 +382,4 @@ def test_two_orthancs_have_one_folder_and_are_on_nodes_of_their_own_and_who_asks
     assert [each["accessModes"] for each in claims] == [["ReadWriteOnce"], ["ReadWriteMany"]]
     assert claims[1]["storageClassName"] == OWN["KUBERNETES_SHARED_STORAGE_CLASS"]
     services = [of_kind(each, "Service")["orthanc"]["spec"] for each in (one, two)]
-    assert [each.get("clusterIP") for each in services] == [None, "None"]
+    assert [each.get("clusterIP") for each in services] == ["None", "None"], "which could not be changed later"

@@ -58,10 +58,10 @@ def test_what_is_sent_to_both_at_once_is_there_once(stack: Clone, tmp_path: Path
 def test_a_series_that_arrives_at_either_is_offered_when_it_is_whole(stack: Clone, tmp_path: Path):
     """The one that is asked calls stable what comes to the other."""
     phantom.write(tmp_path, slices=10, size=32, seed=99)
-    files, second = sorted(tmp_path.rglob("*.dcm")), pacs_of(stack, "orthanc-2")
+    files, both = sorted(tmp_path.rglob("*.dcm")), [pacs_of(stack, name) for name in BOTH]
     before = annotator(stack).total()
-    for file in files:
-        second.store(file)
+    for number, file in enumerate(files):  # half of them to either, one half after the other
+        both[2 * number // len(files)].store(file)
         time.sleep(0.3)  # less than SERIES_QUIET_SECONDS, by a clock of whole seconds
         offered = annotator(stack).total()
         assert offered == before, f"{file.name} has just come"

@@ -147,7 +147,10 @@ class RepairedDicomWebDatastore(LabelInformation):
     ) -> None:
         with tempfile.TemporaryDirectory(dir=self._images.incoming) as folder:
             if label_tag == DefaultLabelTag.FINAL:
-                label_file = str(self._store_final(image_id, image_file, label_file, info, folder, follows))
+                stored = self._store_final(image_id, image_file, label_file, info, folder, follows)
+                if stored is None:
+                    return
+                label_file = str(stored)
             try:
                 self._keep(image_id, Path(label_file), label_tag, info)
             except (OSError, ImageNotFoundException) as error:
@@ -180,23 +183,25 @@ class RepairedDicomWebDatastore(LabelInformation):
 
     def _store_final(
         self, image_id: str, image_file: str, label_file: str, info: dict[str, Any], folder: str, follows: str | None
-    ) -> Path:
+    ) -> Path | None:
+        """Store it where others find it; the label map as it is stored, None if this very save did that before."""
         image = sitk.ReadImage(image_file)
         info.setdefault("algorithm", self._by_person(image_id))
         voxels, names = self._values(image, label_file, info)
         path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))  # first: it takes room on the disk
         author = info["client_id"]
-        save = label_versions.save(self.label_version(image_id) if follows is None else follows, voxels, names)
-        series = self._stored_before(image_id, author, save, follows)
-        if self._images.slices(image_id).is_dir():
-            if not series:
-                seg = self._as_seg(image_id, image, voxels, names, info)
-                series = self._submits.store(image_id, seg, author, save)
+        save = label_versions.save_id(self.label_version(image_id) if follows is None else follows, voxels, names)
+        before = self._stored_before(image_id, author, save, follows)
+        if before or self._images.slices(image_id).is_dir():
+            seg = None if before else self._as_seg(image_id, image, voxels, names, info)
+            series = self._submits.store(image_id, seg, author, save) if seg else before
             self._not_alone(image_id, series)
             info["SeriesInstanceUID"], info["StudyInstanceUID"] = series, self.study_of(image_id)
-            self._share_own(info)
+            # Since it was stored before, a reviewer may have said something else of it, and others may have theirs.
+            if not before or not self._is_judged(series):
+                self._share_own(info)
         info["label_info"] = self.listed()
-        return path
+        return None if before else path
 
     def _stored_before(self, image_id: str, author: str, save: str, follows: str | None) -> str:
         """The label's series if this very save has stored it and is sent again, "" if it has not."""
@@ -207,6 +212,14 @@ class RepairedDicomWebDatastore(LabelInformation):
                 return series
             raise
         return ""
+
+    def _is_judged(self, uid: str) -> bool:
+        """Whether other label servers know a judgement of a label of ours."""
+        try:
+            self._judgements.hear()
+        except requests.RequestException:
+            return True  # nothing is written over what is not known
+        return bool(self._judgements.of(uid, lambda: label_versions.of_own(uid)))
 
     def _share_own(self, info: Mapping[str, Any]) -> None:
         """Have other label servers know what a reviewer says of their own label, which is stored."""

@@ -28,7 +28,7 @@ def of_own(uid: str) -> str:
     return _digest([f"{uid} 1"])
 
 
-def save(follows: str, voxels: NDArray[Any], names: Mapping[int, str]) -> str:
+def save_id(follows: str, voxels: NDArray[Any], names: Mapping[int, str]) -> str:
     """What tells a save from every other of its author and image, and stays the same if it is sent again.
 
     Args:

@@ -83,6 +83,7 @@ class Submits:
             requests.RequestException: the server refuses it or does not answer; what was there still is.
 
         """
+        self._index.forget()  # another server may have stored one a moment ago
         before = self._index.labels_of(image_id)
         _date_after(seg, before)
         self._own.seal(seg, save)

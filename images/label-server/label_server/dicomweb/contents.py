@@ -6,6 +6,7 @@ instances a series has, and for how long it has had just these.
 
 import hashlib
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -78,9 +79,9 @@ class Contents:
         """Whether more of a series may come, by what Orthanc says of it.
 
         It calls unstable what has come to itself since it was started; what came before, or to another Orthanc over the
-        same database, can be told by its time only.
+        same database, can be told by its time only, whose clock may be ahead of ours.
         """
-        return found.get("IsStable") is False or 0 <= _age(found) < self._quiet
+        return found.get("IsStable") is False or abs(_age(found)) < self._quiet
 
     def _by_instances(self, uid: str) -> Content | None:
         series = self._look_up(uid)
@@ -107,12 +108,12 @@ def _identity(found: dict[str, Any]) -> Any:
 
 
 def _age(found: Mapping[str, Any]) -> float:
-    """For how many seconds nothing of a series has come; negative by a clock that is ahead, or if nothing is said."""
+    """For how many seconds nothing of a series has come, by Orthanc's clock and ours; infinite if nothing is said."""
     said = found.get("LastUpdate") or found.get("Metadata", {}).get("LastUpdate", "")
     try:
         return time.time() - datetime.strptime(said, "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
     except ValueError:
-        return -1
+        return math.inf
 
 
 def _digest(content: Any) -> str:

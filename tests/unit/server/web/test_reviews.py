@@ -187,3 +187,22 @@ def test_a_judgement_of_any_kind_stops_no_list(server: Server, image: Ct, said: 
     ok(server.ask("PUT", f"/datastore/label/info?label={image.uid}&tag=final", "rita", data=form))
     (told,) = reviews(server)
     assert (told["state"], told["difficulty"], told["comment"]) == ("", "", "")
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["in Orthanc", "in the cache only"])
+def test_a_save_that_comes_again_takes_back_nothing_that_was_said_since(
+    server: Server, image: Ct, pacs: Pacs, shared: bool
+):
+    if not shared:
+        pacs.registered = set()
+    first = {"If-None-Match": "*"}
+    ok(server.submit(image.uid, painted(), **first))
+    ok(judge(server, image.uid, FLAGGED))
+    ok(server.submit(image.uid, painted(), **first))
+    assert info(server, image.uid)["segmentationMeta"] == {**FLAGGED, "editTime": 1}
+    assert set(states(server).values()) == {"flagged"}
+    mine = server.ask("GET", f"/datastore/label?label={image.uid}&tag=final", "anna").headers["etag"]
+    ok(server.submit(image.uid, painted(1), "berta", **{"If-Match": mine}))
+    ok(judge(server, image.uid))
+    ok(server.submit(image.uid, painted(), **first))
+    assert set(states(server).values()) == {"approved"}, "of another's later label"

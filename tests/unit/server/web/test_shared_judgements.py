@@ -9,10 +9,12 @@ import pytest
 import requests
 import SimpleITK as sitk
 
+from label_server.datastore import judgements
 from tests.support import app, segs, web
 from tests.support.ct import ct, written
 from tests.support.dicomweb import Pacs
 from tests.support.labels import ok, painted
+from tests.support.nifti_files import written as nifti
 from tests.support.segs import Painted
 from tests.support.web import HTML, Server
 
@@ -169,3 +171,27 @@ def test_all_judgements_are_asked_for_at_once(server: Server, images: list[str],
         ok(server.ask("GET", path, "rita", headers=HTML if path == "/" else {}))
         asked = [each for each in pacs.asked if REVIEW in each.path or REVIEW.encode() in each.body]
         assert len(asked) <= 1, path
+
+
+def test_a_reviewers_own_save_that_comes_again_takes_back_nothing_that_was_said_since(
+    server: Server, images: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    def save() -> Any:
+        label = sitk.GetImageFromArray(painted())
+        label.CopyInformation(server.image(images[0], "rita"))
+        names = [{"name": f"nodule{number}", "idx": number} for number in (1, 2, 3)]
+        said = {"label_info": names, "segmentationMeta": {"status": "approved"}}
+        file = {"label": ("label.nii.gz", nifti(label))}
+        address = f"/datastore/label?image={images[0]}&tag=final"
+        return server.ask(
+            "PUT", address, "rita", data={"params": json.dumps(said)}, files=file, headers={"If-None-Match": "*"}
+        )
+
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(judgements.Judgements, "write", lambda *_: True)
+        ok(save())
+    ok(save())
+    assert told(server, images[0])[0] == {"status": "approved"}, "which was not said the first time"
+    ok(judge(server, images[0], FLAGGED, "admin"))
+    ok(save())
+    assert told(server, images[0]) == [FLAGGED] * 2
