@@ -99,7 +99,9 @@ def _write(found: dict[str, Any], left_out: list[str], folder: Path) -> None:
     gpu, rows = content["gpu"], [Row(**each) for each in content["rows"]]
     text = table(rows, left_out if gpu else [_NO_GPU, *left_out], content["day"])
     (folder / "benchmark.md").write_text(f"{text}\n{section(gpu)}" if gpu else text)
-    (folder / "benchmark.json").write_text(json.dumps(content, indent=1) + "\n")
+    rows = ",\n".join(f"  {json.dumps(row)}" for row in content["rows"])  # one a line
+    text = json.dumps(content | {"rows": []}, indent=1).replace('"rows": []', f'"rows": [\n{rows}\n ]')
+    (folder / "benchmark.json").write_text(text + "\n")
     _plot(rows, folder / "benchmark.png")
 
 
