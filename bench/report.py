@@ -99,10 +99,14 @@ def _write(found: dict[str, Any], left_out: list[str], folder: Path) -> None:
     gpu, rows = content["gpu"], [Row(**each) for each in content["rows"]]
     text = table(rows, left_out if gpu else [_NO_GPU, *left_out], content["day"])
     (folder / "benchmark.md").write_text(f"{text}\n{section(gpu)}" if gpu else text)
-    rows = ",\n".join(f"  {json.dumps(row)}" for row in content["rows"])  # one a line
-    text = json.dumps(content | {"rows": []}, indent=1).replace('"rows": []', f'"rows": [\n{rows}\n ]')
-    (folder / "benchmark.json").write_text(text + "\n")
+    (folder / "benchmark.json").write_text(_dumped(content))
     _plot(rows, folder / "benchmark.png")
+
+
+def _dumped(content: dict[str, Any]) -> str:
+    """The content as JSON, a row a line."""
+    rows = ",\n".join(f"  {json.dumps(each)}" for each in content["rows"])
+    return json.dumps(content | {"rows": []}, indent=1).replace('"rows": []', f'"rows": [\n{rows}\n ]') + "\n"
 
 
 def _plot(rows: list[Row], file: Path) -> None:
