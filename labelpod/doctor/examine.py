@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from labelpod.config import settings
+from labelpod.config import contradictions, settings
 from labelpod.config.settings import Settings
 from labelpod.docker import engine, ownership
 from labelpod.docker.info import docker_info, image_names
@@ -109,6 +109,8 @@ def _settings(path: Path) -> tuple[Settings, str, list[Finding]]:
     try:
         project = settings.compose_project(path)
         values = settings.load(path)
+        for contradiction in contradictions.on_one_machine(dict(values), settings.PREFIX, path.name):
+            findings.append(Finding("warning", "settings", *contradiction))
     except DeployError as error:
         findings.append(Finding("error", "settings", error.message, error.remedy))
         with suppress(DeployError):  # the rest is judged by what can be read

@@ -5,12 +5,15 @@ must be told so by its cookies.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
 
 # In the scope: whether a trusted proxy has passed the request on.
 PROXIED = "labelpod.proxied"
@@ -44,6 +47,7 @@ class TrustedProxy:
         self._proxies = proxies
         self._names = names
         self._in_pod = in_pod
+        self._warned = False
         self._named: set[IPv4Address | IPv6Address] = set()
         self._asked = float("-inf")
 
@@ -59,9 +63,21 @@ class TrustedProxy:
             scope[PROXIED] = True
             scope["client"] = (str(self._client(peer, _listed(scope, "x-forwarded-for"))), 0)
         # The last is the word of the proxy that connects; what comes before, somebody has told it.
-        if (trusted or self._in_pod) and (scheme := _listed(scope, "x-forwarded-proto")[-1].lower()) in _SCHEMES:
+        scheme = _listed(scope, "x-forwarded-proto")[-1].lower()
+        if (trusted or self._in_pod) and scheme in _SCHEMES:
             scope["scheme"] = scheme
+        elif scheme == "https" != scope.get("scheme"):
+            self._warn()
         await self._app(scope, receive, send)
+
+    def _warn(self) -> None:
+        """Say once what whoever has put a proxy in front would look for."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "Somebody whom LABELPOD_TRUSTED_PROXY does not name says that browsers speak HTTPS to them: if it is "
+                "your proxy, name it, or cookies and addresses are those of plain HTTP"
+            )
 
     def _client(self, peer: IPv4Address | IPv6Address, named: Sequence[str]) -> IPv4Address | IPv6Address:
         """The last address that no trusted proxy has: each proxy adds who connects to it, after what that one says."""

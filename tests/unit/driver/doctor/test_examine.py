@@ -172,6 +172,13 @@ def test_a_malformed_env_file_is_an_error_with_its_line(machine):
     assert finding.level == "error" and "line 2" in finding.message and finding.remedy
 
 
+def test_what_only_a_cluster_runs_is_told(machine):
+    machine.env_file.write_text("LABELPOD_LABEL_SERVERS=64\n")
+    machine.env_file.chmod(0o600)
+    finding = machine.find("settings")
+    assert finding.level == "warning" and "one machine runs 8 at most" in finding.message
+
+
 def test_the_other_checks_are_made_despite_a_malformed_env_file(machine):
     machine.env_file.write_text("not a setting\n")
     assert machine.find("memory").level == "ok"

@@ -137,6 +137,16 @@ def test_under_tls_of_its_own_it_is_https_unless_a_trusted_proxy_says_otherwise(
     assert scheme(peer, forwarded, own="https") == spoken
 
 
+def test_of_https_that_does_not_count_the_log_says_once_what_to_set(caplog: pytest.LogCaptureFixture):
+    client = TestClient(TrustedProxy(tell_scheme, PROXIES), client=("192.0.2.9", 1))
+    for said in ("http", "https", "https"):
+        assert client.get("/", headers={"X-Forwarded-Proto": said}).text == "http"
+    assert caplog.text.count("LABELPOD_TRUSTED_PROXY does not name") == 1
+    caplog.clear()
+    trusted = TestClient(TrustedProxy(tell_scheme, PROXIES), client=("10.0.0.5", 1))
+    assert trusted.get("/", headers={"X-Forwarded-Proto": "https"}).text == "https" and not caplog.text
+
+
 def test_in_a_rented_pod_the_scheme_is_that_of_the_proxy_in_front_and_the_address_is_not():
     assert scheme("100.64.0.9", "https", in_pod=True) == "https" and scheme("100.64.0.9", in_pod=True) == "http"
     client = TestClient(TrustedProxy(tell, (), in_pod=True), client=("100.64.0.9", 1))
