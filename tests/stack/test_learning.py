@@ -64,7 +64,7 @@ def train(annotator: Annotator, **options: int) -> dict:
 
 def ended(annotator: Annotator) -> dict | None:
     task = annotator.client.train_status()
-    return task if task["status"] not in ("PENDING", "RUNNING") else None
+    return task if task["status"] not in ("SUBMITTED", "PENDING", "RUNNING") else None
 
 
 def test_dice_on_a_phantom_that_was_not_trained_on_rises(stack: Clone, annotator: Annotator, phantoms: list[str]):

@@ -73,11 +73,13 @@ def test_prometheus_gets_the_figures_and_every_query_and_rule_has_something_to_l
     mask = annotator.click("deepgrow_2d", ct, [size // 2 for size in image.GetSize()])
     annotator.submit(ct, image, mask)
     annotator.next_sample()
+    stack.run_in("label-server", "touch", "/workspace/last_backup")  # docs/database.md
     requests.get(annotator.url.replace(TOKEN, "wrong" * 5), timeout=10)
     for action in ("infer", "submit label", "next sample"):
         eventually(lambda action=action: prometheus.count(action) > 0, 20, f"{action} is counted")
     eventually(lambda: len(prometheus.series("up == 1")) == 2, 20, "both are asked")
     eventually(lambda: prometheus.series("orthanc_count_series == 2"), 20, "Orthanc tells of the CT and its label")
+    eventually(lambda: prometheus.series("labelpod_last_backup_seconds"), 20, "the backup is told")
     for query in QUERIES:
         shown = query.replace("$instance", ".*")
         if not any(name in query for name in ABSENT):
