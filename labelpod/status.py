@@ -10,7 +10,7 @@ from labelpod.clients.orthanc import Connection, Orthanc
 from labelpod.config import addresses
 from labelpod.config.settings import Settings
 from labelpod.docker import published
-from labelpod.docker.stack import DOOR, LABEL_SERVER, ORTHANC, POSTGRES, SECOND_ORTHANC, Stack, end_reason
+from labelpod.docker.stack import DOOR, LABEL_SERVER, ORTHANC, POSTGRES, SECOND_ORTHANC, Stack, end_reason, numbered
 from labelpod.errors import DeployError
 from labelpod_common import labels
 from labelpod_common.text import clean, counted
@@ -31,13 +31,14 @@ def collect(stack: Stack) -> dict[str, Any]:
     if not info and _starts(containers.get(LABEL_SERVER)):
         running[LABEL_SERVER], problem = "starting", "it has not answered yet; ask again in some seconds"
     datastore = info.get("datastore", {})
+    orthancs = _servers(running, ORTHANC, *([SECOND_ORTHANC] if stack.values.two_orthancs else []))
     return {
         "label_server": {
             "url": url,
             "ready": bool(info),
             "state": running.get(LABEL_SERVER, "not started"),
             "problem": problem,
-            "servers": _servers(running, *_numbered(LABEL_SERVER, stack.values.LABEL_SERVERS)),
+            "servers": _servers(running, *numbered(LABEL_SERVER, stack.values.LABEL_SERVERS)),
             "device": info.get("device"),
             "models": [
                 {"name": name, "trained": model.get("trained"), "description": model.get("description", "")}
@@ -48,12 +49,12 @@ def collect(stack: Stack) -> dict[str, Any]:
         "orthanc": {
             "url": addresses.orthanc(values),
             **_said(ORTHANC, running, ends),
-            **(_answer(values) if "running" in _servers(running, ORTHANC, SECOND_ORTHANC) else {"answers": False}),
+            **(_answer(values) if "running" in orthancs else {"answers": False}),
             "username": values.ORTHANC_USERNAME,
             "password": values.ORTHANC_PASSWORD.get_secret_value(),
             "dicom": addresses.dicom(values),
             "database": values.ORTHANC_DB,
-            "servers": _servers(running, ORTHANC, *([SECOND_ORTHANC] if stack.values.two_orthancs else [])),
+            "servers": orthancs,
         },
         **({POSTGRES: _said(POSTGRES, running, ends)} if values.postgres else {}),
         **({DOOR: _said(DOOR, running, ends)} if stack.values.door else {}),
@@ -135,11 +136,6 @@ def _starts(container: Container | None) -> bool:
     """Whether it runs and Docker still waits for its first sign of health."""
     state = container.state if container else None  # each look asks Docker again
     return bool(state and state.status == "running" and state.health and state.health.status == "starting")
-
-
-def _numbered(service: str, count: int) -> Iterator[str]:
-    """The names of a service's containers."""
-    return (service if number == 1 else f"{service}-{number}" for number in range(1, count + 1))
 
 
 def _servers(running: dict[str, str], *names: str) -> list[str]:

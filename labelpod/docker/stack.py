@@ -266,7 +266,7 @@ class Stack:
         last on.
         """
         there = [name for name in containers if _service(name) == LABEL_SERVER]
-        wanted = [LABEL_SERVER, *(f"{LABEL_SERVER}-{number}" for number in range(2, self.values.LABEL_SERVERS + 1))]
+        wanted = numbered(LABEL_SERVER, self.values.LABEL_SERVERS)
         kept = set(wanted) & set(there)
         surplus = set(there) - (kept if kept == set(wanted[: len(kept)]) else set())
         for name in surplus:
@@ -315,10 +315,14 @@ class Stack:
             self.docker.compose.stop([service], timeout=15)
 
 
+def numbered(service: str, count: int) -> list[str]:
+    """The names of a service's containers: from the second on with a number."""
+    return [service, *(f"{service}-{number}" for number in range(2, count + 1))]
+
+
 def _name(labels: Mapping[str, str]) -> str:
-    """A service, with a number from its second container on."""
-    service, number = labels["com.docker.compose.service"], labels.get("com.docker.compose.container-number", "1")
-    return service if number == "1" else f"{service}-{number}"
+    number = int(labels.get("com.docker.compose.container-number", "1"))
+    return numbered(labels["com.docker.compose.service"], number)[-1]
 
 
 def _service(name: str) -> str:

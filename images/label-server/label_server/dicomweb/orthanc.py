@@ -114,7 +114,8 @@ class Orthanc:
     def describe(self, name: str) -> dict[str, Any]:
         """The main attributes of one series, `IsStable` and `LastUpdate`; empty if it is gone."""
         said = self._ask(f"/series/{name}") or {}
-        return {**said.get("MainDicomTags", {}), **{key: said.get(key) for key in ("IsStable", "LastUpdate")}}
+        told = {key: said[key] for key in ("IsStable", "LastUpdate") if key in said}
+        return {**said.get("MainDicomTags", {}), **told}
 
     def find_series(self, uid: str) -> list[dict[str, Any]] | None:
         """What it says of a series: several if it has it under several patients; None if it is no Orthanc."""

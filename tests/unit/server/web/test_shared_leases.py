@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from label_server import users
+from label_server.datastore.pacs_images import PacsImages
 from label_server.users import Role, User
 from tests.support import app, offers
 from tests.support.ct import ct, read, written
@@ -206,3 +207,16 @@ def test_a_client_whose_name_no_label_could_bear_is_lent_nothing(server: Server,
     answer = server.ask("POST", "/activelearning/first", "anna", json={"client_id": client})
     assert answer.status_code == 400 and answer.json()["detail"].startswith("Refused: ")
     assert pacs.said(LEASE) == {}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_lists_are_read_anew_for_a_next_image_only_where_other_servers_lend(
+    server: Server, pacs: Pacs, images: list[str], monkeypatch: pytest.MonkeyPatch, shared: bool
+):
+    """With another DICOMweb server that takes seconds, and no other label server has a part in it."""
+    read: list[object] = []
+    monkeypatch.setattr(PacsImages, "look_again", lambda store: read.append(store))
+    if not shared:
+        pacs.registered = set()
+    ok(server.ask("POST", "/activelearning/random", "anna", json={}))
+    assert len(read) == shared

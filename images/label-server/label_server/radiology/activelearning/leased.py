@@ -96,7 +96,7 @@ class LeasedStrategy(Strategy):
         lost = set[str]()  # to another label server, this very moment
         with self._leases.lock:
             self._leases.hear()
-            if isinstance(datastore, PacsImages):
+            if self._leases.shared and isinstance(datastore, PacsImages):
                 datastore.look_again()  # after the leases: one that has ended may have ended by a label just now
             while chosen := self._choose_or_share(request, _Without(datastore, unread | lost), owner):
                 if self._leases.take(chosen["id"], owner):

@@ -49,6 +49,11 @@ class Leases:
                 self._choose(self._shared if self._shared.kept() else self._own)
             self._place.hear()
 
+    @property
+    def shared(self) -> bool:
+        """Whether other label servers lend the same images, as was heard last."""
+        return self._place is self._shared
+
     def _choose(self, place: LeasePlace) -> None:
         if place is self._own and self._place is not place:
             logger.warning("The DICOMweb server keeps no leases: label servers beside this one do not heed them")
