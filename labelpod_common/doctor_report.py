@@ -3,18 +3,19 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 NAME = "doctor.json"
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """What is not as it should be: how bad it is (`warning` or `error`), what, and what to do."""
+class Finding:
+    """One thing that was looked at; an error stops `up`. The remedy is a command or an edit, "" if ok."""
 
-    level: str
+    level: Literal["ok", "warning", "error"]
     subject: str
     message: str
-    remedy: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Report:
     """When the machine was looked at (ISO 8601, UTC), and what was wrong then."""
 
     time: str
-    findings: tuple[Wrong, ...]
+    findings: tuple[Finding, ...]
 
 
 def dump(report: Report) -> str:
@@ -34,6 +35,6 @@ def read(file: Path) -> Report | None:
     """The report; None if there is none that can be read."""
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
-        return Report(str(said["time"]), tuple(Wrong(**each) for each in said["findings"]))
+        return Report(str(said["time"]), tuple(Finding(**each) for each in said["findings"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -19,11 +19,12 @@ from labelpod.docker import engine, ownership
 from labelpod.docker.info import docker_info, image_names
 from labelpod.docker.tags import LABEL_SERVER_TAG
 from labelpod.doctor import file_checks, network_checks, source_checks
-from labelpod.doctor.finding import Finding, Machine
+from labelpod.doctor.machine import Machine
 from labelpod.errors import DeployError
 from labelpod.host import gpu
 from labelpod.project import Project
 from labelpod_common import label_codes, labels
+from labelpod_common.doctor_report import Finding
 
 BUILD_GIB, RUN_GIB = 30, 5
 # Decimal: a machine sold with 8 GB reports a little less than 8 GiB, but more than 8 GB.

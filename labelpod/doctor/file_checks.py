@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from labelpod.config.settings import Settings
-from labelpod.doctor.finding import Finding
+from labelpod_common.doctor_report import Finding
 from labelpod_common.text import counted
 
 _SUBJECT = "files"

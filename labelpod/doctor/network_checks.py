@@ -9,11 +9,12 @@ from pathlib import Path
 
 from labelpod.config.settings import Settings
 from labelpod.docker import ownership
-from labelpod.doctor.finding import Finding, Machine
+from labelpod.doctor.machine import Machine
 from labelpod.errors import DeployError
 from labelpod.host import ports
 from labelpod.process import run
 from labelpod.security import certificate
+from labelpod_common.doctor_report import Finding
 
 _PORT_SECONDS = 3
 _RENEW = timedelta(days=30)

@@ -12,9 +12,10 @@ from typing import Any
 
 import httpx
 
-from labelpod.doctor.finding import Finding, Machine
+from labelpod.doctor.machine import Machine
 from labelpod.host import npm_config
 from labelpod.process import run, why
+from labelpod_common.doctor_report import Finding
 
 _SECONDS = 3
 _SLOW = 124  # what process.run answers for a program that took too long

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from labelpod import files
-from labelpod.doctor.finding import Finding
 from labelpod.errors import DeployError
 from labelpod_common import doctor_report
-from labelpod_common.doctor_report import Report, Wrong
+from labelpod_common.doctor_report import Finding, Report
 
 
 def keep(findings: Iterable[Finding], secrets: Path) -> None:
@@ -17,8 +16,8 @@ def keep(findings: Iterable[Finding], secrets: Path) -> None:
 
     Who may not write there has looked all the same.
     """
-    wrong = [Wrong(each.level, each.subject, each.message, each.remedy) for each in findings if each.level != "ok"]
-    report = Report(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", tuple(wrong))
+    wrong = tuple(each for each in findings if each.level != "ok")
+    report = Report(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", wrong)
     file = secrets / "users" / doctor_report.NAME
     with suppress(DeployError, OSError):
         if file.parent.is_dir():

@@ -13,8 +13,8 @@ import pytest
 from labelpod.config.settings import PREFIX
 from labelpod.docker.tags import LABEL_SERVER_TAG, ORTHANC_TAG
 from labelpod.doctor import examine
-from labelpod.doctor.finding import Finding
 from labelpod.host import npm_config
+from labelpod_common.doctor_report import Finding
 from tests.support.ports import held_port
 
 PYTHON = sys.executable

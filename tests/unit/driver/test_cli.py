@@ -13,11 +13,11 @@ import typer
 from labelpod import cli, console, lifecycle, testing
 from labelpod.commands import options
 from labelpod.doctor import examine, told
-from labelpod.doctor.finding import Finding
 from labelpod.errors import DeployError
 from labelpod.host import docker_install
 from labelpod.models import history, training
 from labelpod.project import Project
+from labelpod_common.doctor_report import Finding
 from tests.support.ct import ct
 from tests.support.paths import ROOT
 

@@ -11,7 +11,7 @@ import pytest
 from labelpod.docker import ownership
 from labelpod.docker.tags import LABEL_SERVER_TAG
 from labelpod.doctor import examine
-from labelpod.doctor.finding import Finding
+from labelpod_common.doctor_report import Finding
 from tests.support.doctor_machine import needs_apt, plugin
 
 

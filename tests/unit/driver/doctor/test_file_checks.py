@@ -10,7 +10,7 @@ import pytest
 
 from labelpod.config.settings import Settings
 from labelpod.doctor import file_checks
-from labelpod.doctor.finding import Finding
+from labelpod_common.doctor_report import Finding
 
 PROGRAMS = ("deploy.py", "compose.yaml", "labelpod/cli.py", "images/orthanc/access.lua", "templates/x.j2", ".env")
 PROGRAMS += ("build/start_server.sh", ".venv/bin/python", ".venv/lib/python3.11/site-packages/x.py", "secrets/users/u")

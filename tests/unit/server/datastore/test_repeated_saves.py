@@ -14,7 +14,7 @@ from label_server.dicomweb.client import DicomWebClient
 from tests.support import app
 from tests.support.ct import Ct
 from tests.support.dicomweb import Pacs
-from tests.support.labels import ok, painted
+from tests.support.labels import ok, painted, stored_without_an_answer
 from tests.support.web import Server
 
 FIRST = {"If-None-Match": "*"}
@@ -55,17 +55,8 @@ def test_what_a_kill_has_left_is_deleted_when_the_save_comes_again(
     assert len(stored(pacs)) == 1
 
 
-def test_a_save_that_was_stored_without_an_answer_of_the_pacs_is_done(
-    server: Server, image: Ct, pacs: Pacs, monkeypatch: pytest.MonkeyPatch
-):
-    store = DicomWebClient.store_instances
-
-    def cut_off(self: DicomWebClient, *given: Any, **more: Any) -> Any:
-        store(self, *given, **more)
-        raise requests.ConnectionError
-
-    with monkeypatch.context() as killed:
-        killed.setattr(DicomWebClient, "store_instances", cut_off)
+def test_a_save_that_was_stored_without_an_answer_of_the_pacs_is_done(server: Server, image: Ct, pacs: Pacs):
+    with stored_without_an_answer():
         assert server.submit(image.uid, painted(), **FIRST).status_code == 503
     ok(server.submit(image.uid, painted(), **FIRST))
     assert len(stored(pacs)) == 1

@@ -18,7 +18,7 @@ from labelpod_common.labels import parse
 from tests.support import app, web
 from tests.support.ct import Ct
 from tests.support.dicomweb import Pacs
-from tests.support.labels import counted, ok, painted
+from tests.support.labels import counted, ok, painted, stored_without_an_answer
 from tests.support.web import Server
 
 
@@ -162,14 +162,7 @@ def test_a_label_that_was_stored_without_an_answer_is_deleted_by_the_next(
     server: Server, image: Ct, pacs: Pacs, monkeypatch: pytest.MonkeyPatch, label_app: Any
 ):
     monkeypatch.setattr(label_app.datastore()._index, "_max_age", 3600)
-    store = DicomWebClient.store_instances
-
-    def cut_off(self: DicomWebClient, *given: Any, **more: Any) -> Any:
-        store(self, *given, **more)
-        raise requests.ConnectionError
-
-    with monkeypatch.context() as killed:
-        killed.setattr(DicomWebClient, "store_instances", cut_off)
+    with stored_without_an_answer():
         assert server.submit(image.uid, painted(0)).status_code == 503
     ok(server.submit(image.uid, painted(1)))
     assert len(pacs.segmentations(image.uid)) == 1 and np.array_equal(server.label(image.uid), painted(1))

@@ -15,7 +15,7 @@ from label_server.dicomweb.series import LabelSeries
 from label_server.models import training_runs
 from label_server.web import readiness, start_page, worker_pools
 from labelpod.doctor import told
-from labelpod.doctor.finding import Finding
+from labelpod_common.doctor_report import Finding
 from tests.support.ct import Ct, ct, read
 from tests.support.dicomweb import Pacs
 from tests.support.labels import ok

@@ -1,4 +1,4 @@
-"""What a look at the machine found, and what several looks need to know."""
+"""The machine, as several looks at it need to know it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,16 +6,6 @@ from typing import Any, Literal
 
 from labelpod.config.settings import Settings
 from labelpod.docker.tags import service_tags
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; an error stops `up`. The remedy is a command or an edit, "" if ok."""
-
-    level: Literal["ok", "warning", "error"]
-    subject: str
-    message: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True)
