@@ -1,11 +1,14 @@
 """Options and fixtures of several tiers."""
 
+import fcntl
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.data import make
+from tests.support.clone import Clone
 from tests.support.paths import DATA
 
 
@@ -15,6 +18,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run tests/stack/test_faults.py against MONAI Label as it ships: each test must fail there",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests at one stack stay together and in their order; those at others may run beside them."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_stack(item)))
+
+
+def _stack(item: pytest.Item) -> str:
+    """The name of what a test shares with others: a fixture of the session, of its folder or of its file."""
+    shared = [name for name in ("running", "user") if name in getattr(item, "fixturenames", ())]
+    folder = item.path.parent.name
+    return (shared or [folder if folder == "several" else item.path.stem])[0]
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +54,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine() -> None:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Docker answers; `deploy.py test --yes` sees to that."""
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no Docker engine answers: `python3 deploy.py up --yes` installs one")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        _make_images(tmp_path_factory)
+
+
+def _make_images(folders: pytest.TempPathFactory) -> None:
+    """One worker makes them and the others wait: at once, each would make its own."""
+    with (folders.getbasetemp().parent / "images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        clone = Clone.make(folders.mktemp("images"), "labelpod-test-images")
+        clone.done("build", "--yes")
+        clone.cli("down", "--volumes", "--yes")
