@@ -8,11 +8,12 @@ from typing import Any
 from labelpod import kubernetes
 from labelpod.clients.label_server import LabelServer
 from labelpod.cluster import Cluster
-from labelpod.config.settings import Settings
+from labelpod.config import env_file
+from labelpod.config.settings import Settings, load
 from labelpod.console import confirmed, say_command
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from labelpod.security import users
+from labelpod.security import secret_files, users
 
 # What goes at `down`; volumes and Secrets stay.
 _KINDS = (
@@ -21,6 +22,12 @@ _KINDS = (
 )
 _OURS = "app.kubernetes.io/part-of=labelpod"
 _USERS = "users"
+# Who reads a Secret when it starts, and only then.
+_READERS = {
+    "orthanc": ("deployment/orthanc",),
+    "label-server": ("deployment/label-server", "deployment/trainer"),
+    "postgres": ("deployment/orthanc",),
+}
 _ROLLOUT_SECONDS, _START_SECONDS = 1200, 60
 
 
@@ -39,17 +46,24 @@ def up(settings: Settings, project: Project, yes: bool) -> None:
     for file in (project.secrets / name for files in secrets.values() for name in files.values()):
         if own and not file.is_file():
             raise DeployError(f"{project.shown(file)} is not there", "python3 deploy.py build --yes makes it")
+    if own:
+        # A password may be another one since then; none is empty.
+        if env_file.ensure(project.env_file):
+            settings = load(project.env_file)
+        secret_files.write(settings, project.secrets)
     cluster = _to_start_in(settings, project)
     _ask(f"Start labelpod in {cluster}?", "up", yes)
     cluster.change("apply", "--filename", str(folder / "namespace.yaml"))
     cluster.record(project)
-    for name in secrets:
-        if not own:
-            _find_secret(name, set(secrets[name]), cluster)
-        elif name != _USERS:
-            _put_secret(name, secrets[name], cluster, project)
     if own:
+        before = {name: _version(name, cluster) for name in _READERS}
+        for name in [each for each in secrets if each != _USERS]:
+            _put_secret(name, secrets[name], cluster, project)
         _put_users(cluster, project)
+        _restart([name for name, version in before.items() if version and version != _version(name, cluster)], cluster)
+    else:
+        for name in secrets:
+            _find_secret(name, set(secrets[name]), cluster)
     cluster.change("apply", "--kustomize", str(folder))
     # Label servers are replaced one after the other.
     seconds = _ROLLOUT_SECONDS + _START_SECONDS * settings.LABEL_SERVERS
@@ -173,6 +187,19 @@ def _put_secret(name: str, files: dict[str, str], cluster: Cluster, project: Pro
     applied = ("apply", "--server-side", "--force-conflicts", "--filename", "-")
     say_command(" | ".join(shlex.join(("kubectl", *cluster.command(*words))) for words in (made, applied)))
     cluster.ask(*applied, given=cluster.ask(*made))
+
+
+def _version(secret: str, cluster: Cluster) -> str:
+    """What changes whenever the values of a Secret do; "" if there is none."""
+    version = ("--ignore-not-found", "--output", "jsonpath={.metadata.resourceVersion}")
+    return cluster.ask("get", "secret", secret, *version)
+
+
+def _restart(secrets: list[str], cluster: Cluster) -> None:
+    """Start what runs with other values of these Secrets anew."""
+    for workload in sorted({each for name in secrets for each in _READERS[name]}):
+        if cluster.ask("get", workload, "--ignore-not-found", "--output", "name"):
+            cluster.change("rollout", "restart", workload)
 
 
 def _find_secret(name: str, keys: set[str], cluster: Cluster) -> None:

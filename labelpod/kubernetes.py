@@ -72,7 +72,7 @@ def write(settings: Settings, project: Project, folder: Path) -> list[Path]:
     for parent in [*reversed(folder.parents), folder]:
         if not parent.exists():
             files.folder(parent, 0o755)
-    for name in {*ALL_COMPONENTS, "haproxy.cfg"} - set(texts):
+    for name in {*ALL_COMPONENTS, "haproxy.cfg", "prometheus.yml"} - set(texts):
         (folder / name).unlink(missing_ok=True)
     return [folder / name for name, text in texts.items() if files.write(folder / name, text.encode(), 0o644)]
 
@@ -138,7 +138,8 @@ def secrets(settings: Settings) -> dict[str, dict[str, str]]:
 
 
 def _configurations(settings: Settings) -> list[str]:
-    return ["orthanc.json", *(["haproxy.cfg"] if settings.several_servers else [])]
+    used = {"haproxy.cfg": settings.several_servers, "prometheus.yml": bool(settings.KUBERNETES_PROMETHEUS_NAMESPACE)}
+    return ["orthanc.json", *(name for name, wanted in used.items() if wanted)]
 
 
 def _text(name: str, values: dict[str, Any], project: Project) -> str:

@@ -252,6 +252,9 @@ class Settings(BaseModel):
     KUBERNETES_INGRESS_NAMESPACE: Annotated[str, AfterValidator(cluster.name)] = Field(
         "ingress-nginx", description="Namespace of whoever passes requests on: only from there the pods are reached."
     )
+    KUBERNETES_PROMETHEUS_NAMESPACE: Annotated[str, AfterValidator(cluster.name_or_none)] = Field(
+        "", description="Namespace of a Prometheus that may ask the pods for their figures; empty: nobody may."
+    )
     KUBERNETES_GATEWAY: Annotated[str, AfterValidator(cluster.gateway)] = Field(
         "", description="Gateway to take requests from instead of an Ingress (Gateway API), as NAMESPACE/NAME."
     )
@@ -303,8 +306,13 @@ class Settings(BaseModel):
 
     @property
     def monitoring(self) -> bool:
-        """Whether there is an image of Prometheus, and a login for it."""
+        """Whether Prometheus may run beside the stack."""
         return bool(self.PROMETHEUS_IMAGE)
+
+    @property
+    def monitored(self) -> bool:
+        """Whether a Prometheus, beside the stack or in the cluster, has logins for its figures."""
+        return self.monitoring or bool(self.KUBERNETES_PROMETHEUS_NAMESPACE)
 
     @property
     def door(self) -> bool:

@@ -37,7 +37,7 @@ def write(values: Settings, folder: Path) -> None:
     texts = {LABEL_DELETION: deletion, **_logins(values, folder), **_certificate(values), **_database(values, folder)}
     for name in set(TLS_FILES) - set(texts):
         (folder / name).unlink(missing_ok=True)
-    if values.monitoring:
+    if values.monitored:
         users.follow(MONITOR_USER, "monitor", _own_password(folder / MONITOR_TOKEN, 0o644, lasting=False), folder)
     elif (folder / MONITOR_TOKEN).exists():
         users.follow_no_more(MONITOR_USER, "monitor", folder)
@@ -51,7 +51,7 @@ def write(values: Settings, folder: Path) -> None:
 def _logins(values: Settings, folder: Path) -> dict[str, str]:
     own = _own_password(folder / "label_server_password", 0o600, lasting=False)
     logins = {values.ORTHANC_USERNAME: values.ORTHANC_PASSWORD.get_secret_value(), LABEL_SERVER_USER: own}
-    if values.monitoring:
+    if values.monitored:
         logins[MONITOR_USER] = _own_password(folder / ORTHANC_MONITOR, 0o644, lasting=False)
     # Nobody else's server is shown the login at our Orthanc.
     ours = urlsplit(values.STUDIES or values.own_dicomweb).hostname == urlsplit(values.own_dicomweb).hostname

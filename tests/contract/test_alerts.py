@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ import yaml
 from label_server.web import audit_actions
 from labelpod import render
 from labelpod.config.settings import Settings
+from tests.support.kubernetes import SITES, manifests
 from tests.support.paths import ROOT
 
 RULES = ROOT / "docs" / "monitoring" / "labelpod.rules.yml"
@@ -35,21 +37,37 @@ def test_each_alert_is_raised_when_it_should_be_and_on_a_quiet_day_none_is(promt
     assert tried.returncode == 0, tried.stdout + tried.stderr
 
 
+@pytest.mark.parametrize("site", SITES)
+def test_prometheus_understands_the_file_for_a_cluster(promtool: str, tmp_path: Path, site: str):
+    text = manifests(SITES[site] | {"KUBERNETES_PROMETHEUS_NAMESPACE": "monitoring"})["prometheus.yml"]
+    jobs = understood(promtool, text, tmp_path)
+    assert [job["job_name"] for job in jobs] == [
+        "labelpod",
+        "orthanc",
+        *(["door"] if "LABEL_SERVERS" in SITES[site] else []),
+    ]
+
+
 @pytest.mark.parametrize("servers", [1, 2])
 @pytest.mark.parametrize("certificate", ["", "c.pem"], ids=["http", "https"])
 def test_prometheus_understands_the_file_that_the_stack_gives_it(
     promtool: str, tmp_path: Path, certificate: str, servers: int
 ):
     values = Settings(TLS_CERT=certificate, LABEL_SERVERS=servers)
-    text = render.render(values, ROOT / "templates")["prometheus.yml"]
-    (tmp_path / "prometheus.yml").write_text(text)
-    shutil.copy(RULES, tmp_path)
-    command = [promtool, "check", "config", "--syntax-only", "prometheus.yml"]
-    tried = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
-    assert tried.returncode == 0, tried.stderr
+    jobs = understood(promtool, render.render(values, ROOT / "templates")["prometheus.yml"], tmp_path)
     schemes = dict.fromkeys(("labelpod", "orthanc"), "https" if certificate else "http")
     schemes |= {"door": "http"} if servers > 1 else {}
-    assert {job["job_name"]: job["scheme"] for job in yaml.safe_load(text)["scrape_configs"]} == schemes
+    assert {job["job_name"]: job["scheme"] for job in jobs} == schemes
+
+
+def understood(promtool: str, text: str, folder: Path) -> list[dict[str, Any]]:
+    """The jobs of a file that Prometheus's own tool finds nothing wrong with."""
+    (folder / "prometheus.yml").write_text(text)
+    shutil.copy(RULES, folder)
+    command = [promtool, "check", "config", "--syntax-only", "prometheus.yml"]
+    tried = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    assert tried.returncode == 0, tried.stderr
+    return yaml.safe_load(text)["scrape_configs"]
 
 
 def test_every_alert_is_tried_in_both_ways():

@@ -354,6 +354,28 @@ def test_the_dicom_port_is_opened_to_the_scanners_only_and_only_if_it_is_wanted(
     assert "dicom" not in of_kind(objects(ONE), "Service")
 
 
+def test_prometheus_reaches_what_it_is_told_to_ask_and_only_if_it_may():
+    asked = yaml.safe_load(manifests(SEVERAL)["prometheus.yml"])["scrape_configs"]
+    services, policies = (of_kind(objects(SEVERAL), kind) for kind in ("Service", "NetworkPolicy"))
+    opened = {
+        (each["spec"]["podSelector"]["matchLabels"]["app"], rule["ports"][0]["port"])
+        for each in policies.values()
+        for rule in each["spec"].get("ingress", [])
+        if "monitoring" in str(rule["from"])
+    }
+    found = set()
+    for job in asked:
+        (place,) = job.get("dns_sd_configs") or job["static_configs"]
+        names = place.get("names") or [target.rpartition(":")[0] for target in place["targets"]]
+        ports = [place["port"]] if "port" in place else [int(target.rpartition(":")[2]) for target in place["targets"]]
+        for name, domain in (each.split(".", 1) for each in names):
+            assert domain == "labelpod.svc"
+            found |= {(services[name]["spec"]["selector"]["app"], port) for port in ports}
+    assert found == opened == {("label-server", 8000), ("trainer", 8000), ("door", 8405), ("orthanc", 8042)}
+    alone = SEVERAL | {"KUBERNETES_PROMETHEUS_NAMESPACE": ""}
+    assert "prometheus.yml" not in manifests(alone) and "monitoring" not in manifests(alone)["network-policies.yaml"]
+
+
 def test_only_who_fetches_weights_reaches_other_machines():
     def outside(site: dict[str, str]) -> set[str]:
         policies = of_kind(objects(site), "NetworkPolicy").items()

@@ -106,6 +106,19 @@ def test_a_rolling_update_takes_one_label_server_at_a_time(site: Site, tmp_path:
     assert len(set(nodes_of(site, "label-server"))) == LABEL_SERVERS
 
 
+def test_another_password_starts_who_has_read_it_anew_and_nobody_else(site: Site):
+    def started() -> dict[str, set[str]]:
+        return {app: {pod["metadata"]["uid"] for pod in site.plane.pods(app)} for app in ("orthanc", "label-server")}
+
+    before = started()
+    site.is_set(INFER_QUEUE="9", ORTHANC_PASSWORD="another-of-sixteen-letters")
+    assert site.does("kubernetes", "up", "--yes") == 0
+    changed = started()
+    assert not before["orthanc"] & changed["orthanc"] and before["label-server"] == changed["label-server"]
+    assert site.does("kubernetes", "up", "--yes") == 0
+    assert started() == changed
+
+
 def test_a_dead_nodes_label_server_is_on_another_node_after_its_toleration(site: Site):
     dead = nodes_of(site, "label-server")[0]
     since = time.monotonic()

@@ -25,6 +25,7 @@ SEVERAL = ONE | {
     "KUBERNETES_HOST": "labels.example.org",
     "DICOM_BIND_ADDRESS": "0.0.0.0",
     "DICOM_AETS": "CT1@10.0.0.5,CT2@10.0.0.6",
+    "KUBERNETES_PROMETHEUS_NAMESPACE": "monitoring",
 }
 OWN = SEVERAL | {
     "DEVICE": "cpu",

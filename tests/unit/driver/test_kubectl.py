@@ -24,7 +24,10 @@ case "$1 $*" in
   *"get namespace"*) cat "$KUBECTL_UID" ;;
   create*) cat "$KUBECTL_SECRET" ;;
   port-forward*) echo "Forwarding from 127.0.0.1:$KUBECTL_PORT -> 8000"; exec sleep 60 ;;
-  *"--filename -"*) cat >>"$KUBECTL_LOG.given" ;;
+  *"get secret"*resourceVersion*) cat "$KUBECTL_LOG.version" ;;
+  *"--filename -"*)
+    cat >>"$KUBECTL_LOG.given"
+    echo 8 >"$KUBECTL_LOG.version" ;;
   get*) cat "$KUBECTL_ANSWER" ;;
 esac
 """
@@ -59,6 +62,7 @@ class Cluster:
         self.context.write_text("hospital\n")
         self.uid.write_text("7f00")
         (folder / "secret").write_text("kind: Secret")
+        self.has_secrets("")
         for name in ("log", "answer", "secret", "context", "uid"):
             monkeypatch.setenv(f"KUBECTL_{name.upper()}", str(folder / name))
         self.fails("none of these words")
@@ -66,6 +70,10 @@ class Cluster:
 
     def is_set(self, values: dict[str, str]) -> None:
         self.project.env_file.write_text("".join(f"{PREFIX}{name}={value}\n" for name, value in values.items()))
+
+    def has_secrets(self, version: str) -> None:
+        """It has all Secrets in this version, "": none; kubectl brings version 8."""
+        self.log.with_name("log.version").write_text(version)
 
     def fails(self, words: str) -> None:
         self._patch.setenv("KUBECTL_FAILS", words)
@@ -84,7 +92,9 @@ class Cluster:
 
     @property
     def users(self) -> list[str]:
-        return [each["name"] for each in json.loads((self.project.secrets / "users/users.json").read_text())["users"]]
+        """Without those whose tokens are made here."""
+        known = json.loads((self.project.secrets / "users/users.json").read_text())["users"]
+        return [each["name"] for each in known if each["name"] not in ("admin", "monitor")]
 
     @property
     def commands(self) -> list[list[str]]:
@@ -114,6 +124,49 @@ def test_up_brings_namespace_secrets_and_all_else_in_this_order_and_waits(cluste
     assert waited == ["postgres", "orthanc", "trainer", "door", "label-server"]
     assert "--timeout=1380s" in told[-1], "a minute for each of three, which start one after the other"
     assert cluster.log.with_name("log.given").read_text() == "kind: Secret" * 4
+
+
+def test_up_brings_the_password_that_the_settings_have_now(cluster: Cluster):
+    logins = cluster.project.secrets / "orthanc_users.json"
+    for password in ("one-of-sixteen-letters", "two-of-sixteen-letters"):
+        cluster.is_set(SEVERAL | {"ORTHANC_PASSWORD": password})
+        assert cluster.run("up", "--yes") == 0
+        assert json.loads(logins.read_text())["RegisteredUsers"]["labelpod"] == password
+    assert (cluster.project.secrets / "label_key").read_text() == "hunter2", "labels are known by it"
+    cluster.is_set(SEVERAL | {"ORTHANC_PASSWORD": "three-of-sixteen-letters", "KUBERNETES_SECRETS": "existing"})
+    cluster.answer.write_text("users.json label_deletion dicomweb_password label_key postgresql.json password")
+    assert cluster.run("up", "--yes") == 0
+    assert json.loads(logins.read_text())["RegisteredUsers"]["labelpod"] == "two-of-sixteen-letters"
+
+
+def test_where_no_password_is_set_one_is_made(cluster: Cluster):
+    assert cluster.run("up", "--yes") == 0
+    logins = json.loads((cluster.project.secrets / "orthanc_users.json").read_text())["RegisteredUsers"]
+    assert {*logins} == {"labelpod", "label-server", "monitor"} and all(len(each) > 16 for each in logins.values())
+
+
+@pytest.mark.parametrize(
+    ("version", "runs", "restarted"),
+    [
+        ("7\n", True, ["deployment/label-server", "deployment/orthanc", "deployment/trainer"]),
+        ("8\n", True, []),
+        ("", True, []),
+        ("7\n", False, []),
+    ],
+    ids=["changed", "the same", "none yet", "nothing runs"],
+)
+def test_who_read_a_secret_that_has_changed_is_started_anew(
+    cluster: Cluster, version: str, runs: bool, restarted: list[str]
+):
+    cluster.has_secrets(version)
+    cluster.answer.write_text("it" if runs else "")
+    assert cluster.run("up", "--yes") == 0
+    told = cluster.told
+    assert [words.split()[2] for words in told if words.startswith("rollout restart")] == restarted
+    last_secret = max(place for place, words in enumerate(told) if words.startswith("apply --server-side"))
+    assert not restarted or told.index("rollout restart deployment/orthanc --context hospital --namespace labelpod") > (
+        last_secret
+    ), "with all of them"
 
 
 def test_each_command_that_changes_something_is_shown_and_no_secret_is(cluster: Cluster, capsys):
