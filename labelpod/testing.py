@@ -28,7 +28,7 @@ DEFAULT = [tier for tier in TIERS if tier != "kubernetes"]
 _RUNS = (
     (("unit", "contract"), ("-n", "auto")),
     (("image",), ()),
-    (("stack", "clients"), ("-n", "2", "--dist", "loadgroup")),
+    (("stack", "clients"), ("-n", "2", "--dist", "loadscope")),
     (("kubernetes",), ()),
 )
 _WITHOUT_ENGINE = {"unit", "contract", "kubernetes"}

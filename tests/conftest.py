@@ -6,8 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.data import make
+from tests.support.by_stack import ByStack
 from tests.support.clone import Clone
 from tests.support.paths import DATA
 
@@ -20,18 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests at one stack stay together and in their order; those at others may run beside them."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_stack(item)))
-
-
-def _stack(item: pytest.Item) -> str:
-    """The name of what a test shares with others: a fixture of the session, of its folder or of its file."""
-    shared = [name for name in ("running", "user") if name in getattr(item, "fixturenames", ())]
-    folder = item.path.parent.name
-    return (shared or [folder if folder == "several" else item.path.stem])[0]
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    return ByStack(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session")
