@@ -23,12 +23,13 @@ TIERS = {
     "kubernetes": "a real API server with nodes of paper, and the programs of other clouds; not by default",
 }
 DEFAULT = [tier for tier in TIERS if tier != "kubernetes"]
-# Which tiers run together, and how: those that need no engine on all cores; of the others, tests at one stack
-# beside tests at another, two at a time, for they mostly wait.
+# Which tiers run together, and how: those that need no engine on all cores; tests at one stack beside tests at
+# another, two at a time, for they mostly wait.
 _RUNS = (
     (("unit", "contract"), ("-n", "auto")),
     (("image",), ()),
-    (("stack", "clients"), ("-n", "2", "--dist", "loadscope")),
+    (("stack",), ("-m", "reboots")),
+    (("stack", "clients"), ("-m", "not reboots", "-n", "2", "--dist", "loadscope")),
     (("kubernetes",), ()),
 )
 _WITHOUT_ENGINE = {"unit", "contract", "kubernetes"}

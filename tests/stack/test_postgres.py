@@ -22,6 +22,7 @@ from tests.support.waiting import eventually
 SLICES = 40
 POSTGRES = {"ORTHANC_DB": "postgres"}
 PASSWORD = "secrets/postgres_password"
+pytestmark = pytest.mark.reboots
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,18 @@ from pathlib import PurePath
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Files of tests/stack and tests/clients, or a folder of them, whose stack no other file uses -> a name for it. All
-# others share one, the fixture `running`.
-OWN = {name: name for name in ("any_image", "bench", "pods", "postgres", "reviewer", "signing", "slicer", "tls")}
+# Files of tests/stack and tests/clients whose stack no other file uses -> a name for it.
+OWN = {name: name for name in ("any_image", "bench", "pods", "reviewer", "signing", "slicer", "tls")}
 OWN |= {"bad_input": "user", "up": "user"}
-SHARED, SEVERAL = "running", "several"
+# Their files share one, several its own and viewer another one of the fixture `running`.
+FOLDERS = ("several", "viewer")
+# The fixture `running`, for all others.
+SHARED = "running"
 
 
 def stack(path: PurePath) -> str:
     """The name of the stack that a file's tests need."""
-    return SEVERAL if path.parent.name == SEVERAL else OWN.get(path.stem.removeprefix("test_"), SHARED)
+    return path.parent.name if path.parent.name in FOLDERS else OWN.get(path.stem.removeprefix("test_"), SHARED)
 
 
 class ByStack(LoadScopeScheduling):
