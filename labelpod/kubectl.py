@@ -1,19 +1,17 @@
 """Brings the rendered folder into a cluster and out of it, by kubectl; each command that changes something is shown."""
 
 import json
-import shlex
 import time
 from typing import Any
 
-from labelpod import kubernetes
+from labelpod import cluster_secrets, kubernetes
 from labelpod.clients.label_server import LabelServer
 from labelpod.cluster import Cluster
-from labelpod.config import env_file
-from labelpod.config.settings import Settings, load
-from labelpod.console import confirmed, say_command
+from labelpod.config.settings import Settings
+from labelpod.console import confirmed
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from labelpod.security import secret_files, users
+from labelpod.security import users
 
 # What goes at `down`; volumes and Secrets stay.
 _KINDS = (
@@ -21,13 +19,6 @@ _KINDS = (
     "httproutes.gateway.networking.k8s.io",
 )
 _OURS = "app.kubernetes.io/part-of=labelpod"
-_USERS = "users"
-# Who reads a Secret when it starts, and only then.
-_READERS = {
-    "orthanc": ("deployment/orthanc",),
-    "label-server": ("deployment/label-server", "deployment/trainer"),
-    "postgres": ("deployment/orthanc",),
-}
 _ROLLOUT_SECONDS, _START_SECONDS = 1200, 60
 
 
@@ -41,30 +32,24 @@ def up(settings: Settings, project: Project, yes: bool) -> None:
     """
     folder = project.build / "kubernetes"
     kubernetes.write(settings, project, folder)
-    secrets = kubernetes.secrets(settings)
     own = settings.KUBERNETES_SECRETS == "files"
-    for file in (project.secrets / name for files in secrets.values() for name in files.values()):
-        if own and not file.is_file():
-            raise DeployError(f"{project.shown(file)} is not there", "python3 deploy.py build --yes makes it")
     if own:
-        # A password may be another one since then; none is empty.
-        if env_file.ensure(project.env_file):
-            settings = load(project.env_file)
-        secret_files.write(settings, project.secrets)
+        cluster_secrets.require_files(settings, project)
     cluster = _to_start_in(settings, project)
+    if own:
+        cluster_secrets.require_same_stack(settings, project, cluster)
     _ask(f"Start labelpod in {cluster}?", "up", yes)
+    if own:
+        cluster_secrets.renew_files(settings, project)
     cluster.change("apply", "--filename", str(folder / "namespace.yaml"))
     cluster.record(project)
     if own:
-        before = {name: _version(name, cluster) for name in _READERS}
-        for name in [each for each in secrets if each != _USERS]:
-            _put_secret(name, secrets[name], cluster, project)
+        cluster_secrets.bring(settings, project, cluster)
         _put_users(cluster, project)
-        _restart([name for name, version in before.items() if version and version != _version(name, cluster)], cluster)
     else:
-        for name in secrets:
-            _find_secret(name, set(secrets[name]), cluster)
+        cluster_secrets.find(settings, cluster)
     cluster.change("apply", "--kustomize", str(folder))
+    cluster_secrets.restart_readers(settings, cluster)
     # Label servers are replaced one after the other.
     seconds = _ROLLOUT_SECONDS + _START_SECONDS * settings.LABEL_SERVERS
     for workload in _workloads(settings):
@@ -175,42 +160,9 @@ def _put_users(cluster: Cluster, project: Project) -> None:
     """Make the Secret of users and touch the pods: a node looks at those at once, at others within a minute or two."""
     with users.unchanged(project.secrets):
         users.known(project.secrets)  # a file that cannot be read is refused here, and not by the label servers
-        _put_secret(_USERS, kubernetes.SECRETS[_USERS], cluster, project)
+        cluster_secrets.put(cluster_secrets.USERS, kubernetes.SECRETS[cluster_secrets.USERS], cluster, project)
     pods = ("pods", "--selector", "app in (label-server,trainer)")
     cluster.change("annotate", *pods, f"labelpod/users={time.time():.3f}", "--overwrite")
-
-
-def _put_secret(name: str, files: dict[str, str], cluster: Cluster, project: Project) -> None:
-    """Make a Secret of files, or bring it up to date; kubectl reads them, so that no value is on a command line."""
-    given = [f"--from-file={key}={project.secrets / file}" for key, file in files.items()]
-    made = ("create", "secret", "generic", name, *given, "--dry-run=client", "--output", "yaml")
-    applied = ("apply", "--server-side", "--force-conflicts", "--filename", "-")
-    say_command(" | ".join(shlex.join(("kubectl", *cluster.command(*words))) for words in (made, applied)))
-    cluster.ask(*applied, given=cluster.ask(*made))
-
-
-def _version(secret: str, cluster: Cluster) -> str:
-    """What changes whenever the values of a Secret do; "" if there is none."""
-    version = ("--ignore-not-found", "--output", "jsonpath={.metadata.resourceVersion}")
-    return cluster.ask("get", "secret", secret, *version)
-
-
-def _restart(secrets: list[str], cluster: Cluster) -> None:
-    """Start what runs with other values of these Secrets anew."""
-    for workload in sorted({each for name in secrets for each in _READERS[name]}):
-        if cluster.ask("get", workload, "--ignore-not-found", "--output", "name"):
-            cluster.change("rollout", "restart", workload)
-
-
-def _find_secret(name: str, keys: set[str], cluster: Cluster) -> None:
-    """Look whether a Secret is there, and has what the pods read; its values are not asked for."""
-    template = "{{range $key, $value := .data}}{{$key}} {{end}}"
-    found = cluster.ask("get", "secret", name, "--ignore-not-found", "--output", f"go-template={template}").split()
-    if missing := sorted(keys - set(found)):
-        raise DeployError(
-            f"the Secret {name} of {cluster} has no {missing[0]}",
-            "make it, see docs/kubernetes.md; or set LABELPOD_KUBERNETES_SECRETS=files",
-        )
 
 
 def _ask(question: str, verb: str, yes: bool) -> None:

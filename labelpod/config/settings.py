@@ -253,7 +253,7 @@ class Settings(BaseModel):
         "ingress-nginx", description="Namespace of whoever passes requests on: only from there the pods are reached."
     )
     KUBERNETES_PROMETHEUS_NAMESPACE: Annotated[str, AfterValidator(cluster.name_or_none)] = Field(
-        "", description="Namespace of a Prometheus that may ask the pods for their figures; empty: nobody may."
+        "", description="Namespace of a Prometheus that may ask the pods for their figures; empty: none may."
     )
     KUBERNETES_GATEWAY: Annotated[str, AfterValidator(cluster.gateway)] = Field(
         "", description="Gateway to take requests from instead of an Ingress (Gateway API), as NAMESPACE/NAME."

@@ -29,7 +29,7 @@ def said(clone: Clone) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_clicks(said: str, name: str):
-    assert f"{name}: done" in said.splitlines(), said
+    assert f"done\n{name}: done\n" in said, said
 
 
 def test_every_program_is_run():

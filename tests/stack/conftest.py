@@ -92,7 +92,7 @@ def stack(running: Clone) -> Iterator[Clone]:
     before = running.ready()
     yield running
     # Asking takes a tenth of what Compose takes to find that there is nothing to do.
-    if running.ready() != before:
+    if running.ready() != before or not {"orthanc", "label-server"} <= {*before.values()}:
         running.compose("unpause")
         running.compose("up", "--detach", "--wait")
 

@@ -75,13 +75,15 @@ class Clone:
         assert result.returncode in (0, 1), result.stderr
         return json.loads(result.stdout)
 
-    def ready(self) -> set[str]:
-        """The containers that run, and are healthy if they have a health check."""
+    def ready(self) -> dict[str, str]:
+        """The containers that run, and are healthy if they have a health check -> the service of each."""
         ours = f"label=com.docker.compose.project={self.project}"
-        command = ["docker", "ps", "--no-trunc", "--filter", ours, "--format", "{{.ID}} {{.Status}}"]
+        shown = '{{.ID}} {{.Label "com.docker.compose.service"}} {{.Status}}'
+        command = ["docker", "ps", "--no-trunc", "--filter", ours, "--format", shown]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         bad = ("(Paused)", "(unhealthy)", "(health: starting)")
-        return {line.split()[0] for line in told.splitlines() if not line.endswith(bad)}
+        found = [line.split(maxsplit=2) for line in told.splitlines()]
+        return {name: service for name, service, now in found if now.startswith("Up ") and not now.endswith(bad)}
 
     def compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Compose as a user does who does without deploy.py."""

@@ -2,35 +2,14 @@
 
 import json
 import re
-import shlex
 import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
-from labelpod import cli
-from labelpod.config.settings import PREFIX
-from labelpod.project import Project
+from tests.support.kubectl_stand_in import Cluster
 from tests.support.kubernetes import KUBECTL, OWN, SEVERAL, needs_kubectl
-from tests.support.paths import ROOT
-
-STAND_IN = """#!/bin/bash
-printf -v line '%q ' "$@"
-echo "$line" >>"$KUBECTL_LOG"
-case "$1 $*" in
-  *"$KUBECTL_FAILS"*) echo "error: the server does not let you" >&2; exit 1 ;;
-  config*) cat "$KUBECTL_CONTEXT" ;;
-  *"get namespace"*) cat "$KUBECTL_UID" ;;
-  create*) cat "$KUBECTL_SECRET" ;;
-  port-forward*) echo "Forwarding from 127.0.0.1:$KUBECTL_PORT -> 8000"; exec sleep 60 ;;
-  *"get secret"*resourceVersion*) cat "$KUBECTL_LOG.version" ;;
-  *"--filename -"*)
-    cat >>"$KUBECTL_LOG.given"
-    echo 8 >"$KUBECTL_LOG.version" ;;
-  get*) cat "$KUBECTL_ANSWER" ;;
-esac
-"""
 
 KUBECONFIG = """
 apiVersion: v1
@@ -38,71 +17,6 @@ kind: Config
 clusters: [{ name: hospital, cluster: { server: http://127.0.0.1:9 } }]
 contexts: [{ name: hospital, context: { cluster: hospital } }]
 """
-
-
-class Cluster:
-    """A folder with settings and secrets, and a kubectl that notes what it is told."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.project, self.log, self._patch = Project(folder), folder / "log", monkeypatch
-        for name in ("templates", "images"):
-            (folder / name).symlink_to(ROOT / name)
-        (folder / "secrets" / "users").mkdir(parents=True)
-        for name in ("orthanc_users.json", "label_deletion", "dicomweb_password", "label_key"):
-            (folder / "secrets" / name).write_text("hunter2")
-        (folder / "secrets" / "users" / "users.json").write_text('{"users": []}')
-        for name in ("orthanc_postgres.json", "postgres_password"):
-            (folder / "secrets" / name).write_text("hunter2")
-        (folder / "bin").mkdir()
-        (folder / "bin" / "kubectl").write_text(STAND_IN)
-        (folder / "bin" / "kubectl").chmod(0o755)
-        monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
-        self.answer = folder / "answer"
-        self.context, self.uid = folder / "context", folder / "uid"
-        self.context.write_text("hospital\n")
-        self.uid.write_text("7f00")
-        (folder / "secret").write_text("kind: Secret")
-        self.has_secrets("")
-        for name in ("log", "answer", "secret", "context", "uid"):
-            monkeypatch.setenv(f"KUBECTL_{name.upper()}", str(folder / name))
-        self.fails("none of these words")
-        self.is_set(SEVERAL)
-
-    def is_set(self, values: dict[str, str]) -> None:
-        self.project.env_file.write_text("".join(f"{PREFIX}{name}={value}\n" for name, value in values.items()))
-
-    def has_secrets(self, version: str) -> None:
-        """It has all Secrets in this version, "": none; kubectl brings version 8."""
-        self.log.with_name("log.version").write_text(version)
-
-    def fails(self, words: str) -> None:
-        self._patch.setenv("KUBECTL_FAILS", words)
-
-    def run(self, *words: str) -> int:
-        return self.does("kubernetes", *words)
-
-    def does(self, *words: str) -> int:
-        return cli.main([*words], self.project)
-
-    def has_started(self) -> None:
-        """`kubernetes up` was run, and what it told kubectl is forgotten."""
-        assert self.run("up", "--yes") == 0
-        self.log.unlink()
-        self.log.with_name("log.given").unlink()
-
-    @property
-    def users(self) -> list[str]:
-        """Without those whose tokens are made here."""
-        known = json.loads((self.project.secrets / "users/users.json").read_text())["users"]
-        return [each["name"] for each in known if each["name"] not in ("admin", "monitor")]
-
-    @property
-    def commands(self) -> list[list[str]]:
-        return [shlex.split(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
-
-    @property
-    def told(self) -> list[str]:
-        return [" ".join(words) for words in self.commands]
 
 
 @pytest.fixture
@@ -113,60 +27,18 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 def test_up_brings_namespace_secrets_and_all_else_in_this_order_and_waits(cluster: Cluster, capsys):
     assert cluster.run("up", "--yes") == 0
     told = cluster.told
-    assert told[0] == "config current-context" and "build/kubernetes/namespace.yaml" in told[1]
+    changing = [words for words in told if words.split()[0] not in ("config", "get")]
+    assert told[0] == "config current-context" and "build/kubernetes/namespace.yaml" in changing[0]
     secrets = [words.split()[3] for words in told if words.startswith("create secret generic")]
     assert secrets == ["orthanc", "label-server", "postgres", "users"]
     assert all(words.endswith("--context hospital --namespace labelpod") for words in told[1:])
     assert all("--dry-run=client" in words for words in told if "create" in words)
     folder = told.index(next(words for words in told if words.startswith("apply --kustomize")))
     assert told[folder].split()[2].endswith("build/kubernetes")
-    waited = [words.split()[2].partition("/")[2] for words in told[folder + 1 :]]
+    waited = [words.split()[2].partition("/")[2] for words in told[folder + 1 :] if words.startswith("rollout status")]
     assert waited == ["postgres", "orthanc", "trainer", "door", "label-server"]
     assert "--timeout=1380s" in told[-1], "a minute for each of three, which start one after the other"
     assert cluster.log.with_name("log.given").read_text() == "kind: Secret" * 4
-
-
-def test_up_brings_the_password_that_the_settings_have_now(cluster: Cluster):
-    logins = cluster.project.secrets / "orthanc_users.json"
-    for password in ("one-of-sixteen-letters", "two-of-sixteen-letters"):
-        cluster.is_set(SEVERAL | {"ORTHANC_PASSWORD": password})
-        assert cluster.run("up", "--yes") == 0
-        assert json.loads(logins.read_text())["RegisteredUsers"]["labelpod"] == password
-    assert (cluster.project.secrets / "label_key").read_text() == "hunter2", "labels are known by it"
-    cluster.is_set(SEVERAL | {"ORTHANC_PASSWORD": "three-of-sixteen-letters", "KUBERNETES_SECRETS": "existing"})
-    cluster.answer.write_text("users.json label_deletion dicomweb_password label_key postgresql.json password")
-    assert cluster.run("up", "--yes") == 0
-    assert json.loads(logins.read_text())["RegisteredUsers"]["labelpod"] == "two-of-sixteen-letters"
-
-
-def test_where_no_password_is_set_one_is_made(cluster: Cluster):
-    assert cluster.run("up", "--yes") == 0
-    logins = json.loads((cluster.project.secrets / "orthanc_users.json").read_text())["RegisteredUsers"]
-    assert {*logins} == {"labelpod", "label-server", "monitor"} and all(len(each) > 16 for each in logins.values())
-
-
-@pytest.mark.parametrize(
-    ("version", "runs", "restarted"),
-    [
-        ("7\n", True, ["deployment/label-server", "deployment/orthanc", "deployment/trainer"]),
-        ("8\n", True, []),
-        ("", True, []),
-        ("7\n", False, []),
-    ],
-    ids=["changed", "the same", "none yet", "nothing runs"],
-)
-def test_who_read_a_secret_that_has_changed_is_started_anew(
-    cluster: Cluster, version: str, runs: bool, restarted: list[str]
-):
-    cluster.has_secrets(version)
-    cluster.answer.write_text("it" if runs else "")
-    assert cluster.run("up", "--yes") == 0
-    told = cluster.told
-    assert [words.split()[2] for words in told if words.startswith("rollout restart")] == restarted
-    last_secret = max(place for place, words in enumerate(told) if words.startswith("apply --server-side"))
-    assert not restarted or told.index("rollout restart deployment/orthanc --context hospital --namespace labelpod") > (
-        last_secret
-    ), "with all of them"
 
 
 def test_each_command_that_changes_something_is_shown_and_no_secret_is(cluster: Cluster, capsys):
@@ -194,18 +66,12 @@ def test_the_real_kubectl_knows_these_words(cluster: Cluster):
 
 
 def test_without_a_yes_nothing_is_changed_and_the_cluster_is_named(cluster: Cluster, capsys):
+    logins = cluster.project.secrets / "orthanc_users.json"
     for verb in ("up", "down"):
         assert cluster.run(verb) == 1
-    assert cluster.told == ["config current-context"] * 2
+    assert {words.split()[0] for words in cluster.told} == {"config", "get"}
+    assert logins.read_text() == "hunter2" and "ORTHANC_PASSWORD" not in cluster.project.env_file.read_text()
     assert "nothing was changed" in capsys.readouterr().err
-
-
-def test_a_missing_secret_is_said_before_anything_is_changed(cluster: Cluster, capsys):
-    (cluster.project.secrets / "label_key").unlink()
-    assert cluster.run("up", "--yes") == 1
-    assert cluster.told == []
-    said = capsys.readouterr().err
-    assert "secrets/label_key is not there" in said and "deploy.py build" in said
 
 
 def test_what_kubectl_refuses_is_said_in_its_words_and_ends_it(cluster: Cluster, capsys):
@@ -450,28 +316,3 @@ def test_the_real_kubectl_knows_how_it_is_asked_for_a_secrets_names_and_a_port(c
         command, env = [str(KUBECTL), *words], {"KUBECONFIG": str(configuration)}
         result = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
         assert "127.0.0.1:9" in result.stderr, f"{words}: {result.stderr}"
-
-
-def test_secrets_that_others_make_are_looked_for_and_not_made(cluster: Cluster, capsys):
-    cluster.is_set(SEVERAL | {"KUBERNETES_SECRETS": "existing"})
-    cluster.answer.write_text("users.json label_deletion dicomweb_password label_key postgresql.json password ")
-    (cluster.project.secrets / "label_key").unlink()
-    assert cluster.run("up", "--yes") == 0
-    told = " ".join(cluster.told)
-    assert "create secret" not in told and "annotate" not in told
-    assert [words.split()[2] for words in cluster.told if words.startswith("get secret")] == [
-        *("orthanc", "label-server", "users", "postgres"),
-    ]
-    capsys.readouterr()
-    assert cluster.does("users", "add", "anna") == 1
-    said = capsys.readouterr().err
-    assert "does not know it yet" in said and "what makes the Secret `users` there" in said
-
-
-def test_a_secret_that_others_should_have_made_is_missed_by_its_name(cluster: Cluster, capsys):
-    cluster.is_set(SEVERAL | {"KUBERNETES_SECRETS": "existing"})
-    cluster.answer.write_text("users.json ")
-    assert cluster.run("up", "--yes") == 1
-    said = capsys.readouterr().err
-    assert "the Secret orthanc of namespace labelpod of the cluster hospital has no label_deletion" in said
-    assert "apply --kustomize" not in " ".join(cluster.told)
