@@ -23,16 +23,9 @@ TIERS = {
     "kubernetes": "a real API server with nodes of paper, and the programs of other clouds; not by default",
 }
 DEFAULT = [tier for tier in TIERS if tier != "kubernetes"]
-# Which tiers run together, and how: those that need no engine on all cores; tests at one stack beside tests at
-# another, two at a time, for they mostly wait.
-_RUNS = (
-    (("unit", "contract"), ("-n", "auto")),
-    (("image",), ()),
-    (("stack",), ("-m", "reboots")),
-    (("stack", "clients"), ("-m", "not reboots", "-n", "2", "--dist", "loadscope")),
-    (("kubernetes",), ()),
-)
-_WITHOUT_ENGINE = {"unit", "contract", "kubernetes"}
+# They need no engine, start nothing that could be in another's way, and run on all cores.
+_SIDE_BY_SIDE = {"unit", "contract"}
+_WITHOUT_ENGINE = {*_SIDE_BY_SIDE, "kubernetes"}
 # Program -> Debian package. Tests that miss one skip, and say so.
 _PROGRAMS = {name: name for name in ("shellcheck", "docker-registry", "chromium", "firefox-esr", "openssl")} | {
     "Xvfb": "xvfb",
@@ -61,9 +54,9 @@ def run(project: Project, tiers: list[str], yes: bool) -> int:
     _install_programs(yes)
     if not _WITHOUT_ENGINE.issuperset(chosen):
         _start_engine(yes)
-    started, code = time.monotonic(), 0
-    for together, options in _RUNS:
-        code = code or _pytest(project, [tier for tier in together if tier in chosen], *options)
+    started = time.monotonic()
+    code = _pytest(project, [tier for tier in chosen if tier in _SIDE_BY_SIDE], "-n", "auto")
+    code = code or _pytest(project, [tier for tier in chosen if tier not in _SIDE_BY_SIDE])
     say(f"Tests took {time.monotonic() - started:.0f} s")
     return code
 

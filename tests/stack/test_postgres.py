@@ -22,7 +22,6 @@ from tests.support.waiting import eventually
 SLICES = 40
 POSTGRES = {"ORTHANC_DB": "postgres"}
 PASSWORD = "secrets/postgres_password"
-pytestmark = pytest.mark.reboots
 
 
 @pytest.fixture(scope="module")
