@@ -3,11 +3,10 @@
 import base64
 import shlex
 
-from labelpod import files, kubernetes
+from labelpod import files, kubernetes, lifecycle
 from labelpod.cluster import Cluster
-from labelpod.config import env_file
-from labelpod.config.settings import Settings, load
-from labelpod.console import say, say_command
+from labelpod.config.settings import Settings
+from labelpod.console import say_command
 from labelpod.errors import DeployError
 from labelpod.project import Project
 from labelpod.security import secret_files
@@ -49,17 +48,10 @@ def require_same_stack(settings: Settings, project: Project, cluster: Cluster) -
             )
 
 
-def renew_files(settings: Settings, project: Project) -> None:
-    """Bring `secrets/` up to date with the settings: a password may be another one than when it was made."""
-    with files.locked(project.lock):
-        if env_file.ensure(project.env_file):
-            say(f"{project.env_file.name} written, with passwords made for this machine")
-            settings = load(project.env_file)
-        secret_files.write(settings, project.secrets)
-
-
 def bring(settings: Settings, project: Project, cluster: Cluster) -> None:
-    """Make all Secrets but the users', or bring them up to date."""
+    """Make all Secrets but the users', or bring them up to date, after the files that they are made of."""
+    with files.locked(project.lock):
+        lifecycle.configured(project, settings)  # a password may be another one than when the files were made
     for name, keys in kubernetes.secrets(settings).items():
         if name != USERS:
             put(name, keys, cluster, project)
@@ -99,9 +91,10 @@ def restart_readers(settings: Settings, cluster: Cluster) -> None:
     readers = {"orthanc": ("orthanc", *(("postgres",) if settings.postgres else ())), "label-server": ("label-server",)}
     if settings.several_servers:
         readers["trainer"] = ("label-server",)
+    versions = {secret: _version(secret, cluster) for secret in sorted({*sum(readers.values(), ())})}
     for name, secrets in readers.items():
         workload = f"deployment/{name}"
-        now = "-".join(_version(secret, cluster) for secret in secrets)
+        now = "-".join(versions[secret] for secret in secrets)
         read = cluster.ask("get", workload, "--output", f"jsonpath={{.metadata.annotations.{_READ}}}").strip()
         if read and read != now:
             cluster.change("rollout", "restart", workload)

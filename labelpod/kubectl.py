@@ -39,8 +39,6 @@ def up(settings: Settings, project: Project, yes: bool) -> None:
     if own:
         cluster_secrets.require_same_stack(settings, project, cluster)
     _ask(f"Start labelpod in {cluster}?", "up", yes)
-    if own:
-        cluster_secrets.renew_files(settings, project)
     cluster.change("apply", "--filename", str(folder / "namespace.yaml"))
     cluster.record(project)
     if own:

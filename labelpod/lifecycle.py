@@ -60,7 +60,7 @@ def build(project: Project, yes: bool) -> None:
     from labelpod.images import advisories, sbom  # here, because no other verb should wait for the SBOM library
 
     with files.locked(project.lock):
-        values = _configured(project, _prepared(project, None, yes), None)
+        values = configured(project, _prepared(project, None, yes), None)
         stack = Stack(project, values, _has_gpu(values))
         images.ensure(stack.docker, values, project, ask_buildkit=True)
         if not migration.pending(stack):
@@ -92,7 +92,7 @@ def _ready(project: Project, device: Device, yes: bool) -> Stack:
     say(f"Device: {choice.reason}")
     if choice.warning:
         say(f"Warning: {choice.warning}")
-    values = _configured(project, values, device)
+    values = configured(project, values, device)
     stack = Stack(project, values, choice.use_gpu)
     images.ensure(stack.docker, values, project)
     return stack
@@ -123,7 +123,7 @@ def _prepared(project: Project, device: Device, yes: bool) -> Settings:
     return values
 
 
-def _configured(project: Project, values: Settings, device: Device) -> Settings:
+def configured(project: Project, values: Settings, device: Device = None) -> Settings:
     """The settings with every secret that was missing; `.env` and the containers' secrets are written."""
     if env_file.ensure(project.env_file):
         say(f"{project.env_file.name} written, with passwords made for this machine")
