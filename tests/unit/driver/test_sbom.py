@@ -242,7 +242,7 @@ def test_it_is_valid_cyclonedx(docker):
 def test_build_writes_sboms_and_advisories_after_the_images(monkeypatch, tmp_path):
     done: list[str] = []
     monkeypatch.setattr(lifecycle, "_prepared", lambda *_: Settings())
-    monkeypatch.setattr(lifecycle, "_configured", lambda _, values, __: values)
+    monkeypatch.setattr(lifecycle, "configured", lambda _, values, __: values)
     monkeypatch.setattr(
         build, "ensure", lambda *_, ask_buildkit: done.append("images, by BuildKit" if ask_buildkit else "images")
     )
