@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from labelpod import cluster_secrets, kubernetes
@@ -13,17 +14,17 @@ from labelpod.errors import DeployError
 from labelpod.project import Project
 from labelpod.security import users
 
-# What goes at `down`; volumes and Secrets stay.
-_KINDS = (
-    "deployments,statefulsets,daemonsets,services,ingresses,networkpolicies,poddisruptionbudgets,configmaps",
-    "httproutes.gateway.networking.k8s.io",
-)
+# What runs; volumes and Secrets stay whatever is stopped.
+_KINDS = "deployments,statefulsets,daemonsets,services,ingresses,networkpolicies,poddisruptionbudgets"
+_ROUTES = "httproutes.gateway.networking.k8s.io"
 _OURS = "app.kubernetes.io/part-of=labelpod"
 _ROLLOUT_SECONDS, _START_SECONDS = 1200, 60
 
 
 def up(settings: Settings, project: Project, yes: bool) -> None:
     """Render, ask, bring Secrets and everything else into the cluster, and wait until it runs.
+
+    What an `up` with other settings made and these do not need is deleted at the end.
 
     Raises:
         DeployError: a secret is missing, this folder runs in another cluster, kubectl fails, or something does not run
@@ -52,6 +53,7 @@ def up(settings: Settings, project: Project, yes: bool) -> None:
     seconds = _ROLLOUT_SECONDS + _START_SECONDS * settings.LABEL_SERVERS
     for workload in _workloads(settings):
         cluster.change("rollout", "status", workload, f"--timeout={seconds}s", seconds=seconds + 60)
+    _delete(_there(_KINDS, settings, cluster) - _rendered(folder, cluster), cluster)
 
 
 def down(settings: Settings, project: Project, yes: bool) -> None:
@@ -63,8 +65,7 @@ def down(settings: Settings, project: Project, yes: bool) -> None:
     """
     cluster = _running_in(settings, project)
     _ask(f"Stop labelpod in {cluster}? Volumes and Secrets stay.", "down", yes)
-    for kinds in _KINDS[: 2 if settings.KUBERNETES_GATEWAY else 1]:
-        cluster.change("delete", kinds, "--selector", _OURS, "--ignore-not-found", seconds=_ROLLOUT_SECONDS)
+    _delete(_there(f"{_KINDS},configmaps", settings, cluster), cluster)
     project.cluster_record.unlink(missing_ok=True)
 
 
@@ -152,6 +153,28 @@ def _workloads(settings: Settings) -> list[str]:
     made = {"statefulset/postgres": "postgres" in kubernetes.images(settings), "deployment/orthanc": True}
     made |= {f"deployment/{name}": settings.several_servers for name in ("trainer", "door")}
     return [*(name for name, there in made.items() if there), "deployment/label-server"]
+
+
+def _there(kinds: str, settings: Settings, cluster: Cluster) -> set[str]:
+    """What is ours there, of these kinds and of routes: type/name."""
+    asked = ("--selector", _OURS, "--output", "name")
+    found = cluster.ask("get", kinds, *asked)
+    try:
+        found += cluster.ask("get", _ROUTES, *asked)
+    except DeployError:  # a cluster need not know of Gateways
+        if settings.KUBERNETES_GATEWAY:
+            raise
+    return set(found.split())
+
+
+def _rendered(folder: Path, cluster: Cluster) -> set[str]:
+    """What the folder holds: type/name."""
+    return set(cluster.ask("apply", "--kustomize", str(folder), "--dry-run=client", "--output", "name").split())
+
+
+def _delete(names: set[str], cluster: Cluster) -> None:
+    if names:
+        cluster.change("delete", *sorted(names), "--ignore-not-found", seconds=_ROLLOUT_SECONDS)
 
 
 def _put_users(cluster: Cluster, project: Project) -> None:

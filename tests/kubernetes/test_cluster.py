@@ -140,6 +140,22 @@ def test_a_cluster_that_does_not_answer_is_said(site: Site, monkeypatch: pytest.
     assert "still has the users of before: kubectl get" in capsys.readouterr().err
 
 
+def test_what_other_settings_need_no_more_is_deleted_and_comes_back_with_them(site: Site):
+    kinds = "deployments,services,networkpolicies,poddisruptionbudgets"
+    before = site.plane.kubectl("get", kinds, "--namespace=labelpod", "--output=name").split()
+    site.is_set(LABEL_SERVERS="1")
+    assert site.does("kubernetes", "up", "--yes") == 0
+    after = site.plane.kubectl("get", kinds, "--namespace=labelpod", "--output=name").split()
+    gone = {name.partition("/")[2] for name in set(before) - set(after)}
+    assert {"door", "trainer"} <= gone and not {"orthanc", "label-server"} & gone
+    kept = site.plane.kubectl("get", "persistentvolumeclaims", "--namespace=labelpod", "--output=name")
+    assert "persistentvolumeclaim/models" in kept
+    site.is_set()
+    assert site.does("kubernetes", "up", "--yes") == 0
+    again = site.plane.kubectl("get", kinds, "--namespace=labelpod", "--output=name").split()
+    assert again == before
+
+
 def test_down_leaves_volumes_and_secrets_and_nothing_else(site: Site, capsys):
     assert site.does("kubernetes", "down", "--yes") == 0
     kinds = "deployments,statefulsets,daemonsets,services,ingresses,networkpolicies,poddisruptionbudgets"

@@ -29,6 +29,10 @@ case "$1 $*" in
   *"--filename -"*)
     cat >>"$KUBECTL_LOG.given"
     cp "$KUBECTL_LOG.made" "$KUBECTL_LOG.secret.$(cat "$KUBECTL_LOG.name")" ;;
+  *"--dry-run=client --output name"*) cat "$KUBECTL_LOG.rendered" 2>/dev/null || true ;;
+  *"get httproutes"*)
+    cat "$KUBECTL_LOG.routes" 2>/dev/null || { echo "error: the server has no such resource type" >&2; exit 1; } ;;
+  *"get deployments,"*"--output name"*) cat "$KUBECTL_LOG.names" 2>/dev/null || true ;;
   *"get secret"*resourceVersion*) cat "$KUBECTL_LOG.secret.$3" 2>/dev/null || echo 1 ;;
   *"get secret"*"{.data."*) cat "$KUBECTL_LOG.$3.there" 2>/dev/null || true ;;
   *"get deployment/"*annotations*) cat "$KUBECTL_LOG.${2#*/}.read" 2>/dev/null || true ;;
@@ -71,6 +75,22 @@ class Cluster:
     def has(self, secret: str, value: str) -> None:
         """What one of the values is that a Secret of another folder has."""
         self.log.with_name(f"log.{secret}.there").write_bytes(base64.b64encode(value.encode()))
+
+    def holds(self, *names: str, routes: tuple[str, ...] | None = None) -> None:
+        """What runs there; it knows of Gateways only if there are `routes`."""
+        self.log.with_name("log.names").write_text("\n".join(names) + "\n")
+        if routes is not None:
+            self.log.with_name("log.routes").write_text("\n".join(routes) + "\n")
+
+    def wants(self, *names: str) -> None:
+        """What the rendered folder holds, as kubectl names it."""
+        self.log.with_name("log.rendered").write_text("\n".join(names) + "\n")
+
+    @property
+    def deleted(self) -> list[str]:
+        """What was deleted, in the order in which it was."""
+        commands = [words[1 : words.index("--ignore-not-found")] for words in self.commands if words[0] == "delete"]
+        return [name for each in commands for name in each]
 
     @property
     def restarted(self) -> list[str]:

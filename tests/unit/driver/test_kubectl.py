@@ -37,7 +37,8 @@ def test_up_brings_namespace_secrets_and_all_else_in_this_order_and_waits(cluste
     assert told[folder].split()[2].endswith("build/kubernetes")
     waited = [words.split()[2].partition("/")[2] for words in told[folder + 1 :] if words.startswith("rollout status")]
     assert waited == ["postgres", "orthanc", "trainer", "door", "label-server"]
-    assert "--timeout=1380s" in told[-1], "a minute for each of three, which start one after the other"
+    (last,) = [words for words in told if "rollout status deployment/label-server" in words]
+    assert "--timeout=1380s" in last, "a minute for each of three, which start one after the other"
     assert cluster.log.with_name("log.given").read_text() == "kind: Secret" * 4
 
 
@@ -52,6 +53,7 @@ def test_each_command_that_changes_something_is_shown_and_no_secret_is(cluster: 
 @needs_kubectl
 def test_the_real_kubectl_knows_these_words(cluster: Cluster):
     """No cluster answers at that address; a word that kubectl does not know would be refused before it is asked."""
+    cluster.holds("deployment.apps/gone")
     assert cluster.run("up", "--yes") == cluster.run("down", "--yes") == 0
     cluster.answer.write_text('{"items": []}')
     cluster.run("status")
@@ -88,20 +90,54 @@ def test_without_kubectl_it_is_said_what_to_install(cluster: Cluster, monkeypatc
 
 
 def test_down_deletes_what_runs_and_neither_volumes_nor_secrets_nor_the_namespace(cluster: Cluster):
+    cluster.holds("deployment.apps/door", "configmap/door-1")
     assert cluster.run("down", "--yes") == 0
-    asked, *deleted = cluster.told
-    assert asked == "config current-context" and len(deleted) == 1
-    kinds = deleted[0].split()[1].split(",")
-    assert {"deployments", "statefulsets", "networkpolicies", "configmaps"} <= set(kinds)
-    assert not {"persistentvolumeclaims", "secrets", "namespaces", "all"} & set(kinds)
-    assert "--selector app.kubernetes.io/part-of=labelpod" in deleted[0]
-    assert deleted[0].endswith("--context hospital --namespace labelpod")
+    asked = next(words for words in cluster.commands if words[:1] == ["get"])
+    kinds = set(asked[1].split(","))
+    assert {"deployments", "statefulsets", "networkpolicies", "configmaps"} <= kinds
+    assert not {"persistentvolumeclaims", "secrets", "namespaces", "all"} & kinds
+    assert asked[2:4] == ["--selector", "app.kubernetes.io/part-of=labelpod"]
+    assert cluster.deleted == ["configmap/door-1", "deployment.apps/door"]
+    assert cluster.told[-1].endswith("--context hospital --namespace labelpod")
 
 
-def test_down_asks_for_routes_only_where_there_is_a_gateway(cluster: Cluster):
+def test_where_nothing_runs_down_deletes_nothing(cluster: Cluster):
+    assert cluster.run("down", "--yes") == 0
+    assert cluster.deleted == []
+
+
+def test_down_deletes_routes_whatever_the_settings_say_by_now(cluster: Cluster):
+    cluster.holds("deployment.apps/door", routes=("httproute.gateway.networking.k8s.io/labelpod",))
+    assert cluster.run("down", "--yes") == 0
+    assert len(cluster.deleted) == 2
+
+
+def test_routes_that_cannot_be_asked_for_are_an_error_where_there_is_a_gateway(cluster: Cluster, capsys):
+    cluster.holds("deployment.apps/door")
     cluster.is_set(OWN)
-    assert cluster.run("down", "--yes") == 0
-    assert [words for words in cluster.told if "httproutes" in words]
+    assert cluster.run("down", "--yes") == 1
+    assert cluster.deleted == [] and "no such resource type" in capsys.readouterr().err
+
+
+def test_up_deletes_what_other_settings_made_once_the_rest_runs(cluster: Cluster):
+    kept = ("deployment.apps/label-server", "service/label-server", "ingress.networking.k8s.io/labelpod")
+    cluster.wants("namespace/labelpod", "persistentvolumeclaim/orthanc", "configmap/orthanc-2", *kept)
+    cluster.holds(*kept, "deployment.apps/door", "service/door", routes=("httproute.gateway.networking.k8s.io/door",))
+    assert cluster.run("up", "--yes") == 0
+    assert cluster.deleted == ["deployment.apps/door", "httproute.gateway.networking.k8s.io/door", "service/door"]
+    begun = [" ".join(words[:3]) for words in cluster.commands]
+    assert begun.index("delete deployment.apps/door httproute.gateway.networking.k8s.io/door") > begun.index(
+        "rollout status deployment/label-server"
+    )
+    asked = [words[1] for words in cluster.commands if words[:1] == ["get"] and "--selector" in words]
+    assert not any("configmaps" in kinds for kinds in asked), "`kubectl rollout undo` needs those of before"
+
+
+def test_what_does_not_start_keeps_what_ran_before(cluster: Cluster):
+    cluster.holds("deployment.apps/door")
+    cluster.fails("rollout status deployment/label-server")
+    assert cluster.run("up", "--yes") == 1
+    assert cluster.deleted == []
 
 
 @pytest.mark.parametrize(("ready", "code"), [(3, 0), (2, 1), (None, 1)])
