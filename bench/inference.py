@@ -25,9 +25,11 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     data.ct(folder / "clicks", sizes.slices, sizes.size, seed=3)
     stand.pacs.store(folder / "clicks")
     nodule = phantom.nodules(sizes.slices, sizes.size)[0].ijk
+    stand.restart()
     for side in stand.sides:
         stand.clone.run_program(side.name, _WEIGHTS, _FOLDERS[side.name])
-        side.restart()
+    stand.restart()
+    for side in stand.sides:
         side.annotator.image(str(side.annotator.next_sample()))
         time.sleep(sizes.looking)
     for model, clicks in sizes.clicks:

@@ -23,6 +23,7 @@ _QUESTIONS: dict[str, Callable[[Side], object]] = {
 def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     """Each list older than it may be, as it is when an annotator comes back to it."""
     stand.empty()
+    stand.restart()
     unlabelled = folder / "unlabelled"
     data.ct(unlabelled, 4, 16, seed=2)
     found: dict[tuple[str, int], float] = {}

@@ -21,8 +21,7 @@ def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     stand.empty()
     uids = [data.ct(folder / f"sample{seed}", sizes.slices, sizes.size, seed) for seed in (1, 2)]
     stand.pacs.store(folder / "sample1")
-    for side in stand.sides:
-        side.restart()
+    stand.restart()
     ours, theirs, plain = [], [], []
     for _ in range(sizes.runs):
         for side, times in zip(stand.sides, (ours, theirs), strict=True):
@@ -43,6 +42,7 @@ def _ahead(stand: Stand, uids: list[str], sizes: Sizes, folder: Path) -> list[fl
         stand.empty()
         for seed in (1, 2):
             stand.pacs.store(folder / f"sample{seed}")
+        stand.restart()
         time.sleep(3)
         first = stand.ours.annotator.next_sample()
         (second,) = set(uids) - {first}
@@ -85,8 +85,7 @@ def _memory(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
         part = folder / "memory"
         uids.append(data.ct(part, sizes.memory_slices, sizes.memory_size, seed=100 + number))
         stand.pacs.store(part)
-    for side in stand.sides:
-        side.restart()
+    stand.restart()
     rest = [side.memory() for side in stand.sides]
     early, late = [], []
     for side in stand.sides:

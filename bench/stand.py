@@ -80,12 +80,15 @@ class Stand:
         return self.ours, self.theirs
 
     def empty(self) -> None:
-        """Nothing in Orthanc, and nothing in the caches."""
+        """Nothing in Orthanc, and nothing in the caches; both servers stand still until `restart`."""
+        self.clone.compose("stop", *(side.name for side in self.sides))
         self.pacs.delete_everything()
         for side in self.sides:
-            self.clone.compose("stop", side.name)
             self.clone.compose("run", "--rm", "--no-deps", "--entrypoint", "rm", side.name, "-rf", "/workspace/cache")
-            self.clone.compose("start", side.name)
+
+    def restart(self) -> None:
+        """Start both again, side by side, and wait until they answer."""
+        self.clone.compose("restart", *(side.name for side in self.sides))
         for side in self.sides:
             side.wait()
 

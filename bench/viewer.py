@@ -35,6 +35,7 @@ _AHEAD = "it came while the one before it was labelled"
 def measure(stand: Stand, sizes: Sizes, folder: Path) -> Iterator[Row]:
     """Beside upstream's viewer; and the next CT beside the same CT in a page that is loaded anew."""
     stand.empty()
+    stand.restart()
     lines: dict[str, _Line] = {"": nullcontext} | ({_SLOW: slow} if sizes.slow_line else {})
     number = len(lines) * (sizes.runs + 2)
     cts = [_stored(stand, sizes, folder / f"viewer{seed}", seed) for seed in range(number)]
