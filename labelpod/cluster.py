@@ -28,12 +28,14 @@ class Cluster:
         context: kubectl's name of the cluster.
         namespace: name of the namespace.
         uid: the namespace's own number, "" if it is not known; other clusters may have a context of the same name.
+        users: digest of the users that this folder brought there last, "" for none.
 
     """
 
     context: str
     namespace: str
     uid: str = ""
+    users: str = ""
 
     @classmethod
     def current(cls, settings: Settings) -> Self:
@@ -82,9 +84,9 @@ class Cluster:
             )
         return self
 
-    def record(self, project: Project) -> None:
-        """Remember it, once the namespace is there."""
-        text = json.dumps(asdict(replace(self, uid=self._uid())), indent=2)
+    def record(self, project: Project, users: str = "") -> None:
+        """Remember it, once the namespace is there, and what users it was given."""
+        text = json.dumps(asdict(replace(self, uid=self._uid(), users=users or self.users)), indent=2)
         files.write(project.cluster_record, f"{text}\n".encode(), 0o644)
 
     def ask(self, *words: str, given: str | None = None, seconds: float = _SECONDS) -> str:

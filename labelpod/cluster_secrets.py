@@ -1,6 +1,7 @@
 """The Secrets in a cluster: made of `secrets/` or found there; what has read other values is started anew."""
 
 import base64
+import hashlib
 import shlex
 
 from labelpod import files, kubernetes, lifecycle
@@ -9,7 +10,6 @@ from labelpod.config.settings import Settings
 from labelpod.console import say_command
 from labelpod.errors import DeployError
 from labelpod.project import Project
-from labelpod.security import secret_files
 
 # The users' is read again each second, and has a way of its own.
 USERS = "users"
@@ -29,23 +29,35 @@ def require_files(settings: Settings, project: Project) -> None:
             raise DeployError(f"{project.shown(file)} is not there", "python3 deploy.py build --yes makes it")
 
 
-def require_same_stack(settings: Settings, project: Project, cluster: Cluster) -> None:
-    """What the cluster's volumes are known by is what this folder has.
+def require_same_users(cluster: Cluster, project: Project) -> str:
+    """The users there are those that this folder brought last, or has now: who was revoked elsewhere stays so.
+
+    Returns:
+        Their digest, "" if there are none.
 
     Raises:
-        DeployError: another folder's stack runs there, or has run; its labels, or its database, would be lost to it.
+        DeployError: they are others.
 
     """
-    lasting = {"label-server": ("label_key", secret_files.LABEL_KEY)}
-    if "postgres" in kubernetes.images(settings):
-        lasting["postgres"] = ("password", secret_files.POSTGRES_PASSWORD)
-    for secret, (key, file) in lasting.items():
-        there = cluster.ask("get", "secret", secret, "--ignore-not-found", "--output", f"jsonpath={{.data.{key}}}")
-        if there and base64.b64decode(there) != (project.secrets / file).read_bytes():
-            raise DeployError(
-                f"the stack in {cluster} has another secrets/{file}",
-                "use the folder that started it, or bring its secrets/ here",
-            )
+    there = cluster.ask("get", "secret", USERS, "--ignore-not-found", "--output", r"jsonpath={.data.users\.json}")
+    there_now = digest(base64.b64decode(there)) if there else ""
+    brought = (Cluster.recorded(project) or cluster).users  # by now: another command may have brought some meanwhile
+    if there_now not in ("", brought, users_of(project)):
+        raise DeployError(
+            f"the users in {cluster} were changed from another folder",
+            "bring its secrets/users/users.json here, or take the cluster's, see docs/kubernetes.md",
+        )
+    return there_now
+
+
+def users_of(project: Project) -> str:
+    """The digest of this folder's users."""
+    return digest((project.secrets / kubernetes.SECRETS[USERS]["users.json"]).read_bytes())
+
+
+def digest(content: bytes) -> str:
+    """By which a file's content is known."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def bring(settings: Settings, project: Project, cluster: Cluster) -> None:
@@ -83,10 +95,16 @@ def find(settings: Settings, cluster: Cluster) -> None:
             )
 
 
-def restart_readers(settings: Settings, cluster: Cluster) -> None:
+def restart_readers(settings: Settings, cluster: Cluster, before: set[str]) -> None:
     """Start anew what has read other Secrets than those that are there now.
 
     The versions are noted afterwards: an `up` that is interrupted before leaves the restart to the next one.
+
+    Args:
+        settings: of the stack.
+        cluster: where it runs.
+        before: what ran there before these Secrets came, type/name; it may have been started by hand.
+
     """
     readers = {"orthanc": ("orthanc", *(("postgres",) if settings.postgres else ())), "label-server": ("label-server",)}
     if settings.several_servers:
@@ -96,7 +114,7 @@ def restart_readers(settings: Settings, cluster: Cluster) -> None:
         workload = f"deployment/{name}"
         now = "-".join(versions[secret] for secret in secrets)
         read = cluster.ask("get", workload, "--output", f"jsonpath={{.metadata.annotations.{_READ}}}").strip()
-        if read and read != now:
+        if read != now and (read or f"deployment.apps/{name}" in before):
             cluster.change("rollout", "restart", workload)
         if read != now:
             cluster.change("annotate", workload, f"{_READ}={now}", "--overwrite")

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from labelpod import cluster_secrets, kubernetes
+from labelpod import cluster_guards, cluster_secrets, kubernetes
 from labelpod.clients.label_server import LabelServer
 from labelpod.cluster import Cluster
 from labelpod.config.settings import Settings
-from labelpod.console import confirmed
+from labelpod.console import confirmed, say
 from labelpod.errors import DeployError
 from labelpod.project import Project
 from labelpod.security import users
@@ -17,8 +17,9 @@ from labelpod.security import users
 # What runs; volumes and Secrets stay whatever is stopped.
 _KINDS = "deployments,statefulsets,daemonsets,services,ingresses,networkpolicies,poddisruptionbudgets"
 _ROUTES = "httproutes.gateway.networking.k8s.io"
+_APPS = ("label-server", "trainer", "door", "orthanc", "postgres", "pre-pull")
 _OURS = "app.kubernetes.io/part-of=labelpod"
-_ROLLOUT_SECONDS, _START_SECONDS = 1200, 60
+_DELETE_SECONDS, _END_SECONDS, _START_SECONDS = 1200, 60, 60
 
 
 def up(settings: Settings, project: Project, yes: bool) -> None:
@@ -37,20 +38,26 @@ def up(settings: Settings, project: Project, yes: bool) -> None:
     if own:
         cluster_secrets.require_files(settings, project)
     cluster = _to_start_in(settings, project)
+    cluster_guards.require_own_namespace(cluster)
+    cluster_guards.require_same_database(settings, cluster)
+    cluster_guards.require_same_models(settings, cluster)
+    users_there = ""
     if own:
-        cluster_secrets.require_same_stack(settings, project, cluster)
+        cluster_guards.require_same_stack(settings, project, cluster)
+        users_there = cluster_secrets.require_same_users(cluster, project)
     _ask(f"Start labelpod in {cluster}?", "up", yes)
+    before = _there(_KINDS, settings, cluster)
     cluster.change("apply", "--filename", str(folder / "namespace.yaml"))
-    cluster.record(project)
+    cluster.record(project, users_there)
     if own:
         cluster_secrets.bring(settings, project, cluster)
         _put_users(cluster, project)
     else:
         cluster_secrets.find(settings, cluster)
     cluster.change("apply", "--kustomize", str(folder))
-    cluster_secrets.restart_readers(settings, cluster)
+    cluster_secrets.restart_readers(settings, cluster, before)
     # Label servers are replaced one after the other.
-    seconds = _ROLLOUT_SECONDS + _START_SECONDS * settings.LABEL_SERVERS
+    seconds = kubernetes.progress_seconds(settings) + _START_SECONDS * settings.LABEL_SERVERS
     for workload in _workloads(settings):
         cluster.change("rollout", "status", workload, f"--timeout={seconds}s", seconds=seconds + 60)
     _delete(_there(_KINDS, settings, cluster) - _rendered(folder, cluster), cluster)
@@ -64,8 +71,11 @@ def down(settings: Settings, project: Project, yes: bool) -> None:
 
     """
     cluster = _running_in(settings, project)
+    if not Cluster.recorded(project) and settings.KUBERNETES_SECRETS == "files":
+        cluster_guards.require_same_stack(settings, project, cluster)
     _ask(f"Stop labelpod in {cluster}? Volumes and Secrets stay.", "down", yes)
     _delete(_there(f"{_KINDS},configmaps", settings, cluster), cluster)
+    _await_end(cluster)
     project.cluster_record.unlink(missing_ok=True)
 
 
@@ -174,14 +184,25 @@ def _rendered(folder: Path, cluster: Cluster) -> set[str]:
 
 def _delete(names: set[str], cluster: Cluster) -> None:
     if names:
-        cluster.change("delete", *sorted(names), "--ignore-not-found", seconds=_ROLLOUT_SECONDS)
+        cluster.change("delete", *sorted(names), "--ignore-not-found", seconds=_DELETE_SECONDS)
+
+
+def _await_end(cluster: Cluster) -> None:
+    """Two of a kind must not have one volume, as they might if it is started again at once."""
+    pods = ("pods", "--selector", f"app in ({','.join(_APPS)})", f"--timeout={_END_SECONDS}s")
+    try:
+        cluster.ask("wait", "--for=delete", *pods, seconds=_END_SECONDS + 30)
+    except DeployError as error:
+        say(f"Some pods have not ended yet: {error.message}")
 
 
 def _put_users(cluster: Cluster, project: Project) -> None:
     """Make the Secret of users and touch the pods: a node looks at those at once, at others within a minute or two."""
     with users.unchanged(project.secrets):
         users.known(project.secrets)  # a file that cannot be read is refused here, and not by the label servers
+        cluster_secrets.require_same_users(cluster, project)
         cluster_secrets.put(cluster_secrets.USERS, kubernetes.SECRETS[cluster_secrets.USERS], cluster, project)
+        cluster.record(project, cluster_secrets.users_of(project))
     pods = ("pods", "--selector", "app in (label-server,trainer)")
     cluster.change("annotate", *pods, f"labelpod/users={time.time():.3f}", "--overwrite")
 

@@ -12,18 +12,19 @@ from labelpod.config import cluster, networks
 from labelpod.config.settings import PREFIX, Settings
 from labelpod.errors import DeployError
 from labelpod.project import Project
+from labelpod.security import secret_files
 from labelpod_common import __version__
 
 KUSTOMIZATION = "kustomization.yaml"
-# The label server's own start, besides the time for weights and for Orthanc; in seconds.
-_LOAD_SECONDS = 240
+# In seconds: the label server's own start, besides the time for weights and for Orthanc; what Orthanc and its database
+# may take after an upgrade or a crash; and what an image of 5 GB may take on its way.
+_LOAD_SECONDS, _PATIENCE_SECONDS, _PULL_SECONDS = 240, 900, 900
 # What Secret holds which files of `secrets/`, by their names in the pods.
 SECRETS = {
     "orthanc": {"users.json": "orthanc_users.json", "label_deletion": "label_deletion"},
     "label-server": {"dicomweb_password": "dicomweb_password", "label_key": "label_key"},
     "users": {"users.json": "users/users.json"},
 }
-DATABASE_SECRETS = {"postgres": {"postgresql.json": "orthanc_postgres.json", "password": "postgres_password"}}
 
 
 def manifests(settings: Settings, project: Project, digests: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -134,7 +135,10 @@ def pushed(settings: Settings) -> dict[str, str]:
 
 def secrets(settings: Settings) -> dict[str, dict[str, str]]:
     """What each Secret is made of: its name -> name in the pod -> file below `secrets/`."""
-    return SECRETS | (DATABASE_SECRETS if settings.postgres else {})
+    if not settings.postgres:
+        return SECRETS
+    login = secret_files.ORTHANC_POSTGRES_TLS if settings.KUBERNETES_POSTGRES_HOST else secret_files.ORTHANC_POSTGRES
+    return SECRETS | {"postgres": {"postgresql.json": login, "password": secret_files.POSTGRES_PASSWORD}}
 
 
 def _configurations(settings: Settings) -> list[str]:
@@ -160,9 +164,26 @@ def _values(settings: Settings) -> dict[str, Any]:
         "studies_port": port(settings.STUDIES),
         "size": size,
         "scanners": cluster.scanner_addresses(settings.DICOM_AETS),
-        "start_seconds": _LOAD_SECONDS + settings.WEIGHTS_WAIT + settings.STUDIES_WAIT,
+        "start_seconds": _start_seconds(settings),
+        "patience_seconds": _PATIENCE_SECONDS,
+        "progress_seconds": progress_seconds(settings),
+        "database": database(settings),
         "cache_gb": settings.CACHE_MAX_GB * 6 // 5 + 10,
     }
+
+
+def _start_seconds(settings: Settings) -> int:
+    return _LOAD_SECONDS + settings.WEIGHTS_WAIT + settings.STUDIES_WAIT
+
+
+def progress_seconds(settings: Settings) -> int:
+    """How long a rollout may take from one pod that is ready to the next."""
+    return _PULL_SECONDS + max(_start_seconds(settings), _PATIENCE_SECONDS)
+
+
+def database(settings: Settings) -> str:
+    """What holds the index of Orthanc's images: sqlite, postgres, or the name of the site's own PostgreSQL's host."""
+    return settings.KUBERNETES_POSTGRES_HOST or settings.ORTHANC_DB
 
 
 def entrance(settings: Settings) -> str:

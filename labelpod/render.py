@@ -57,7 +57,7 @@ def text(name: str, values: dict[str, Any], templates: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(shell=shlex.quote, docker=_docker_quote, python=ascii)
+    environment.filters.update(shell=shlex.quote, docker=_docker_quote, python=ascii, yaml=_yaml_quote)
     try:
         return environment.get_template(f"{name}.j2").render(values)
     except TemplateError as error:
@@ -87,6 +87,15 @@ def copy_mounted(project: Project) -> list[Path]:
     sources = (project.images / "orthanc" / "access.lua", project.root / "docs" / "monitoring" / "labelpod.rules.yml")
     copies = {project.build / source.name: source.read_bytes() for source in sources}
     return [path for path, content in copies.items() if files.write(path, content, 0o644)]
+
+
+def _yaml_quote(text: object) -> str:
+    """A value in double quotes: whatever it is, YAML takes it for text.
+
+    JSON's quoting, but for letters beyond 16 bits: JSON has two escapes for one, and YAML takes neither.
+    """
+    letters = (f"\\U{ord(each):08x}" if ord(each) > 0xFFFF else json.dumps(each)[1:-1] for each in str(text))
+    return f'"{"".join(letters)}"'
 
 
 def _docker_quote(text: object) -> str:

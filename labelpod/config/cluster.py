@@ -11,6 +11,8 @@ from typing import Any
 from labelpod.config import checked, networks
 from labelpod.config.contradictions import Contradiction
 
+# Where ingress-nginx is by its own instructions.
+INGRESS_NAMESPACE = "ingress-nginx"
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
@@ -19,6 +21,18 @@ def name(text: str) -> str:
     if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", text) or len(text) > 63:
         raise ValueError(f"{text!r} is no name in a cluster: small letters, digits and -, 63 at most")
     return text
+
+
+def namespace(text: str) -> str:
+    """The name of a namespace, which is a part of names in the DNS."""
+    if "." in name(text):
+        raise ValueError(f"{text!r} is no name of a namespace: it has a dot")
+    return text
+
+
+def namespace_or_none(text: str) -> str:
+    """The same, or ""."""
+    return text and namespace(text)
 
 
 def name_or_none(text: str) -> str:
@@ -101,8 +115,25 @@ def contradictions(values: Mapping[str, Any], prefix: str, file: str) -> Iterato
     yield from _ways_in(values, prefix, file)
 
 
+def _entrance(values: Mapping[str, Any], prefix: str, file: str) -> Iterator[Contradiction]:
+    """Those of the Ingress or Gateway."""
+    if values["KUBERNETES_GATEWAY"] and values["KUBERNETES_INGRESS_NAMESPACE"] == INGRESS_NAMESPACE:
+        yield Contradiction(
+            f"{prefix}KUBERNETES_GATEWAY={values['KUBERNETES_GATEWAY']}, and requests are taken from the namespace "
+            f"{INGRESS_NAMESPACE} only: the Gateway's would be dropped",
+            f"set {prefix}KUBERNETES_INGRESS_NAMESPACE in {file} to the namespace in which the Gateway's pods run",
+        )
+    if not values["KUBERNETES_GATEWAY"] and values["KUBERNETES_TLS_SECRET"] and not values["KUBERNETES_HOST"]:
+        yield Contradiction(
+            f"{prefix}KUBERNETES_HOST is not set: without a name the Ingress shows its controller's own certificate",
+            f"set {prefix}KUBERNETES_HOST in {file} to the name that stands in the certificate; or leave "
+            f"{prefix}KUBERNETES_TLS_SECRET empty if HTTPS ends before the cluster",
+        )
+
+
 def _ways_in(values: Mapping[str, Any], prefix: str, file: str) -> Iterator[Contradiction]:
     """Those of the network."""
+    yield from _entrance(values, prefix, file)
     if values["STUDIES"].startswith("/"):
         yield Contradiction(
             f"{prefix}STUDIES={values['STUDIES']} is a folder of this machine, which no node has",

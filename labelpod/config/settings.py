@@ -221,7 +221,7 @@ class Settings(BaseModel):
         "2gb",
         description="Shared memory of the label server, for training's data loaders.",
     )
-    KUBERNETES_NAMESPACE: Annotated[str, AfterValidator(cluster.name)] = Field(
+    KUBERNETES_NAMESPACE: Annotated[str, AfterValidator(cluster.namespace)] = Field(
         "labelpod",
         description="Namespace for `render --for kubernetes`.",
         json_schema_extra={"group": "Kubernetes"},
@@ -238,10 +238,10 @@ class Settings(BaseModel):
     )
     KUBERNETES_ORTHANC_GB: Count = Field(500, description="Size of the volume for Orthanc's images, in GB.")
     KUBERNETES_POSTGRES_HOST: Annotated[str, AfterValidator(cluster.host_or_none)] = Field(
-        "", description="Host name of a PostgreSQL of your own; empty: one in the cluster."
+        "", description="Host name of a PostgreSQL of your own, which speaks TLS; empty: one in the cluster."
     )
     KUBERNETES_HOST: Annotated[str, AfterValidator(cluster.host_or_none)] = Field(
-        "", description="Host name under which annotators reach the cluster; empty: any."
+        "", description="Host name under which annotators reach the cluster; the certificate's, for an Ingress."
     )
     KUBERNETES_TLS_SECRET: Annotated[str, AfterValidator(cluster.name_or_none)] = Field(
         "labelpod-tls", description="Secret with the certificate of that name, for the Ingress."
@@ -249,10 +249,11 @@ class Settings(BaseModel):
     KUBERNETES_INGRESS_CLASS: Annotated[str, AfterValidator(cluster.name)] = Field(
         "nginx", description="Class of the Ingress; its annotations are ingress-nginx's."
     )
-    KUBERNETES_INGRESS_NAMESPACE: Annotated[str, AfterValidator(cluster.name)] = Field(
-        "ingress-nginx", description="Namespace of whoever passes requests on: only from there the pods are reached."
+    KUBERNETES_INGRESS_NAMESPACE: Annotated[str, AfterValidator(cluster.namespace)] = Field(
+        cluster.INGRESS_NAMESPACE,
+        description="Namespace of whoever passes requests on: only from there the pods are reached.",
     )
-    KUBERNETES_PROMETHEUS_NAMESPACE: Annotated[str, AfterValidator(cluster.name_or_none)] = Field(
+    KUBERNETES_PROMETHEUS_NAMESPACE: Annotated[str, AfterValidator(cluster.namespace_or_none)] = Field(
         "", description="Namespace of a Prometheus that may ask the pods for their figures; empty: none may."
     )
     KUBERNETES_GATEWAY: Annotated[str, AfterValidator(cluster.gateway)] = Field(

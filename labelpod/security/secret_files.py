@@ -20,6 +20,8 @@ LABEL_KEY, LABEL_DELETION = "label_key", "label_deletion"
 DICOMWEB_PASSWORD = "dicomweb_password"  # noqa: S105, a file's name
 # They stay when the setting changes: what PostgreSQL has stored is still behind that password.
 ORTHANC_POSTGRES, POSTGRES_PASSWORD = "orthanc_postgres.json", "postgres_password"
+# For a database of the site's own, which is reached through other networks than the stack's.
+ORTHANC_POSTGRES_TLS = "orthanc_postgres_tls.json"
 MONITOR_TOKEN, ORTHANC_MONITOR = "monitor_token", "orthanc_monitor"
 TLS_FILES = TLS_CERT, TLS_KEY, TLS_BOTH = "tls_cert.pem", "tls_key.pem", "tls_both.pem"
 
@@ -80,7 +82,10 @@ def _database(values: Settings, folder: Path) -> dict[str, str]:
         "TransactionMode": "Serializable",
         "IndexConnectionsCount": 1,
     }
-    return {ORTHANC_POSTGRES: json.dumps({"PostgreSQL": login}, indent=2)}
+    files_of = {ORTHANC_POSTGRES: login}
+    if values.KUBERNETES_POSTGRES_HOST:
+        files_of[ORTHANC_POSTGRES_TLS] = login | {"EnableSsl": True}
+    return {name: json.dumps({"PostgreSQL": each}, indent=2) for name, each in files_of.items()}
 
 
 def _own_password(file: Path, mode: int, lasting: bool = True) -> str:

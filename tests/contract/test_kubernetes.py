@@ -328,6 +328,42 @@ def test_the_ingress_takes_what_the_label_server_takes_and_writes_no_path_down()
     assert ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] == "door"
 
 
+@needs_kubectl
+def test_what_yaml_would_read_otherwise_is_a_text(tmp_path: Path):
+    odd = {"KUBERNETES_NAMESPACE": "2026", "KUBERNETES_HOST": "1.5e3", "DICOMWEB_USERNAME": "\U0001f600 <& é: #"}
+    found = kustomized(SEVERAL | odd, tmp_path)
+    assert "2026" in of_kind(found, "Namespace")
+    assert of_kind(found, "Ingress")["labelpod"]["spec"]["rules"][0]["host"] == "1.5e3"
+    assert _environment(found, "label-server")["DICOMWEB_USERNAME"] == odd["DICOMWEB_USERNAME"]
+
+
+@of_each_site
+def test_a_rollout_is_given_the_time_that_its_pods_may_take_to_start(site: str):
+    slow = SITES[site] | {"WEIGHTS_WAIT": "1800"}
+    found = objects(slow)
+    wanted = kubernetes.progress_seconds(Settings.model_validate(slow))
+    for name, each in of_kind(found, "Deployment").items():
+        assert each["spec"]["progressDeadlineSeconds"] == wanted, name
+    for name, _, container in containers(found):
+        if probe := container.get("startupProbe"):
+            assert probe["failureThreshold"] * probe["periodSeconds"] < wanted, name
+
+
+def test_a_database_that_recovers_and_an_orthanc_that_upgrades_it_are_not_killed_over_it():
+    for name, _, container in containers(objects(SEVERAL)):
+        if name in ("orthanc", "postgres"):
+            probe = container["startupProbe"]
+            assert probe["failureThreshold"] * probe["periodSeconds"] >= 900, name
+
+
+def test_the_volume_of_images_says_what_database_knows_them():
+    said = {
+        site: of_kind(objects(SITES[site]), "PersistentVolumeClaim")["orthanc"]["metadata"]["annotations"]
+        for site in ("one", "several", "own")
+    }
+    assert [each["labelpod/database"] for each in said.values()] == ["sqlite", "postgres", "database.example.org"]
+
+
 def test_a_gateway_takes_the_place_of_the_ingress():
     route = of_kind(objects(OWN), "HTTPRoute")["labelpod"]["spec"]
     assert route["parentRefs"] == [{"namespace": "gateways", "name": "inside"}]

@@ -20,15 +20,21 @@ echo "$line" >>"$KUBECTL_LOG"
 case "$1 $*" in
   *"$KUBECTL_FAILS"*) echo "error: the server does not let you" >&2; exit 1 ;;
   config*) cat "$KUBECTL_CONTEXT" ;;
+  *"get namespace"*part-of*) cat "$KUBECTL_LOG.label" 2>/dev/null || true ;;
   *"get namespace"*) cat "$KUBECTL_UID" ;;
+  *"get pods"*) cat "$KUBECTL_LOG.pods" 2>/dev/null || true ;;
+  *"get persistentvolumeclaim"*annotations*) cat "$KUBECTL_LOG.database" 2>/dev/null || true ;;
+  *"get persistentvolumeclaim"*) cat "$KUBECTL_LOG.claim.$3" 2>/dev/null || true ;;
   create*)
     printf '%s\\n' "$@" | sed -n 's/^--from-file=[^=]*=//p' | xargs cat | cksum | cut -d' ' -f1 >"$KUBECTL_LOG.made"
     echo "$4" >"$KUBECTL_LOG.name"
+    printf '%s\\n' "$@" | sed -n 's/^--from-file=users.json=//p' | xargs base64 -w0 >"$KUBECTL_LOG.made.$4"
     cat "$KUBECTL_SECRET" ;;
   port-forward*) echo "Forwarding from 127.0.0.1:$KUBECTL_PORT -> 8000"; exec sleep 60 ;;
   *"--filename -"*)
     cat >>"$KUBECTL_LOG.given"
-    cp "$KUBECTL_LOG.made" "$KUBECTL_LOG.secret.$(cat "$KUBECTL_LOG.name")" ;;
+    cp "$KUBECTL_LOG.made" "$KUBECTL_LOG.secret.$(cat "$KUBECTL_LOG.name")"
+    [[ $(cat "$KUBECTL_LOG.name") != users ]] || cp "$KUBECTL_LOG.made.users" "$KUBECTL_LOG.users.there" ;;
   *"--dry-run=client --output name"*) cat "$KUBECTL_LOG.rendered" 2>/dev/null || true ;;
   *"get httproutes"*)
     cat "$KUBECTL_LOG.routes" 2>/dev/null || { echo "error: the server has no such resource type" >&2; exit 1; } ;;
@@ -71,6 +77,10 @@ class Cluster:
 
     def is_set(self, values: dict[str, str]) -> None:
         self.project.env_file.write_text("".join(f"{PREFIX}{name}={value}\n" for name, value in values.items()))
+
+    def notes(self, what: str, value: str) -> None:
+        """What else is there: `label` of the namespace, `pods`, `database` of the images, `claim.NAME`."""
+        self.log.with_name(f"log.{what}").write_text(value)
 
     def has(self, secret: str, value: str) -> None:
         """What one of the values is that a Secret of another folder has."""

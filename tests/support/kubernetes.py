@@ -17,12 +17,15 @@ from labelpod.project import Project
 from tests.support.paths import ROOT
 
 IMAGES = "registry.example.org/labelpod"
-ONE = {"KUBERNETES_IMAGES": IMAGES, "TRUSTED_PROXY": "10.244.0.0/16"}
+ONE = {
+    "KUBERNETES_IMAGES": IMAGES,
+    "KUBERNETES_HOST": "labels.example.org",
+    "TRUSTED_PROXY": "10.244.0.0/16",
+}
 SEVERAL = ONE | {
     "LABEL_SERVERS": "3",
     "ORTHANC_DB": "postgres",
     "KUBERNETES_SHARED_STORAGE_CLASS": "nfs",
-    "KUBERNETES_HOST": "labels.example.org",
     "DICOM_BIND_ADDRESS": "0.0.0.0",
     "DICOM_AETS": "CT1@10.0.0.5,CT2@10.0.0.6",
     "KUBERNETES_PROMETHEUS_NAMESPACE": "monitoring",
@@ -30,6 +33,7 @@ SEVERAL = ONE | {
 OWN = SEVERAL | {
     "DEVICE": "cpu",
     "KUBERNETES_GATEWAY": "gateways/inside",
+    "KUBERNETES_INGRESS_NAMESPACE": "gateways",
     "KUBERNETES_POSTGRES_HOST": "database.example.org",
     "ORTHANC_SERVERS": "2",
     "KUBERNETES_STORAGE_CLASS": "fast",

@@ -69,6 +69,12 @@ def test_another_folders_stack_in_the_cluster_is_not_given_other_secrets(
     assert cluster.run("up", "--yes") == 0
 
 
+def test_what_was_started_by_hand_reads_another_password_too(cluster: Cluster):
+    cluster.holds("deployment.apps/orthanc", "deployment.apps/label-server", "deployment.apps/trainer")
+    assert cluster.run("up", "--yes") == 0
+    assert cluster.restarted == ["orthanc", "label-server", "trainer"]
+
+
 def test_a_missing_secret_is_said_before_anything_is_changed(cluster: Cluster, capsys):
     (cluster.project.secrets / "label_key").unlink()
     assert cluster.run("up", "--yes") == 1

@@ -115,6 +115,14 @@ def test_postgres_password_is_its_own_and_stays(write):
     assert modes == {0o644}
 
 
+def test_a_database_of_the_sites_own_is_spoken_to_by_tls_and_that_of_the_stack_as_before(write):
+    folder = write(ORTHANC_DB="postgres", KUBERNETES_POSTGRES_HOST="database.example.org")
+    stack, own = (
+        json.loads((folder / f"orthanc_postgres{name}.json").read_text())["PostgreSQL"] for name in ("", "_tls")
+    )
+    assert own == stack | {"EnableSsl": True}
+
+
 @certificates.needs_openssl
 def test_certificate_files_follow_the_setting(write, tmp_path):
     certificate, key = certificates.make(tmp_path)
