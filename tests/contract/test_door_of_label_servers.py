@@ -1,5 +1,6 @@
 """The door in front of several label servers: the real HAProxy, and what stands in for them behind it."""
 
+import asyncio
 import hashlib
 import http.client
 import json
@@ -24,7 +25,7 @@ from label_server import request_id
 from label_server.web import gateway
 from label_server.web.browser_sessions import BrowserSessions
 from label_server.web.gateway import Gateway
-from labelpod.clients.label_server import LabelServer
+from labelpod.clients.label_server import LabelServer, RefusedError
 from labelpod.config.settings import Settings
 from tests.support import certificates, door, web
 from tests.support.door import Door, needs_haproxy, stays_open
@@ -90,24 +91,37 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
         yield found
 
 
-def ways(token: str) -> list[dict[str, Any]]:
-    """How a request shows whose it is; the browser's cookie has the name of this very port, or of TLS."""
-    session = f"{hashlib.sha256(token.encode()).hexdigest()[:8]}.the-rest"
-    others = "labelpod-9=no-session; a=b; labelpod-8000=deadbeef"
+def session(token: str) -> str:
+    """What a browser that has shown this token has as its cookie."""
+    return f"{hashlib.sha256(token.encode()).hexdigest()[:8]}.the-rest"
+
+
+def ways(token: str, port: int) -> list[dict[str, Any]]:
+    """How a request shows whose it is; the browser's cookie has the name of the port that it asks."""
+    own = f"labelpod-{port}"
+    others = f"labelpod-9=00000000.x; {own}0=11111111.x; x{own}=22222222.x; a=b; {own}=deadbeef; __Host-labelpod=3333.x"
     return [
         {"path": f"/{token}/info/"},
         {"path": f"/{token}//info/"},
         {"path": "/info/", "headers": {"Authorization": f"Bearer {token}"}},
         {"path": "/info/", "headers": {"Authorization": f"bearer {token}", "Cookie": "labelpod-80=00000000.x"}},
-        {"path": "/info/", "headers": {"Cookie": f"{others}; labelpod-8000={session}; c=d"}},
-        {"path": "/info/", "headers": {"Cookie": f"__Host-labelpod={session}; {others}"}},
+        {"path": "/info/", "headers": {"Cookie": f"{others}; {own}={session(token)}; c=d"}},
+        {"path": "/info/", "headers": {"Cookie": f"{own}={session(token)}; {others}"}},
+        {"path": "/info/", "headers": {"Host": "labels", "Cookie": f"{others}; labelpod-80={session(token)}"}},
     ]
 
 
 def test_a_token_leads_to_the_same_server_whichever_way_it_comes(servers: Servers):
-    led = {token: {servers.of(**way) for way in ways(token)} for token in TOKENS_OF_MANY}
+    led = {token: {servers.of(**way) for way in ways(token, servers.front.servers)} for token in TOKENS_OF_MANY}
     assert all(len(each) == 1 for each in led.values()), led
     assert set.union(*led.values()) == {"one", "two"}, "users are spread"
+
+
+def test_nobody_chooses_a_server_by_a_second_token(servers: Servers):
+    for words in ("Bearer", "Basic"):
+        both = [("Authorization", f"Bearer {TOKENS_OF_MANY[0]}"), ("Authorization", f"{words} another")]
+        assert servers.ask("/info/", headers=both).status_code == 400
+    assert servers.one.asked + servers.two.asked == [each for each in servers.one.asked if "/train/" in each[1]]
 
 
 @pytest.mark.parametrize(
@@ -125,12 +139,14 @@ def test_the_driver_asks_the_server_that_trains_and_another_if_that_is_away(serv
     others = [values.model_copy(update={"LABEL_SERVER_TOKEN": SecretStr(token)}) for token in TOKENS_OF_MANY]
 
     def asked() -> set[str]:
-        return {LabelServer(each).info()["name"] for each in others}
+        try:
+            return {LabelServer(each).info()["name"] for each in others}
+        except RefusedError:  # until it is known to be gone
+            return set()
 
     assert asked() == {"one"}
     servers.end(servers.one)
-    eventually(lambda: servers.ask("/train/").status_code == 503, 5, "it is known to be gone")
-    assert asked() == {"two"}
+    assert eventually(asked, 5, "it is known to be gone") == {"two"}
 
 
 def test_who_asks_does_not_choose_the_number_of_a_request(servers: Servers):
@@ -212,6 +228,41 @@ def test_what_can_be_sent_again_is_if_a_server_dies_over_it_and_a_label_is_not(t
         assert answers.count(502) == len(noted) and answers.count(200) == len(good.asked), "each was sent once"
 
 
+def test_what_kills_a_server_does_not_go_round_and_kill_them_all(tmp_path: Path):
+    noted: list[bytes] = []
+    with ExitStack() as stack:
+        ports = [stack.enter_context(door.cutting(noted, b"/healthz", CUTS)) for _ in range(5)]
+        front = stack.enter_context(
+            door.running(tmp_path, SEVERAL.model_copy(update={"LABEL_SERVERS": 5}), servers=ports)
+        )
+        server = Server("none", "all")
+        Servers(front, server, server, lambda _: None).ask(f"/{TOKENS_OF_MANY[0]}/infer/deepgrow_2d", "POST")
+    assert len(noted) == 2
+
+
+def test_who_waits_for_a_server_that_hangs_is_told_once_it_is_known(tmp_path: Path):
+    hangs = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] != "/healthz":
+            hangs.set()
+        while hangs.is_set():
+            await asyncio.sleep(0.05)
+        await JSONResponse({}, headers={"Labelpod-Role": "all"})(scope, receive, send)
+
+    quick = {"fall 4": "fall 2", "timeout check 2s": "timeout check 200ms", "inter 1s": "inter 200ms"}
+    with (
+        listening(app) as port,
+        door.running(tmp_path, SEVERAL, instead=quick, servers=[port, port]) as front,
+    ):
+        server = Server("none", "all")
+        try:
+            answer = Servers(front, server, server, lambda _: None).ask("/datastore/label", "PUT", content=b"x")
+        finally:
+            hangs.clear()
+    assert answer.status_code == 502
+
+
 def test_a_head_as_long_as_the_label_server_takes_passes(servers: Servers):
     told = servers.ask("/info/", headers={"X-Long": "x" * 31_000})
     assert told.status_code == 200 and len(told.json()["headers"]["x-long"]) == 31_000
@@ -275,6 +326,10 @@ def test_with_a_certificate_label_servers_are_reached_over_tls(tmp_path: Path):
         front = stack.enter_context(door.running(tmp_path, values, instead=place, servers=ports))
         client = stack.enter_context(httpx.Client(verify=ssl._create_unverified_context(), trust_env=False))
         told = [client.get(f"https://127.0.0.1:{front.servers}/{token}/info/").json() for token in TOKENS_OF_MANY]
+        url, port = f"https://127.0.0.1:{front.servers}/info/", front.servers
+        cookies = [f"__Host-labelpod={session(token)}; labelpod-{port}=00000000.x" for token in TOKENS_OF_MANY]
+        by_cookie = [client.get(url, headers={"Cookie": cookie}).json() for cookie in cookies]
+    assert [each["name"] for each in by_cookie] == [each["name"] for each in told]
     assert {each["name"] for each in told} == {"one", "two"}
     assert {each["headers"]["x-forwarded-proto"] for each in told} == {"https"}
 
