@@ -94,4 +94,7 @@ def another_server(url: str, folder: Path) -> RepairedDicomWebDatastore:
 
     """
     own = OwnLabels((folder / "label_key").read_text().strip(), folder, url)
-    return RepairedDicomWebDatastore(DicomWebClient(url=url), own, {"Modality": "CT"}, folder / "other", parse(LABELS))
+    other = folder / "other"
+    return RepairedDicomWebDatastore(
+        DicomWebClient(url=url), own, {"Modality": "CT"}, other, folder / "kept", parse(LABELS)
+    )

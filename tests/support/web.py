@@ -95,7 +95,7 @@ def audit(folder: Path) -> Audit:
     """The audit log of a workspace, as the application has it."""
     from label_server.web import asgi
 
-    return Audit(Trail(folder_of(str(folder))), asgi.study_of)
+    return Audit(Trail(folder_of(folder)), asgi.study_of)
 
 
 @contextmanager

@@ -7,9 +7,12 @@ requests makes a change forgotten. `python -m label_server.audit` prints what th
 import argparse
 import errno
 import heapq
+import itertools
 import json
 import os
+import resource
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,10 +20,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from label_server import paths
+
 Record = dict[str, Any]
 
 MAX_BYTES, FILES = 10 * 2**20, 10
-_NEWEST_BYTES = 2**18
+_NEWEST_BYTES, _NEWEST_SECONDS = 2**18, 30 * 86400
 LOST = "audit log resumed"
 SUBMIT = "submit label"
 
@@ -120,10 +125,16 @@ def records(*folders: Path, since: str = "", user: str = "", study: str = "") ->
             yield record
 
 
-def newest(folder: Path) -> Iterator[tuple[Kind, Record]]:
-    """The last records of each kind, for who cannot wait for all of them."""
-    for kind in Kind:
+def newest(*folders: Path) -> Iterator[tuple[Kind, Record]]:
+    """The last records of each kind and folder, for who cannot wait for all of them.
+
+    Not those of folders that nobody has written into for a month: in a cluster each pod leaves one.
+    """
+    since = time.time() - _NEWEST_SECONDS
+    for folder, kind in itertools.product(folders, Kind):
         with suppress(FileNotFoundError), _file(folder, kind).open("rb") as file:
+            if os.fstat(file.fileno()).st_mtime < since:
+                continue
             file.seek(max(0, file.seek(0, os.SEEK_END) - _NEWEST_BYTES))
             yield from ((kind, record) for line in file if (record := _parsed(line)))
 
@@ -176,15 +187,21 @@ def _file(folder: Path, kind: Kind, number: int = 0) -> Path:
     return folder / (f"{kind}.{number}.jsonl" if number else f"{kind}.jsonl")
 
 
-def folder_of(workspace: str) -> Path:
-    """Where a workspace has its audit log."""
-    return Path(workspace, "audit")
+def folder_of(lasting: Path) -> Path:
+    """Where a label server has its audit log, in what lasts of it."""
+    return lasting / "audit"
 
 
-def folders(workspace: str) -> list[Path]:
-    """The audit logs of all label servers that share a volume, of which this is the workspace."""
-    shared = Path(os.environ.get("SHARED") or workspace)
-    return [folder_of(str(each)) for each in (shared, *sorted(shared.glob("servers/*")))]
+def folders() -> list[Path]:
+    """The audit logs of all label servers that share a volume."""
+    shared = paths.shared()
+    return [folder_of(each) for each in (shared, *sorted(shared.glob("servers/*")))]
+
+
+def _open_many() -> None:
+    """Let this process open as many files as it may: records of all folders are merged, and pods leave many."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -194,7 +211,8 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--since", "--user", "--study"):
         parser.add_argument(name, default="")
     asked = parser.parse_args(arguments)
-    kept = folders(os.environ["WORKSPACE"])
+    _open_many()
+    kept = folders()
     if asked.users:
         print(json.dumps(users(*kept)))
         return

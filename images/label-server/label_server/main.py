@@ -22,7 +22,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from label_server import users
+from label_server import paths, users
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.sessions import OwnedSessions
 from label_server.dicomweb import client, own_labels
@@ -221,6 +221,7 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
             OwnLabels(own_labels.key(workspace), workspace, self.studies),
             settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,
             Path(settings.MONAI_LABEL_DICOMWEB_CACHE_PATH),
+            paths.shared() / "kept_labels",
             _LABELS,
         )
         datastore.when_gone(self._forget)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from label_server import server_role, users
+from label_server import paths, server_role, users
 from label_server.dicomweb import login, probe
 from label_server.models import pretrained
 from label_server.paths import SAMPLE_APPS
@@ -97,6 +97,22 @@ def lay_out(workspace: Path, app: str) -> Path:
     for incoming in workspace.glob("cache/*/.incoming"):
         _clear(incoming)
     return folder
+
+
+def check_records() -> None:
+    """Make the folders for what outlives this server: audit log, kept labels and browsers' sessions.
+
+    Raises:
+        NotReady: one cannot be written.
+
+    """
+    for folder in (paths.shared(), paths.lasting()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise NotReady(f"the volume for records cannot be written: {error}") from None
 
 
 def _place_models(place: Path) -> None:
@@ -225,6 +241,7 @@ def main() -> None:
     check_door()
     check_role()
     folder = lay_out(Path(os.environ["WORKSPACE"]), app)
+    check_records()
     if server_role.writes_models():
         _provide_models(app, folder / "model", models, bundles, weights_wait)
     if state.rented():

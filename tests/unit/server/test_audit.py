@@ -5,12 +5,16 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from label_server import audit
 from label_server.audit import Kind, Trail
+from tests.support.paths import ROOT
 
 
 def written(folder: Path, kind: Kind, number: int = 0) -> list[str]:
@@ -166,7 +170,7 @@ def test_the_program_prints_lines_and_users(past: Path, monkeypatch, capsys):
     assert set(json.loads(capsys.readouterr().out)) == {"anna", "berta"}
 
 
-def test_the_program_tells_what_all_label_servers_on_a_volume_recorded(past: Path, monkeypatch, capsys):
+def test_the_program_tells_what_all_label_servers_on_a_volume_recorded(past: Path, monkeypatch, capsys, tmp_path: Path):
     further = past.parent / "servers" / "2"
     further.mkdir(parents=True)
     shutil.copytree(past, further / "audit")
@@ -176,10 +180,22 @@ def test_the_program_tells_what_all_label_servers_on_a_volume_recorded(past: Pat
     audit.main([])
     times = [json.loads(line)["time"] for line in capsys.readouterr().out.splitlines()]
     assert len(times) == 8 and times == sorted(times)
-    monkeypatch.setenv("WORKSPACE", str(further))
+    monkeypatch.setenv("WORKSPACE", str(tmp_path / "gone with its pod"))
     monkeypatch.setenv("SHARED", str(past.parent))
     audit.main(["--users"])
     assert set(json.loads(capsys.readouterr().out)) == {"anna", "berta", "clara"}, "from any of them"
+
+
+def test_it_tells_of_more_label_servers_than_a_process_may_open_files(past: Path, tmp_path: Path):
+    """In a cluster each pod leaves a folder."""
+    for number in range(70):
+        folder = tmp_path / "servers" / f"label-server-{number}"
+        folder.mkdir(parents=True)
+        shutil.copytree(past, folder / "audit")
+    few = f"ulimit -Sn 64; exec {sys.executable} -m label_server.audit --study 1.2"
+    environment = {"SHARED": str(tmp_path), "PYTHONPATH": str(ROOT / "images" / "label-server")}
+    result = subprocess.run(["bash", "-c", few], env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "") and len(result.stdout.splitlines()) == 71
 
 
 def test_without_a_record_there_is_nothing_to_tell(tmp_path: Path):
@@ -196,3 +212,11 @@ def test_the_newest_records_are_read_without_the_older_ones(tmp_path: Path):
     reads = [record["number"] for kind, record in found if kind == Kind.READ]
     assert reads == list(range(reads[0], 5000)) and 1000 < len(reads) < 4000
     assert [record["user"] for kind, record in found if kind == Kind.CHANGE] == ["berta"]
+
+
+def test_of_label_servers_that_are_long_gone_no_newest_records_are_read(tmp_path: Path):
+    for name in ("here", "gone"):
+        Trail(tmp_path / name).write(Kind.CHANGE, {"user": name})
+    os.utime(tmp_path / "gone" / "changes.jsonl", (0, time.time() - 31 * 86400))
+    found = audit.newest(tmp_path / "here", tmp_path / "gone", tmp_path / "never there")
+    assert [record["user"] for _, record in found] == ["here"]

@@ -44,6 +44,7 @@ def test_label_servers_that_share_a_volume_have_a_folder_each_and_the_first_trai
         for folder in (volume, volume / "servers" / "2", volume / "servers" / "3"):
             server = start(SHARED_WORKSPACE="true").server
             assert (server.folder, server.environment["SHARED"]) == (str(folder), str(volume))
+            assert "LASTING" not in server.environment, "its folder lasts"
             assert server.environment.get("ROLE") == (None if folder == volume else "annotate")
             assert server.option("--app") == f"{folder}/radiology"
             models = server.environment.get("MODEL_DIR")
@@ -53,6 +54,17 @@ def test_label_servers_that_share_a_volume_have_a_folder_each_and_the_first_trai
             fcntl.flock(lock, fcntl.LOCK_EX)
         assert start().server.folder == str(volume), "who shares with nobody looks at no lock"
     assert start(SHARED_WORKSPACE="true").server.folder == str(volume), "the folder of one that has ended is free"
+
+
+def test_what_outlives_a_pod_is_in_a_folder_of_its_name_that_all_pods_see(start, tmp_path):
+    (tmp_path / "bin" / "hostname").write_text("#!/bin/sh\necho label-server-7f-abc\n")
+    (tmp_path / "bin" / "hostname").chmod(0o755)
+    server = start(RECORDS="/records").server
+    assert server.folder == str(tmp_path / "workspace")
+    assert server.environment["SHARED"] == "/records"
+    assert server.environment["LASTING"] == "/records/servers/label-server-7f-abc"
+    command = start(None, "python", "-m", "label_server.audit", RECORDS="/records").server
+    assert command.environment["SHARED"] == "/records", "a command beside the server finds the records, too"
 
 
 @pytest.mark.parametrize(("number", "folder"), [("1", ""), ("3", "servers/3"), ("12", "servers/12")])

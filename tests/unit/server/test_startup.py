@@ -207,6 +207,17 @@ def test_a_workspace_that_cannot_be_written_is_one_line(server):
     assert "the workspace cannot be written" in refused(startup.lay_out, server, "radiology")
 
 
+def test_records_that_cannot_be_written_are_one_line(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHARED", str(tmp_path / "records"))
+    monkeypatch.setenv("LASTING", str(tmp_path / "records" / "servers" / "pod"))
+    startup.check_records()
+    assert (tmp_path / "records" / "servers" / "pod").is_dir()
+    shutil.rmtree(tmp_path / "records" / "servers" / "pod")
+    (tmp_path / "records" / "servers" / "pod").write_text("a file where the folder should be")
+    said = run_as_a_program(monkeypatch)
+    assert said.startswith("start_server: the volume for records cannot be written: ") and "servers/pod" in said
+
+
 def test_an_app_folder_that_cannot_be_written_is_one_line(server):
     (server / "radiology" / "main.py").mkdir(parents=True)
     assert "the workspace cannot be written" in refused(startup.lay_out, server, "radiology")

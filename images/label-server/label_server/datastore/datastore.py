@@ -64,6 +64,7 @@ class RepairedDicomWebDatastore(LabelInformation):
         image_filter: DICOM attributes that a series must match to be offered.
         own: seals and tells our labels.
         cache: folder on the workspace volume.
+        kept: folder for labels that cannot be stored.
         labels: the server's label list.
 
     """
@@ -74,11 +75,12 @@ class RepairedDicomWebDatastore(LabelInformation):
         own: OwnLabels,
         image_filter: Mapping[str, Any],
         cache: Path,
+        kept: Path,
         labels: Sequence[Label],
     ) -> None:
         self._labels = labels
         self._own = own
-        super().__init__(client, own, image_filter, cache, LabelRules(() if FOREIGN_LABELS == "any" else labels))
+        super().__init__(client, own, image_filter, cache, kept, LabelRules(() if FOREIGN_LABELS == "any" else labels))
         self._submits = Submits(client, own, self._index, self._images.incoming)
         self._stored = StoredLabels(client, self._index, labels, Path(self._datastore_path))
         of_labels = SeriesMetadata(client, REVIEW, {"Modality": "SEG"}, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)

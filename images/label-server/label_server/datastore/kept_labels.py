@@ -21,7 +21,7 @@ class KeptLabels:
     """One folder for each author.
 
     Args:
-        folder: on the workspace volume.
+        folder: on a volume; label servers may share it, so that an author finds them at any.
 
     """
 

@@ -51,6 +51,7 @@ class PacsImages(GuardedDatastore):
         own: tells our labels.
         image_filter: DICOM attributes that a series must match to be offered.
         cache: folder on the workspace volume.
+        kept: folder for labels that cannot be stored.
         rules: which segments of other programs are labels.
 
     """
@@ -61,6 +62,7 @@ class PacsImages(GuardedDatastore):
         own: OwnLabels,
         image_filter: Mapping[str, Any],
         cache: Path,
+        kept: Path,
         rules: LabelRules,
     ) -> None:
         self._client = client
@@ -72,7 +74,7 @@ class PacsImages(GuardedDatastore):
         self._verdicts = Verdicts(root / ".verdicts.json")
         self._mutex = threading.RLock()
         self._given: dict[tuple[str, str], str] = {}
-        self.kept = KeptLabels(cache.parent / "kept_labels")
+        self.kept = KeptLabels(kept)
         self._when_gone: list[Callable[[str, Path], None]] = []
         # auto_reload off: on a volume it polls every file of the cache each second (local.py:173).
         LocalDatastore.__init__(self, datastore_path=str(root), auto_reload=False)

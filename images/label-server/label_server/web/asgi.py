@@ -13,12 +13,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from label_server import audit, users
+from label_server import audit, paths, users
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.judging import Judging
 from label_server.datastore.pacs_images import PacsImages
 from label_server.parsing import readers
-from label_server.paths import VIEWER
 from label_server.users import LOOPBACK
 from label_server.web import dicomweb_proxy, figures, readiness, routes
 from label_server.web.audit_log import Audit
@@ -52,7 +51,7 @@ async def _lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
 
 
-def application(viewer: Path = VIEWER) -> Starlette:
+def application(viewer: Path = paths.VIEWER) -> Starlette:
     """Make what is behind the gateway, with the viewer of a folder."""
     return Starlette(
         routes=[
@@ -75,15 +74,13 @@ def study_of(image: str) -> str | None:
     return store.study_of(image) if isinstance(store, RepairedDicomWebDatastore) else None
 
 
-_workspace = Path(os.environ.get("WORKSPACE", "/workspace"))
-_shared = Path(os.environ.get("SHARED") or _workspace)
 _known = users.from_environment()
 app = Gateway(
     application(),
     _known,
     os.environ.get("LISTEN", "") in LOOPBACK,
-    BrowserSessions(_known, _shared / "browser_sessions.json"),
-    Audit(audit.Trail(audit.folder_of(str(_workspace))), study_of),
+    BrowserSessions(_known, paths.shared() / "browser_sessions.json"),
+    Audit(audit.Trail(audit.folder_of(paths.lasting())), study_of),
 )
 # A training, which inherits the environment, has no use for it.
 os.environ.pop("LABEL_SERVER_TOKEN", None)

@@ -10,6 +10,7 @@ export STUDIES="${STUDIES:-$default_studies}"
 export STUDIES_WAIT="${STUDIES_WAIT:-60}"
 export WEIGHTS_WAIT="${WEIGHTS_WAIT:-60}"
 export WORKSPACE="${WORKSPACE:-/workspace}"
+export SHARED="${RECORDS:-$WORKSPACE}"
 export WEIGHTS=/opt/labelpod/weights
 export LISTEN="${LISTEN:-0.0.0.0}"
 export TORCH_FORCE_WEIGHTS_ONLY_LOAD=1
@@ -29,7 +30,6 @@ if [[ -n $DICOMWEB_PASSWORD_FILE && ! -r $DICOMWEB_PASSWORD_FILE ]]; then
   echo "start_server: DICOMWEB_PASSWORD_FILE cannot be read: $DICOMWEB_PASSWORD_FILE" >&2
   exit 1
 fi
-export SHARED="$WORKSPACE"
 if [[ -n ${SHARED_WORKSPACE:-} ]]; then
   named="$(getent --service=hosts:dns hosts "$(hostname -i)" || true)"
   own=
@@ -45,6 +45,10 @@ if [[ -n ${SHARED_WORKSPACE:-} ]]; then
     export WORKSPACE="$folder" ROLE=annotate MODEL_DIR="$SHARED/$APP/model"
     mkdir -p "$MODEL_DIR"
   fi
+fi
+if [[ -n ${RECORDS:-} ]]; then
+  LASTING="$RECORDS/servers/$(hostname)"
+  export LASTING
 fi
 python -m label_server.startup
 record="$WORKSPACE/mlflow.db"

@@ -164,6 +164,22 @@ def test_a_label_of_an_image_that_has_changed_is_kept_for_its_author(server: Ser
     ok(server.submit(image.uid, np.ones(image.shape)))
 
 
+def test_a_label_that_one_label_server_has_kept_its_author_finds_at_another(
+    pacs: Pacs, image: Ct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SHARED", str(tmp_path / "records"))
+    first_app = app.load(tmp_path, pacs.url, monkeypatch)
+    second = app.beside(first_app, tmp_path / "second", monkeypatch)
+    with web.running(web.users(tmp_path)) as server:
+        painted, painted_on = web.written(server.image(image.uid) > 10000), opened(server, image.uid)
+        pacs.delete(image.uid)
+        assert saved_on(server, image.uid, painted, painted_on).status_code == 409
+        with app.asked(second):
+            (name,) = server.ask("GET", "/datastore/kept", "anna").json()
+            assert server.ask("GET", f"/datastore/kept/{name}", "anna").content == painted
+            assert server.ask("GET", f"/datastore/kept/{name}", "berta").status_code == 404
+
+
 def opened(server: Server, uid: str) -> str:
     """What the viewer, which gets its slices past the server, has painted on."""
     return server.ask("GET", f"/viewer/label?image={uid}", "anna").json()["content"]

@@ -208,6 +208,6 @@ def test_the_audit_log_names_the_study_of_what_was_opened(pacs: Pacs, image: Ct,
             volume = server.image(image.uid)
             ok(upload(server, volume))
             ok(save(server, volume))
-    lines = [line for file in folder_of(str(tmp_path)).rglob("*.jsonl") for line in file.read_text().splitlines()]
+    lines = [line for file in folder_of(tmp_path).rglob("*.jsonl") for line in file.read_text().splitlines()]
     saved = [record for record in map(json.loads, lines) if "label" in record.get("action", "")]
     assert [record["study"] for record in saved if record["outcome"] == 200][-1] == image.study_uid

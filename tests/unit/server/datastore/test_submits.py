@@ -125,8 +125,9 @@ def test_a_draft_that_another_process_has_saved_stays_in_the_list(label_app: Any
     label = sitk.GetImageFromArray(painted())
     label.CopyInformation(sitk.ReadImage(here.get_image_uri(image.uid)))
     sitk.WriteImage(label, str(tmp_path / "label.nii.gz"))
+    cache = Path(here._datastore_path).parent
     there = RepairedDicomWebDatastore(
-        here._client, here._own, {"Modality": "CT"}, Path(here._datastore_path).parent, parse(app.LABELS)
+        here._client, here._own, {"Modality": "CT"}, cache, tmp_path / "kept", parse(app.LABELS)
     )
     there.save_label(image.uid, str(tmp_path / "label.nii.gz"), "original", {})
     here.save_label(image.uid, str(tmp_path / "label.nii.gz"), "version_1", {})

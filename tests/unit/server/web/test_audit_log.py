@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ KEYS = ["time", "user", "role", "address", "action", "study", "series", "outcome
 
 
 def records(folder: Path, **asked: str) -> list[dict[str, Any]]:
-    return list(audit.records(audit.folder_of(str(folder)), **asked))
+    return list(audit.records(audit.folder_of(folder), **asked))
 
 
 def told(folder: Path) -> list[tuple[Any, ...]]:
@@ -42,7 +43,7 @@ def gate(tmp_path: Path) -> Iterator[Server]:
         return PlainTextResponse("x", 404 if "missing" in str(request.url) else 200)
 
     inner = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD", "POST", "PUT", "DELETE"])])
-    trail = Trail(audit.folder_of(str(tmp_path)))
+    trail = Trail(audit.folder_of(tmp_path))
     app = Gateway(inner, web.users(tmp_path), False, audit=Audit(trail, {"1.2": "9.9"}.get))
     with TestClient(app) as client:
         yield Server(client)
@@ -112,7 +113,7 @@ def test_a_series_of_hundreds_of_frames_is_one_line_and_a_sum(gate: Server, tmp_
 
 def test_sums_are_written_when_the_server_ends(tmp_path: Path):
     app = Gateway(
-        Starlette(), web.users(tmp_path), False, audit=Audit(Trail(audit.folder_of(str(tmp_path))), lambda _: None)
+        Starlette(), web.users(tmp_path), False, audit=Audit(Trail(audit.folder_of(tmp_path)), lambda _: None)
     )
     with TestClient(app) as client:
         for _ in range(5):
@@ -208,8 +209,11 @@ def test_addresses_without_number_do_not_fill_the_memory(tmp_path: Path, monkeyp
     assert len(known._seen) <= 51
 
 
-def test_the_running_server_has_an_audit_log_in_its_workspace():
+@pytest.mark.parametrize("lasting", ["", "records/servers/pod"])
+def test_the_running_server_has_an_audit_log_in_what_lasts_of_it(lasting: str, tmp_path: Path, monkeypatch):
     from label_server.web import asgi
 
-    audited = asgi.app._audit
-    assert isinstance(audited, Audit) and audited._trail._folder.name == "audit"
+    monkeypatch.setenv("WORKSPACE", str(tmp_path))
+    monkeypatch.setenv("LASTING", lasting and str(tmp_path / lasting))
+    audited = runpy.run_path(asgi.__file__)["app"]._audit
+    assert isinstance(audited, Audit) and audited._trail._folder == tmp_path / lasting / "audit"

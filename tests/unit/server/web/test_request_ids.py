@@ -137,7 +137,7 @@ def test_the_audit_log_has_it(behind, image: Ct, tmp_path: Path):
     server = behind("10.0.0.5")
     asked(server, NUMBER, path=f"/datastore/image?image={image.uid}")
     server.client.get("/info/", headers={"X-Request-ID": "of-a-stranger"})
-    found = [each["request"] for each in audit.records(audit.folder_of(str(tmp_path)))]
+    found = [each["request"] for each in audit.records(audit.folder_of(tmp_path))]
     assert found == [NUMBER, "of-a-stranger"]
 
 

@@ -99,7 +99,7 @@ def test_next_ct_lends_an_image_and_opens_it(server: Server, images: list[Ct]):
 
 def test_next_ct_is_on_record_as_any_next_sample(server: Server, images: list[Ct], tmp_path: Path):
     next_ct(server)
-    (record,) = audit.records(audit.folder_of(str(tmp_path)))
+    (record,) = audit.records(audit.folder_of(tmp_path))
     assert (record["user"], record["action"], record["outcome"]) == ("anna", "next sample", 303)
 
 
@@ -288,6 +288,16 @@ def test_only_an_admin_sees_the_users_the_disk_and_the_refusals(server: Server, 
     )
     assert re.search(r"Disk \d+ of \d+ GB free Refused in a day 1; deploy.py audit", text)
     assert all("This server" not in page(server, user) for user in ("anna", "rita"))
+
+
+def test_an_admin_sees_what_users_did_at_other_label_servers(
+    server: Server, image: Ct, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("SHARED", str(tmp_path / "records"))
+    trail = audit.Trail(audit.folder_of(tmp_path / "records" / "servers" / "another"))
+    trail.write(audit.Kind.REFUSAL, {"user": "rita", "times": 4})
+    text = words(page(server, "admin"))
+    assert re.search(r"rita reviewer \d{4}-", text) and "Refused in a day 4" in text
 
 
 def test_an_admin_sees_what_doctor_found_last(

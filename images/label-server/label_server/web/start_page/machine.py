@@ -1,12 +1,11 @@
 """What an admin sees besides: who uses the server, what was refused, the room on its disk, and what doctor found."""
 
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from label_server import audit, users
+from label_server import audit, paths, users
 from label_server.users import User
 from labelpod_common import doctor_report
 from labelpod_common.doctor_report import Report
@@ -36,10 +35,9 @@ class Machine:
 
 
 def machine(known: Iterable[User]) -> Machine:
-    """Look at the disk and at the end of the audit log: the whole of it may take seconds."""
-    workspace = os.environ["WORKSPACE"]
-    seen, refusals = _recent(audit.newest(audit.folder_of(workspace)))
-    disk = shutil.disk_usage(workspace)
+    """Look at the disk and at the end of all servers' audit logs: the whole of them may take seconds."""
+    seen, refusals = _recent(audit.newest(*audit.folders()))
+    disk = shutil.disk_usage(paths.workspace())
     by_name = {user.name: user for user in known}
     told = [Known(name, by_name[name].role.name.lower(), seen.get(name, "")) for name in sorted(by_name)]
     doctor = doctor_report.read(users.file().with_name(doctor_report.NAME))
