@@ -84,6 +84,7 @@ ALL_COMPONENTS = (
     "label-server.yaml",
     "trainer.yaml",
     "models.yaml",
+    "records.yaml",
     "door.yaml",
     "orthanc.yaml",
     "postgres.yaml",
@@ -100,6 +101,7 @@ def components(settings: Settings) -> list[str]:
     used = {
         "trainer.yaml": several,
         "models.yaml": several,
+        "records.yaml": several,
         "door.yaml": several,
         "postgres.yaml": settings.postgres,
         "dicom.yaml": not networks.is_loopback(settings.DICOM_BIND_ADDRESS),

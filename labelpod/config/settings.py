@@ -234,7 +234,7 @@ class Settings(BaseModel):
     )
     KUBERNETES_SHARED_STORAGE_CLASS: Annotated[str, AfterValidator(cluster.name_or_none)] = Field(
         "",
-        description="Class of volumes that many nodes mount (ReadWriteMany), for the models of several label servers.",
+        description="Class of volumes that many nodes mount (ReadWriteMany), for what several label servers share.",
     )
     KUBERNETES_ORTHANC_GB: Count = Field(500, description="Size of the volume for Orthanc's images, in GB.")
     KUBERNETES_POSTGRES_HOST: Annotated[str, AfterValidator(cluster.host_or_none)] = Field(

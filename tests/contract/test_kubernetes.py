@@ -270,7 +270,21 @@ def test_several_label_servers_annotate_and_one_more_trains():
     assert mounts["label-server"]["models"]["readOnly"] is True and "readOnly" not in mounts["trainer"]["models"]
     workspace = [volume for volume in pods(found)["label-server"]["spec"]["volumes"] if volume["name"] == "workspace"]
     assert workspace == [{"name": "workspace", "emptyDir": {"sizeLimit": "70Gi"}}], "on the node"
-    assert of_kind(found, "PersistentVolumeClaim")["models"]["spec"]["accessModes"] == ["ReadWriteMany"]
+    claims = of_kind(found, "PersistentVolumeClaim")
+    assert {name for name, each in claims.items() if each["spec"]["accessModes"] == ["ReadWriteMany"]} == {
+        *("models", "records")
+    }
+
+
+def test_what_label_servers_record_is_in_a_volume_that_all_of_them_write():
+    found = objects(SEVERAL)
+    for name, pod, container in containers(found):
+        if name in ("label-server", "trainer"):
+            mount = next(each for each in container["volumeMounts"] if each["name"] == "records")
+            assert mount == {"name": "records", "mountPath": _environment(found, name)["RECORDS"]}
+            assert "records" in _mounted(pod, "persistentVolumeClaim", "claimName")
+    assert "RECORDS" not in _environment(objects(ONE), "label-server"), "its workspace lasts"
+    assert "records" not in of_kind(objects(ONE), "PersistentVolumeClaim")
 
 
 def test_the_trainers_host_is_called_the_same_after_each_start():
@@ -286,7 +300,7 @@ def _environment(found: list[dict[str, Any]], pod: str) -> dict[str, str]:
 def test_a_label_server_is_told_what_compose_tells_it(site: str):
     compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["label-server"]["environment"]
     told = _environment(objects(SITES[site]), "label-server")
-    assert set(told) == {*compose, "ROLE", *(["MODEL_DIR"] if site == "several" else [])}
+    assert set(told) == {*compose, "ROLE", *(["MODEL_DIR", "RECORDS"] if site == "several" else [])}
     defaults = {name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", text) for name, text in compose.items()}
     other = {"LABELS", "MODELS", "TRUSTED_PROXY"}  # Compose leaves the first two to the image
     assert {name for name in defaults if told[name] != defaults[name]} == other

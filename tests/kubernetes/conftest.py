@@ -26,7 +26,7 @@ _SITE = SEVERAL | {
     "KUBERNETES_STORAGE_CLASS": "paper",
     "KUBERNETES_SHARED_STORAGE_CLASS": "paper",
 }
-_VOLUMES = 6
+_VOLUMES = 7
 
 
 @dataclass

@@ -107,6 +107,10 @@ def test_a_ct_is_labelled_through_the_pods(pods: Podman):
     program = ROOT / "tests" / "stack" / "programs" / "label_a_ct.py"
     where = (f"http://{door}:8000/{TOKEN}", f"http://{orthanc}:8042", PASSWORD)
     pods.here("env", f"PYTHONPATH={ROOT}", sys.executable, str(program), *where)
+    records = pods.run("podman", "volume", "inspect", "--format", "{{.Mountpoint}}", "records").strip()
+    asked = f"cd {records}/servers && grep --files-with-matches 'submit label' */audit/changes.jsonl"
+    (file,) = pods.run("bash", "-c", asked).split()
+    assert not file.startswith("trainer/"), "what outlives the pod that annotated"
 
 
 def test_what_trains_goes_to_the_trainer(pods: Podman):
