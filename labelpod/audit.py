@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from labelpod import process
+from labelpod.cluster import Cluster
 from labelpod.console import say_command
 from labelpod.docker.stack import LABEL_SERVER, Stack
 from labelpod.errors import DeployError
+from labelpod.project import Project
 from labelpod_common.text import clean
 
 _COMMAND = ("start_server", "python", "-m", "label_server.audit")
@@ -18,11 +20,11 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _COLUMNS = (("time", 21), ("user", 17), ("address", 17), ("action", 19), ("outcome", 9), ("times", 7))
 
 
-def records(stack: Stack, since: str, user: str, study: str) -> list[dict[str, Any]]:
+def records(project: Project, since: str, user: str, study: str) -> list[dict[str, Any]]:
     """What is recorded, oldest first; the keys are the label server's.
 
     Args:
-        stack: whose label server; it need not run.
+        project: whose label servers: in the cluster that it runs in, or on this machine, where they need not run.
         since: as `since` gives it, "" for the beginning.
         user: only theirs, "" for all.
         study: only about this study or series, "" for all.
@@ -31,27 +33,33 @@ def records(stack: Stack, since: str, user: str, study: str) -> list[dict[str, A
         DeployError: the log cannot be read.
 
     """
+    cluster = Cluster.recorded(project)
+    prefix = cluster.checked(project).exec_prefix() if cluster else Stack.load(project).exec_prefix()
     asked = [f"--{name}={value}" for name, value in (("since", since), ("user", user), ("study", study)) if value]
-    command = [*stack.exec_prefix(), *_COMMAND, *asked]
+    command = [*prefix, *_COMMAND, *asked]
     say_command(*command)
     answer = process.run(*command)
     if answer.returncode != 0:
-        raise DeployError(f"the audit log cannot be read: {process.why(answer)}", "python3 deploy.py up")
+        remedy = "python3 deploy.py kubernetes status shows what runs" if cluster else "python3 deploy.py up"
+        raise DeployError(f"the audit log cannot be read: {process.why(answer).removeprefix('error: ')}", remedy)
     return [json.loads(line) for line in answer.stdout.splitlines()]
 
 
-def users(stack: Stack) -> dict[str, dict[str, Any]]:
-    """By name: when somebody was last seen and how many labels they stored; nobody while the label server is down."""
-    if not shutil.which("docker"):
-        return {}
+def users(project: Project) -> dict[str, dict[str, Any]]:
+    """By name: when somebody was last seen and how many labels they stored; nobody while no label server answers."""
     try:
-        container = stack.containers().get(LABEL_SERVER)
+        cluster = Cluster.recorded(project)
+        prefix = cluster.checked(project, _SECONDS).exec_prefix() if cluster else _running(project)
     except DeployError:
         return {}
-    if container is None or not container.state.running:
-        return {}
-    answer = process.run("docker", "exec", container.name, *_COMMAND, "--users", seconds=_SECONDS)
-    return dict(json.loads(answer.stdout)) if answer.returncode == 0 else {}
+    answer = process.run(*prefix, *_COMMAND, "--users", seconds=_SECONDS) if prefix else None
+    return dict(json.loads(answer.stdout)) if answer and answer.returncode == 0 else {}
+
+
+def _running(project: Project) -> list[str]:
+    """Command prefix of a label server that runs on this machine; none if none does."""
+    container = Stack.load(project).containers().get(LABEL_SERVER) if shutil.which("docker") else None
+    return ["docker", "exec", container.name] if container and container.state.running else []
 
 
 def since(text: str, now: datetime) -> str:

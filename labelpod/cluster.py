@@ -69,14 +69,14 @@ class Cluster:
     def __str__(self) -> str:
         return f"namespace {self.namespace} of the cluster {self.context}"
 
-    def checked(self, project: Project) -> Self:
+    def checked(self, project: Project, seconds: float = _SECONDS) -> Self:
         """The same, if kubectl reaches this very namespace.
 
         Raises:
-            DeployError: it does not, or reaches another one.
+            DeployError: it does not in time, or reaches another one.
 
         """
-        if self._uid() != self.uid:
+        if self._uid(seconds) != self.uid:
             record = project.cluster_record.name
             raise DeployError(
                 f"{self} is not the one that `kubernetes up` started this folder in",
@@ -141,9 +141,13 @@ class Cluster:
         """The same words for this namespace, whatever kubectl is set to."""
         return *words, "--context", self.context, "--namespace", self.namespace
 
-    def _uid(self) -> str:
+    def exec_prefix(self) -> list[str]:
+        """Command prefix that runs a program in one of the label servers."""
+        return ["kubectl", *self.command("exec", "deployment/label-server"), "--"]
+
+    def _uid(self, seconds: float = _SECONDS) -> str:
         asked = ("get", "namespace", self.namespace, "--ignore-not-found", "--output", "jsonpath={.metadata.uid}")
-        return self.ask(*asked)
+        return self.ask(*asked, seconds=seconds)
 
 
 def _kubectl(*words: str, given: str | None = None, seconds: float = _SECONDS) -> str:

@@ -43,8 +43,9 @@ def succeeds(*command: str, seconds: float = 30) -> bool:
 
 
 def why(answer: subprocess.CompletedProcess[str]) -> str:
-    """The line in which a program says why it failed."""
-    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+    """The line in which a program says why it failed; `kubectl exec` adds one that does not."""
+    said = (line.strip() for line in answer.stderr.splitlines())
+    lines = [line for line in said if line and not line.startswith("command terminated with exit code")]
     telling = [line for line in lines if line.startswith(("E: Failed", "Err"))] or lines[-1:]
     return telling[0] if telling else f"exit status {answer.returncode}"
 

@@ -8,7 +8,6 @@ import typer
 
 from labelpod import audit, console
 from labelpod.commands.options import AsJson, project
-from labelpod.docker.stack import Stack
 
 
 def _since(text: str | None) -> str:
@@ -26,7 +25,7 @@ def show_audit(
     as_json: AsJson = False,
 ) -> None:
     """Show who did what at the label server."""
-    found = audit.records(Stack.load(project(context)), since, user, study)
+    found = audit.records(project(context), since, user, study)
     if as_json:
         for record in found:
             print(json.dumps(record))

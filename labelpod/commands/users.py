@@ -8,7 +8,6 @@ from labelpod import audit, console, kubectl
 from labelpod.cluster import Cluster
 from labelpod.commands.options import AsJson, group, project, show
 from labelpod.config import addresses, settings
-from labelpod.docker.stack import Stack
 from labelpod.security import users
 from labelpod_common import text
 
@@ -44,7 +43,7 @@ def add(
 def list_users(context: typer.Context, as_json: AsJson = False) -> None:
     """List names and roles, when each was last seen, and how many labels they stored."""
     place = project(context)
-    seen = audit.users(Stack.load(place))
+    seen = audit.users(place)
     nothing = {"last_seen": None, "labels_stored": None}
     known = [each | (nothing | seen.get(each["name"], {})) for each in users.known(place.secrets)]
     show(as_json, known, lambda: "\n".join(map(_row, known)))

@@ -1,16 +1,20 @@
 """The audit log as the driver shows it: asked for where it is kept, running or not."""
 
 import json
+import subprocess
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
-from labelpod import audit, cli
+from labelpod import audit, cli, process
 from labelpod.docker.stack import Stack
 from labelpod.errors import DeployError
 from labelpod.project import Project
 from labelpod.security import users
+from tests.support.kubectl_stand_in import Cluster
+from tests.support.kubernetes import KUBECTL, needs_kubectl
 
 RECORD = {"time": "2026-11-01T08:05:00.000Z", "user": "anna", "role": "annotator", "address": "10.0.0.7"}
 RECORD |= {"action": "submit label", "study": "1.1", "series": "1.1.1", "outcome": 200, "milliseconds": 31}
@@ -62,10 +66,10 @@ def test_a_record_moves_no_cursor(answer, tmp_path, capsys):
     assert len(shown(tmp_path, capsys).splitlines()) == 2
 
 
-def test_a_log_that_cannot_be_read_is_said(answer):
+def test_a_log_that_cannot_be_read_is_said(answer, tmp_path):
     answer("", code=1)
     with pytest.raises(DeployError, match="cannot be read: no such module"):
-        audit.records(Stack.load(Project.of_this_checkout()), "", "", "")
+        audit.records(Project(tmp_path), "", "", "")
 
 
 @pytest.mark.parametrize(
@@ -112,3 +116,80 @@ def test_users_are_listed_whatever_docker_says(problem: str, answer, tmp_path, m
     users.add("anna", "annotator", tmp_path / "secrets")
     assert cli.main(["users", "list"], Project(tmp_path)) == 0
     assert capsys.readouterr().out.startswith("annotator  anna ")
+
+
+# --- in a cluster ---
+
+ASKED = "exec deployment/label-server --context hospital --namespace labelpod -- start_server python -m"
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch) -> Cluster:
+    """One that the folder runs in, with a record and a user."""
+    started = Cluster(tmp_path, monkeypatch)
+    known = {"context": "hospital", "namespace": "labelpod", "uid": "7f00"}
+    started.project.cluster_record.write_text(json.dumps(known))
+    users.add("anna", "annotator", started.project.secrets)
+    started.answer.write_text(json.dumps(RECORD) + "\n")
+    return started
+
+
+def test_where_the_folder_runs_in_a_cluster_one_of_its_label_servers_tells_of_all(cluster: Cluster, capsys):
+    assert cluster.does("audit", "--user", "anna", "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == RECORD
+    assert cluster.told[-1] == f"{ASKED} label_server.audit --user=anna"
+    assert f"$ kubectl {cluster.told[-1]}" in said.err
+
+
+@needs_kubectl
+def test_the_real_kubectl_knows_the_question(cluster: Cluster):
+    """It refuses words that it does not know before it looks for the cluster."""
+    cluster.does("audit", "--user", "anna")
+    command = [str(KUBECTL), *cluster.commands[-1]]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env={"KUBECONFIG": "/dev/null"})
+    assert 'context "hospital" does not exist' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("fails", "uid", "said"),
+    [
+        ("exec deployment", "7f00", "the audit log cannot be read: the server does not let you"),
+        ("get namespace", "7f00", "kubectl get: the server does not let you"),
+        ("none of these words", "another", "is not the one that `kubernetes up` started this folder in"),
+    ],
+    ids=["no right", "no answer", "another cluster"],
+)
+def test_where_the_cluster_does_not_tell_there_is_no_log_but_the_users(
+    cluster: Cluster, capsys, fails: str, uid: str, said: str
+):
+    cluster.fails(fails)
+    cluster.uid.write_text(uid)
+    assert cluster.does("audit") == 1
+    message, remedy = capsys.readouterr().err.splitlines()[-2:]
+    assert message.startswith("Error: ") and said in message and "kub" in remedy.lower()
+    cluster.log.unlink()
+    assert cluster.does("users", "list") == 0
+    assert "annotator  anna " in capsys.readouterr().out
+    assert "docker" not in "".join(cluster.told) and ("exec" in cluster.told[-1]) == fails.startswith("exec")
+
+
+def test_users_are_listed_though_the_cluster_says_nothing_at_all(cluster: Cluster, monkeypatch, capsys):
+    monkeypatch.setattr(audit, "_SECONDS", 0.1)
+    (cluster.project.root / "bin" / "kubectl").write_text("#!/bin/sh\nexec sleep 20\n")
+    began = time.monotonic()
+    assert cluster.does("users", "list") == 0
+    assert "annotator  anna " in capsys.readouterr().out and time.monotonic() - began < 10
+
+
+def test_users_of_a_cluster_are_listed_with_when_they_were_seen_and_their_labels(cluster: Cluster, capsys):
+    cluster.answer.write_text(json.dumps({"anna": {"last_seen": RECORD["time"], "labels_stored": 2}}))
+    assert cluster.does("users", "list", "--json") == 0
+    listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert (listed["anna"]["last_seen"], listed["anna"]["labels_stored"]) == (RECORD["time"], 2)
+    assert cluster.told[-1] == f"{ASKED} label_server.audit --users"
+
+
+def test_a_command_in_a_pod_that_fails_says_why_and_not_only_how():
+    said = "no such module\ncommand terminated with exit code 1\n"
+    assert process.why(subprocess.CompletedProcess([], 1, "", said)) == "no such module"
