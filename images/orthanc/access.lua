@@ -15,8 +15,12 @@ local READ = {
 }
 local STORE = { "^/dicom%-web/studies$", "^/dicom%-web/studies/[%d.]+$", "^/tools/lookup$", "^/tools/find$" }
 
--- Metadata of series that all label servers share; a lease ends, and what a reviewer said goes with its label.
-local SHARED = { "^/series/[%x-]+/metadata/labelpod%-lease$", "^/series/[%x-]+/metadata/labelpod%-review$" }
+-- Metadata of series that all label servers share; a lease ends, what a reviewer said goes with its label, and which
+-- labels are confirmed goes with their image.
+local SHARED = {
+  "^/series/[%x-]+/metadata/labelpod%-lease$", "^/series/[%x-]+/metadata/labelpod%-review$",
+  "^/series/[%x-]+/metadata/labelpod%-confirmed$",
+}
 local ENDS = { SHARED[1] }
 local SHORT = 32768 -- bytes; the label server takes judgements of half that
 

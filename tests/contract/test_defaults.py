@@ -8,7 +8,7 @@ import pytest
 from label_server import settings as server
 from labelpod import render as rendering
 from labelpod.config.settings import Settings
-from labelpod_common.series_metadata import LEASE, REVIEW
+from labelpod_common.series_metadata import CONFIRMED, LEASE, REVIEW
 from tests.support.paths import ROOT
 
 LIMITS = {
@@ -43,6 +43,6 @@ def test_start_servers_defaults_are_the_settings():
 
 def test_orthanc_registers_what_label_servers_share_and_lets_them_write_it():
     settings = json.loads(rendering.render(Settings(), ROOT / "templates")["orthanc.json"])
-    assert set(settings["UserMetadata"]) == {LEASE, REVIEW} and settings["CheckRevisions"] is True
+    assert set(settings["UserMetadata"]) == {LEASE, REVIEW, CONFIRMED} and settings["CheckRevisions"] is True
     access = (ROOT / "images" / "orthanc" / "access.lua").read_text()
-    assert all(f"/metadata/{name.replace('-', '%-')}$" in access for name in (LEASE, REVIEW))
+    assert all(f"/metadata/{name.replace('-', '%-')}$" in access for name in (LEASE, REVIEW, CONFIRMED))

@@ -57,6 +57,7 @@ CLOSED = [
     ("PUT", "/studies/1/metadata/labelpod-lease"),
     ("POST", "/series/1/metadata/labelpod-lease"),
     ("DELETE", "/series/1/metadata/labelpod-review"),
+    ("DELETE", "/series/1/metadata/labelpod-confirmed"),
 ]
 
 
@@ -124,7 +125,7 @@ def test_the_label_server_reads_and_stores(ask: Ask, pacs: Pacs, data: Path):
     assert ask("label-server", "POST", "/tools/find", FIND) == 200, "whether all of a series has come"
 
 
-@pytest.mark.parametrize("name", ["labelpod-lease", "labelpod-review"])
+@pytest.mark.parametrize("name", ["labelpod-lease", "labelpod-review", "labelpod-confirmed"])
 def test_of_two_label_servers_that_write_at_once_one_is_refused(
     ask: Ask, stack: Clone, pacs: Pacs, data: Path, name: str
 ):

@@ -20,6 +20,7 @@ from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
 from label_server.dicomweb.orthanc import name_of
+from labelpod_common.series_metadata import CONFIRMED, LEASE, REVIEW
 from tests.support.ct import Ct, read
 
 _BOUNDARY = "between-two-parts"
@@ -77,7 +78,7 @@ class Pacs:
     updates: dict[str, int] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
     metadata: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
-    registered: set[str] = field(default_factory=lambda: {"labelpod-lease", "labelpod-review"})
+    registered: set[str] = field(default_factory=lambda: {LEASE, REVIEW, CONFIRMED})
     finds_metadata: bool = True
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -107,7 +108,7 @@ class Pacs:
 
     def segmentations(self, image_uid: str = "") -> list[Dataset]:
         """The DICOM SEGs that it holds, of one image if it is named."""
-        segs = [first for first in map(self.first, self.series) if first.Modality == "SEG"]
+        segs = [first for first in map(self.first, list(self.series)) if first.Modality == "SEG"]
         return [seg for seg in segs if image_uid in ("", str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID))]
 
     def first(self, uid: str) -> Dataset:
@@ -245,10 +246,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"Last": len(self.pacs.changes), "Changes": new, "Done": True})
 
     def names(self, asked: Asked) -> None:
-        self._json([self.pacs.name(uid) for uid in self.pacs.series])
+        self._json([self.pacs.name(uid) for uid in list(self.pacs.series)])
 
     def describe(self, asked: Asked, name: str) -> None:
-        for uid in self.pacs.series:
+        for uid in list(self.pacs.series):
             if self.pacs.name(uid) == name:
                 tags = {"SeriesInstanceUID": uid, "Modality": str(self.pacs.first(uid).Modality)}
                 return self._json({"MainDicomTags": tags, "IsStable": uid not in self.pacs.arriving})

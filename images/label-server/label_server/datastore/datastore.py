@@ -28,6 +28,7 @@ from pydicom import Dataset
 
 from label_server import users
 from label_server.datastore import authors, label_files, label_values, label_versions, listing, reviews, seg_writer
+from label_server.datastore.confirmed import Confirmed
 from label_server.datastore.guarded import plain
 from label_server.datastore.image_cache import IncompleteSeries
 from label_server.datastore.judgements import Judgements
@@ -35,18 +36,18 @@ from label_server.datastore.label_information import LabelInformation
 from label_server.datastore.label_values import LabelError
 from label_server.datastore.pacs_images import deleted
 from label_server.datastore.stored_labels import StoredLabels, UnreadLabel
-from label_server.datastore.submits import Submits
+from label_server.datastore.submits import Save, Submits
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.foreign_labels import LabelRules
 from label_server.dicomweb.own_labels import OwnLabels
 from label_server.dicomweb.series import LabelSeries
 from label_server.dicomweb.series_metadata import SeriesMetadata
-from label_server.errors import Changed, Forbidden, Overtaken, Refused
+from label_server.errors import Changed, Forbidden, Refused
 from label_server.parsing import placing
 from label_server.settings import FOREIGN_LABELS
 from labelpod_common import atomic_file
 from labelpod_common.labels import Label
-from labelpod_common.series_metadata import REVIEW
+from labelpod_common.series_metadata import CONFIRMED, REVIEW
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,8 @@ class RepairedDicomWebDatastore(LabelInformation):
         self._labels = labels
         self._own = own
         super().__init__(client, own, image_filter, cache, kept, LabelRules(() if FOREIGN_LABELS == "any" else labels))
-        self._submits = Submits(client, own, self._index, self._images.incoming)
+        confirmed = Confirmed(SeriesMetadata(client, CONFIRMED, image_filter))
+        self._submits = Submits(client, own, self._index, confirmed, self._images.incoming)
         self._stored = StoredLabels(client, self._index, labels, Path(self._datastore_path))
         of_labels = SeriesMetadata(client, REVIEW, {"Modality": "SEG"}, settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
         self._judgements = Judgements(of_labels)
@@ -191,12 +193,13 @@ class RepairedDicomWebDatastore(LabelInformation):
         info.setdefault("algorithm", self._by_person(image_id))
         voxels, names = self._values(image, label_file, info)
         path = label_files.write(voxels, image, Path(folder, "label.nii.gz"))  # first: it takes room on the disk
-        author = info["client_id"]
-        save = label_versions.save_id(self.label_version(image_id) if follows is None else follows, voxels, names)
-        before = self._stored_before(image_id, author, save, follows)
+        counting = self.label_version(image_id)  # what could not be read does not count from here on
+        number = label_versions.save_id(counting if follows is None else follows, voxels, names)
+        save = Save(image_id, info["client_id"], number, follows)
+        before = self._submits.known(save)
         if before or self._images.slices(image_id).is_dir():
             seg = None if before else self._as_seg(image_id, image, voxels, names, info)
-            series = self._submits.store(image_id, seg, author, save) if seg else before
+            series = self._submits.store(seg, save) if seg else before
             self._not_alone(image_id, series)
             info["SeriesInstanceUID"], info["StudyInstanceUID"] = series, self.study_of(image_id)
             # Since it was stored before, a reviewer may have said something else of it, and others may have theirs.
@@ -204,16 +207,6 @@ class RepairedDicomWebDatastore(LabelInformation):
                 self._share_own(info)
         info["label_info"] = self.listed()
         return None if before else path
-
-    def _stored_before(self, image_id: str, author: str, save: str, follows: str | None) -> str:
-        """The label's series if this very save has stored it and is sent again, "" if it has not."""
-        try:
-            self._demand(image_id, follows)
-        except Overtaken:
-            if series := self._submits.again(image_id, author, save):
-                return series
-            raise
-        return ""
 
     def _is_judged(self, uid: str) -> bool:
         """Whether other label servers know a judgement of a label of ours."""

@@ -31,13 +31,15 @@ class LabelInformation(PacsImages):
         label = self.labels().get(image_id)
         return self._stored.version(label) if label else ""
 
-    def _demand(self, image_id: str, version: str | None) -> None:
-        """Refuse a save that is to follow another version than the DICOMweb server has now."""
+    def _counting(self, image_id: str, version: str | None) -> LabelSeries | None:
+        """The label of an image that counts, if any; refused if it is of another version than was demanded."""
         if version is None:
-            return
+            return self.labels().get(image_id)
         self._index.forget()
-        if (now := self.label_version(image_id)) != version:
-            raise label_versions.overtaken(self.labels().get(image_id), now)
+        label = self.labels().get(image_id)
+        if (now := self._stored.version(label) if label else "") != version:
+            raise label_versions.overtaken(label, now)
+        return label
 
     def _known_as(self, image_id: str) -> dict[str, Any]:
         return dict(LocalDatastore.get_label_info(self, image_id, DefaultLabelTag.FINAL))
@@ -93,14 +95,16 @@ class LabelInformation(PacsImages):
             super().update_label_info(label_id, label_tag, info)
             return
         with self._submits.turn(label_id):
-            self._demand(label_id, version)
-            if not self.get_label_uri(label_id, label_tag) or not self._share(label_id, info):
+            self._counting(label_id, version)
+            there = self.get_label_uri(label_id, label_tag)
+            label = self._counting(label_id, version)  # to fetch it took a while, in which another may have come
+            if not there or not self._share(label, info):
                 raise LabelNotFoundException(f"Label: {label_id} Tag: {label_tag} not found")
+            self._counting(label_id, version)
             super().update_label_info(label_id, label_tag, info)
 
-    def _share(self, image_id: str, info: dict[str, Any]) -> bool:
+    def _share(self, label: LabelSeries | None, info: dict[str, Any]) -> bool:
         """Have other label servers know a judgement; whether its label is there, unless it never was."""
-        label = self.labels().get(image_id)
         if label is None or not reviews.is_judged(info):
             return True
         return self._judgements.write(label.uid, self._stored.version(label), info)

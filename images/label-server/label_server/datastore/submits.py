@@ -1,4 +1,4 @@
-"""A label's way into the DICOMweb server, as a transaction: stored, seen there, and only then its forerunners deleted.
+"""A label's way into the DICOMweb server, as a transaction: stored, seen, confirmed; then its forerunners are deleted.
 
 Wherever it is cut off, an acknowledged label is there. A forerunner that was left is older, so that it does not count,
 and the author's next label of the image takes it along. A save that is sent again, because its answer was lost, makes
@@ -9,6 +9,7 @@ import logging
 import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import requests
 from filelock import FileLock
 from pydicom import Dataset
 
+from label_server.datastore import label_versions
+from label_server.datastore.confirmed import Confirmed
 from label_server.dicomweb.client import DicomWebClient
 from label_server.dicomweb.orthanc import delete_series
 from label_server.dicomweb.own_labels import OwnLabels
@@ -30,6 +33,19 @@ _LOOKS = (0.0, 0.2, 0.5, 1.0, 2.0)  # seconds before each: other servers than Or
 _WHOLE = "%Y%m%d%H%M%S"
 
 
+@dataclass(frozen=True)
+class Save:
+    """A save of a label: of which image, whose, what tells it from others, and the version that it is to follow.
+
+    That is "" if there must be none, and None for any.
+    """
+
+    image: str
+    author: str
+    id: str
+    follows: str | None
+
+
 class Submits:
     """Stores and deletes labels.
 
@@ -37,82 +53,137 @@ class Submits:
         client: of the DICOMweb server.
         own: seals labels.
         index: tells which labels there are.
+        confirmed: tells which of them are confirmed.
         folder: for locks, which other processes of this server heed as well.
 
     """
 
-    def __init__(self, client: DicomWebClient, own: OwnLabels, index: SeriesIndex, folder: Path) -> None:
+    def __init__(
+        self, client: DicomWebClient, own: OwnLabels, index: SeriesIndex, confirmed: Confirmed, folder: Path
+    ) -> None:
         self._client = client
         self._own = own
         self._index = index
+        self._confirmed = confirmed
         self._folder = folder
 
     def turn(self, image_id: str) -> FileLock:
         """The right to save a label of an image, one at a time; for a with statement."""
         return FileLock(self._folder / f"submit-{zlib.crc32(image_id.encode()) % _LOCKS}.lock")
 
-    def again(self, image_id: str, author: str, save: str) -> str:
-        """The series of a label that this very save has made, if it is the author's last; "" if there is none.
+    def known(self, save: Save) -> str:
+        """What is known of a save before its label is written.
 
-        What was cut off then is done now: the author's earlier ones are deleted.
+        Returns:
+            The series of the label that this very save has made, if it is its author's last, "" if there is none. What
+            was cut off then is done now: it is confirmed, and the author's earlier ones are deleted.
+
+        Raises:
+            Overtaken: there is none, and another label counts than the one that it is to follow.
+            requests.RequestException: the server refuses or does not answer.
+
         """
-        self._index.forget()
-        mine = [label for label in self._index.labels_of(image_id) if _is_of(label, author)]
-        if not mine or mine[-1].save != save:
-            return ""
-        self._retire(mine[:-1])
-        return mine[-1].uid
+        return self._known(save, self._look(save.image))
 
-    def store(self, image_id: str, seg: Dataset, author: str, save: str) -> str:
+    def store(self, seg: Dataset, save: Save) -> str:
         """Store a label, and delete the author's earlier ones; the labels of others stay.
 
         Only those that were known before are deleted: of two that are stored at once, as by two servers, each would
-        take back the other. Of one save that is at two servers at once, all but the first are deleted.
+        take back the other. Of several that follow the same one, or that one save has made, the first that is confirmed
+        stays, and each other is taken back by who has stored it.
 
         Args:
-            image_id: of the image.
             seg: the label.
-            author: whose it is.
-            save: which made it.
+            save: what makes it.
 
         Returns:
             The series that it is in.
 
         Raises:
             NotStored: the server does not show it.
+            Overtaken: another label counts than the one that it is to follow.
             requests.RequestException: the server refuses it or does not answer; what was there still is.
 
         """
-        self._index.forget()  # another server may have stored one a moment ago
-        before = self._index.labels_of(image_id)
+        before = self._look(save.image)  # again: to write it took a while
+        if known := self._known(save, before):
+            return known
+        uid = str(seg.SeriesInstanceUID)
         _date_after(seg, before)
-        self._own.seal(seg, save)
+        self._own.seal(seg, save.id)
         try:
             self._client.store_instances([seg], study_instance_uid=str(seg.StudyInstanceUID))
         finally:
             self._index.forget()  # it may be there although the connection has ended
-        new = self._see(image_id, str(seg.SeriesInstanceUID), {label.uid for label in before}, author)
-        same = [label for label in new if label.save == save]
-        self._retire([label for label in before if _is_of(label, author)] + same[1:])
-        return same[0].uid if same else str(seg.SeriesInstanceUID)
+        self._see(save, uid, {label.uid for label in before})
+        return self._confirm(save, uid, before)
+
+    def _look(self, image_id: str) -> list[LabelSeries]:
+        """The labels of an image now, the newest last. What is confirmed is heard before: it is among them."""
+        self._confirmed.hear(image_id)
+        self._index.forget()  # another server may have stored one a moment ago
+        return self._index.labels_of(image_id)
+
+    def _known(self, save: Save, there: Sequence[LabelSeries]) -> str:
+        mine = [label for label in there if _is_of(label, save.author)]
+        if not mine or mine[-1].save != save.id:
+            self._demand(save, there)
+            return ""
+        confirmed = self._confirmed.labels(save.image)
+        same = [label for label in mine if label.save == save.id]
+        stays = next((label for label in same if label.uid in confirmed), None)
+        if stays is None:
+            stays, others = same[0], [label for label in there if label not in same]
+            if confirmed:  # since it was stored, perhaps, and its server is about to take it back
+                self._demand(save, others)
+            if not self._confirmed.add(save.image, stays.uid, others):
+                return self.known(save)
+        self._retire([label for label in mine if label is not stays])
+        return stays.uid
+
+    def _demand(self, save: Save, there: Sequence[LabelSeries]) -> None:
+        """Refuse a save that is to follow another label than the one that counts of these."""
+        if save.follows is None:
+            return
+        counting = self._index.counting_of(there)
+        if (now := self._version(counting)) != save.follows:
+            raise label_versions.overtaken(counting, now)
+
+    def _confirm(self, save: Save, uid: str, before: Sequence[LabelSeries]) -> str:
+        """Confirm a label that was stored, and delete the author's earlier ones; the series that it is in.
+
+        If another label server has confirmed one meanwhile, this one is taken back: it is there twice, or follows
+        another than it was to follow. One that may follow any stays.
+        """
+        while not self._confirmed.add(save.image, uid, before):
+            there, confirmed = self._look(save.image), self._confirmed.labels(save.image)
+            mine = [label for label in there if _is_of(label, save.author) and label.save == save.id]
+            stays = next((label.uid for label in mine if label.uid in confirmed), "")
+            if stays or save.follows is not None:
+                self._retire([label for label in mine if label.uid == uid != stays])
+            if stays:
+                return stays
+            if save.follows is not None:
+                counting = self._index.counting_of(label for label in there if label.uid != uid)
+                raise label_versions.overtaken(counting, self._version(counting))
+        self._retire([label for label in before if _is_of(label, save.author)])
+        return uid
+
+    def _version(self, label: LabelSeries | None) -> str:
+        return label_versions.version(self._index.together_with(label)) if label else ""
 
     def withdraw(self, uid: str) -> bool:
         """Delete a label, by the UID of its series; whether it is gone."""
         return delete_series(self._client._session, self._client.base_url, uid, self._own.deletion)
 
-    def _see(self, image_id: str, uid: str, before: set[str], author: str) -> list[LabelSeries]:
-        """Wait until the label is there, or one that the author has stored after it elsewhere, which replaced it.
-
-        Returns:
-            All that the author has stored since, the newest last.
-
-        """
+    def _see(self, save: Save, uid: str, before: set[str]) -> None:
+        """Wait until the label is there, or one that the author has stored after it elsewhere, which replaced it."""
         for pause in _LOOKS:
             time.sleep(pause)
             self._index.forget()
-            new = [label for label in self._index.labels_of(image_id) if label.uid not in before]
-            if mine := [label for label in new if label.uid == uid or _is_of(label, author)]:
-                return mine
+            new = [label for label in self._index.labels_of(save.image) if label.uid not in before]
+            if any(label.uid == uid or _is_of(label, save.author) for label in new):
+                return
         raise NotStored("the DICOMweb server took the label and does not show it")
 
     def _retire(self, labels: Sequence[LabelSeries]) -> None:

@@ -80,15 +80,15 @@ class LabelSeries:
         return self.unread or self.unlisted
 
     @property
-    def rank(self) -> tuple[bool, str, str]:
+    def rank(self) -> tuple[bool, str, str, str]:
         """What the label that counts has most of: one of ours before any other, and then the newest.
 
         Others have clocks of their own: the server's order of arrival counts. Where it is not known, nobody else's word
-        is taken for a time to come; a day is for time zones.
+        is taken for a time to come; a day is for time zones. Of two of one moment each server takes the same.
         """
         tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y%m%d%H%M%S}"
         created = self.created if self.instance or self.created <= tomorrow else ""
-        return self.own, self.arrived or created, created
+        return self.own, self.arrived or created, created, self.uid
 
 
 def text(listed: Any, keyword: str) -> str:

@@ -154,6 +154,11 @@ class SeriesIndex:
         found = [label for label in self._current().labels.values() if label.image_uid == image_uid]
         return sorted(found, key=lambda label: (label.created, label.uid))
 
+    def counting_of(self, labels: Iterable[LabelSeries]) -> LabelSeries | None:
+        """Of these labels of one image the one that would count if there were no others."""
+        counting = (label for label in labels if not label.left_out and label.uid not in self._unread)
+        return max(counting, key=lambda label: label.rank, default=None)
+
     def arriving(self) -> set[str]:
         """Series of which more may come."""
         self._current()

@@ -78,6 +78,17 @@ class SeriesMetadata:
             if self._problem:
                 raise self._problem
 
+    def hear_of(self, uid: str) -> None:
+        """Ask for the text of one series, now.
+
+        Raises:
+            requests.RequestException: the server refuses or does not answer.
+
+        """
+        with self._lock:
+            address = self._address(uid) if self.kept() else ""
+            self._note(uid, _text(self._session.get(address)) if address else None)
+
     def _ask(self) -> requests.RequestException | None:
         """Ask for all; what went wrong."""
         try:

@@ -10,6 +10,7 @@ import requests
 import SimpleITK as sitk
 
 from label_server.datastore import judgements
+from label_server.datastore.stored_labels import StoredLabels
 from tests.support import app, segs, web
 from tests.support.ct import ct, written
 from tests.support.dicomweb import Pacs
@@ -79,6 +80,29 @@ def test_a_judgement_holds_for_no_other_version_at_another_server(server: Server
         ok(server.submit(images[0], painted(1), "berta"))
         assert told(server, images[0]) == [None, None]
     assert told(server, images[0]) == [None, None] and reviewed(server) == {images[0]: ("", "")}
+
+
+def test_a_judgement_of_a_version_is_not_written_to_one_that_comes_while_that_is_fetched(
+    server: Server, second: Any, label_app: Any, images: list[str], pacs: Pacs, monkeypatch: pytest.MonkeyPatch
+):
+    with app.asked(second):
+        version = server.submit(images[0], painted()).headers["etag"]
+    read = StoredLabels.read
+
+    def slowly(self: StoredLabels, *given: Any) -> Any:
+        found = read(self, *given)
+        if self is label_app.datastore()._stored:
+            with app.asked(second):
+                ok(server.submit(images[0], painted(1), "berta", **{"If-Match": version}))
+        return found
+
+    with monkeypatch.context() as slow:
+        slow.setattr(StoredLabels, "read", slowly)
+        form = {"params": json.dumps({"segmentationMeta": FLAGGED})}
+        address = f"/datastore/updatelabelinfo?label={images[0]}&tag=final"
+        answer = server.ask("PUT", address, "rita", data=form, headers={"If-Match": version})
+    assert answer.status_code == 409 and answer.json()["changed_by"] == "berta"
+    assert reviewed(server) == {images[0]: ("", "")} and pacs.said(REVIEW) == {}
 
 
 def test_a_judgement_of_another_programs_label_holds_until_that_gains_a_part(
