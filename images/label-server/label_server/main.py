@@ -22,7 +22,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from label_server import paths, users
+from label_server import paths, server_role, users
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.sessions import OwnedSessions
 from label_server.dicomweb import client, own_labels
@@ -216,19 +216,22 @@ class LabelServerApp(_sample_app(_APP).MyApp, MONAILabelApp):  # type: ignore[mi
 
     def _init_dicomweb_datastore(self) -> Datastore:
         workspace = Path(self.app_dir).parent
+        shared = paths.shared()
+        # Who starts later, over an archive that others have written to since, takes no label without a seal for ours.
+        first = server_role.writes_models() and not state.rented()
         datastore = RepairedDicomWebDatastore(
             client.client(self.studies),
-            OwnLabels(own_labels.key(workspace), workspace, self.studies),
+            OwnLabels(own_labels.key(workspace), shared, self.studies, first),
             settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,
             Path(settings.MONAI_LABEL_DICOMWEB_CACHE_PATH),
-            paths.shared() / "kept_labels",
+            shared / "kept_labels",
             _LABELS,
         )
         datastore.when_gone(self._forget)
         return datastore
 
     def _forget(self, image: str, file: Path) -> None:
-        self._leases.end(image)
+        self._leases.end(image, None)
         self.skips.forget(image)
         if task := self._click_task():
             task.forget(str(file))

@@ -177,6 +177,24 @@ def test_a_deletion_and_an_arrival_at_once_are_noticed(filled: Pacs, index: Seri
     assert len(index.images()) == 400 and "5.1" in index.images() and "2.0" not in index.images()
 
 
+def test_a_deletion_is_noticed_after_an_arrival_that_came_as_the_server_was_asked(
+    filled: Pacs, index: SeriesIndex, monkeypatch: pytest.MonkeyPatch
+):
+    """That was counted as news and not in the number: the deletion made up for it."""
+    rest = filled.rest
+
+    def then_one_comes(path: str) -> Any:
+        answer = rest(path)
+        if "5.1" not in filled.instances:
+            filled.add("5.1")
+        return answer
+
+    monkeypatch.setattr(filled, "rest", then_one_comes)
+    index.images()
+    del filled.series[0]
+    assert "2.0" not in index.images() and "5.1" in index.images()
+
+
 def test_a_label_that_came_and_went_is_gone(filled: Pacs, index: SeriesIndex):
     filled.add("6.1", "SEG", of="2.0", **OURS)
     assert list(index.labels()) == ["2.0"]

@@ -72,14 +72,15 @@ class Orthanc:
             requests.RequestException: it does not answer.
 
         """
-        statistics: Any = self._ask("/statistics")
         try:
-            series = int(statistics["CountSeries"])
             news = self._since(before.last) if before else None
+            newest: Any = None if news else self._ask("/changes?last")
+            # Counted after the changes: what comes in between is news the next time, and makes up for no deletion.
+            statistics: Any = self._ask("/statistics")
+            series = int(statistics["CountSeries"])
             if before and news:
                 last, matters, settled = news
                 return State(last, series, matters or before.series != series, settled)
-            newest: Any = self._ask("/changes?last")
             return State(int(newest["Last"]), series)
         except (KeyError, TypeError):
             self._root = ""  # no Orthanc, or one that keeps this to itself

@@ -4,7 +4,7 @@ Manufacturer, author and date are words that any program may write. A label of o
 the stack's key of series, image, author, date, instance and the save that made it: copied or changed, it fits no more.
 It stands where lists of series show it, in the code that says why the SEG refers to its image.
 
-Labels from before there were seals are those with our Manufacturer that are there at the first look.
+Labels from before there were seals are those with our Manufacturer that are there at the first server's first look.
 """
 
 import hmac
@@ -42,17 +42,18 @@ class OwnLabels:
 
     Args:
         secret: the stack's key.
-        workspace: keeps the record of the labels from before there were seals.
+        shared: folder of all label servers, with the record of the labels from before there were seals.
         url: of the DICOMweb server that they are in.
+        records: whether this one makes that record, where there is none; the others only read it.
 
     """
 
-    def __init__(self, secret: str, workspace: Path, url: str) -> None:
+    def __init__(self, secret: str, shared: Path, url: str, records: bool = True) -> None:
         self._key = secret
-        self._file = workspace / _RECORD
+        self._file = shared / _RECORD
         self._server = urlsplit(url).netloc
         before = _read(self._file).get(self._server)
-        self._first_look = before is None
+        self._first_look = before is None and records
         self._before = set(before or ())
 
     @property

@@ -25,6 +25,7 @@ from labelpod_common import atomic_file, users_file
 logger = logging.getLogger(__name__)
 
 SECONDS = 12 * 3600
+_AHEAD = 300  # seconds
 _MOST_OF_A_USER = 16
 _MOST = 2048
 _KEY = 8  # letters of a token's digest: enough to tell users apart, and nothing to find the token by
@@ -143,8 +144,8 @@ def _read(file: Path) -> dict[str, Session]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         logger.warning(f"Sessions of browsers are not known any more: {type(error).__name__}")
         return {}
-    # Whatever the file says, none lasts longer.
-    latest = time.time() + SECONDS
+    # Whatever the file says, none lasts longer; but a clock may have been set back, or be another server's.
+    latest = time.time() + SECONDS + _AHEAD
     return {key: each for key, each in read.items() if each.ends <= latest}
 
 

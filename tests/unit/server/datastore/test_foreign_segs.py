@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from copy import deepcopy
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,37 @@ def unsealed(pacs: Pacs, image: Ct) -> None:
     (seg,) = pacs.segmentations(image.uid)
     seg.RelatedSeriesSequence[0].PurposeOfReferenceCodeSequence = []
     pacs.take(written(seg))
+
+
+@pytest.mark.parametrize("shares", [True, False], ids=["a shared folder", "an empty workspace"])
+def test_a_label_server_that_starts_later_takes_no_forged_label_for_ours(
+    server: Server, label_app: Any, image: Ct, pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: bool
+):
+    """Each took over what said that it is ours at its own first start."""
+    ok(server.submit(image.uid, painted()))
+    (ours,) = pacs.segmentations()
+    forged(pacs, image, ContentDate=f"{datetime.now():%Y%m%d}", ContentTime="235959.999999")
+    monkeypatch.setenv("ROLE", "annotate")
+    if shares:
+        monkeypatch.setenv("SHARED", str(tmp_path))
+    later = app.beside(label_app, tmp_path / "later", monkeypatch)
+    assert later.datastore().labels()[image.uid].uid == str(ours.SeriesInstanceUID)
+    assert not (tmp_path / "later" / "labels_before_seals.json").exists()
+
+
+def test_labels_from_before_there_were_seals_are_ours_at_every_label_server(
+    pacs: Pacs, image: Ct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    restarted(pacs, tmp_path, lambda server: ok(server.submit(image.uid, painted())))
+    unsealed(pacs, image)
+    (tmp_path / "labels_before_seals.json").unlink()
+    restarted(pacs, tmp_path, counted)
+    monkeypatch.setenv("SHARED", str(tmp_path))
+    monkeypatch.setenv("ROLE", "annotate")
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "label_key").write_text((tmp_path / "label_key").read_text())
+    second = app.load(tmp_path / "second", pacs.url, monkeypatch)
+    assert second.datastore().labels()[image.uid].own
 
 
 def restarted(pacs: Pacs, folder: Path, work: Callable[[Server], Any]) -> Any:

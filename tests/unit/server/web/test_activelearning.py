@@ -93,8 +93,8 @@ def test_who_takes_another_image_gives_the_first_back(tmp_path: Path):
     leases.take("1.2", "anna/")
     leases.take("1.3", "anna/")
     assert leases.of_others("berta/") == {"1.3"}
-    leases.end("1.3")
-    leases.end("1.9")
+    leases.end("1.3", "anna/")
+    leases.end("1.9", None)
     assert json.loads((tmp_path / "leases.json").read_text()) == {}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -133,6 +134,14 @@ def test_a_file_that_cannot_be_read_logs_everybody_out_and_stops_nothing(known: 
     file.write_text(content)
     sessions = BrowserSessions(known, file)
     assert name(sessions.find(sessions.begin(ANNA))) == "anna"
+
+
+def test_a_clock_that_is_set_back_logs_nobody_out(known: Users, file: Path, monkeypatch: pytest.MonkeyPatch):
+    session, now = BrowserSessions(known, file).begin(ANNA), time.time()
+    monkeypatch.setattr(browser_sessions.time, "time", lambda: now - 60)
+    later = BrowserSessions(known, file)
+    later.begin(BERTA)
+    assert name(later.find(session)) == "anna"
 
 
 @pytest.mark.parametrize("ends", ["1e12", "Infinity", "NaN"])

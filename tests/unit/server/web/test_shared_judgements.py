@@ -140,7 +140,7 @@ def test_without_a_place_in_orthanc_a_judgement_is_in_the_cache(server: Server, 
     assert told(server, images[0]) == [FLAGGED, FLAGGED] and pacs.metadata == {}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"version": "x", "segmentationMeta": {}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "[" * 5000, '{"version": "x", "segmentationMeta": {}}'])
 def test_what_is_no_judgement_stops_no_list(server: Server, images: list[str], pacs: Pacs, text: str):
     ok(server.submit(images[0], painted()))
     (label,) = pacs.segmentations()

@@ -115,11 +115,40 @@ def test_a_lease_that_ended_by_itself_is_replaced_by_one_server_only(
         assert sorted(each.result() for each in asked) == images
 
 
-@pytest.mark.parametrize("text", ["", "{", "7", "[]", '["anna/"]', '["anna/", true]', "[7, 8]", "ä"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "7", "[]", '["anna/"]', '["anna/", true]', "[7, 8]", "ä", "[" * 5000, f'["dora/", 1{"0" * 400}]']
+)
 def test_what_is_no_lease_hinders_nobody(server: Server, images: list[str], pacs: Pacs, text: str):
     pacs.metadata = {(uid, LEASE): (0, text.encode()) for uid in images}
     assert next_image(server) == images[0]
     assert json.loads(pacs.said(LEASE)[images[0]])[0] == "anna/"
+
+
+@pytest.mark.parametrize(
+    "until", [time.time() + 86400, 1e300, float("inf"), float("nan")], ids=["a day", "ages", "for ever", "no number"]
+)
+def test_a_lease_that_a_wrong_clock_has_written_is_none(
+    server: Server, label_app: Any, images: list[str], pacs: Pacs, until: float
+):
+    """Nobody got the image as long as that, and who found nothing got an error instead of the reason."""
+    pacs.metadata = {(uid, LEASE): (0, json.dumps(["dora/", until]).encode()) for uid in images}
+    assert label_app.remaining("anna", "")["loans"] == []
+    assert next_image(server) == images[0] and label_app.loans().keys() == {images[0]}
+
+
+def test_a_lease_that_another_server_has_given_to_somebody_else_is_not_taken_back(
+    label_app: Any, second: Any, images: list[str], pacs: Pacs
+):
+    """This one has not heard of it yet."""
+    here, there = label_app._leases, second._leases
+    for leases in (here, there):
+        leases.hear()
+    assert here.take(images[0], "anna/pc1") and here.take(images[1], "anna/pc2")
+    there._place._metadata._hear_again = 0
+    there.hear()
+    assert there.share("berta/") and there.take(images[0], "berta/")
+    assert here.take(images[2], "anna/pc1")
+    assert json.loads(pacs.said(LEASE)[images[0]])[0] == "berta/"
 
 
 @pytest.mark.parametrize("finds_metadata", [True, False], ids=["SQLite", "PostgreSQL"])

@@ -37,7 +37,7 @@ class LeaseFile:
         self._file = file
         try:
             self._leases = {image: _lease(*lease) for image, lease in json.loads(file.read_text()).items()}
-        except (OSError, ValueError, AttributeError, TypeError):
+        except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
             self._leases = {}
 
     def hear(self) -> None:
@@ -90,7 +90,7 @@ class SharedLeases:
 def _read(text: str) -> Lease | None:
     try:
         return _lease(*json.loads(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -99,6 +99,7 @@ def _lease(owner: object, until: object) -> Lease:
 
     Raises:
         TypeError: it is none.
+        OverflowError: nor is its end a time.
 
     """
     if not isinstance(owner, str) or isinstance(until, bool) or not isinstance(until, int | float):

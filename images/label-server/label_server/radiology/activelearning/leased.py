@@ -81,7 +81,7 @@ class LeasedStrategy(Strategy):
             if _is_there(datastore, image, len(unread) + 1 == _MOST_UNREAD):
                 self._prefetch.want(owner, partial(self._fetch_next, request, datastore, owner, image))
                 return chosen
-            self._leases.end(image)
+            self._leases.end(image, owner)
             unread.add(image)
         return None
 

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _TRIES = 2  # another label server may have written meanwhile
 _TURN_SECONDS = 3
+_AHEAD = 60  # seconds that another label server's clock may be
 
 
 class Leases:
@@ -69,9 +70,13 @@ class Leases:
         return lease[0] if lease else None
 
     def all(self) -> dict[str, Lease]:
-        """Who has which image, and until when in seconds since 1970, as heard last; what was lent first comes first."""
+        """Who has which image, and until when in seconds since 1970, as heard last; what was lent first comes first.
+
+        What ends later than any lease that begins now is none: a clock was wrong when it was written.
+        """
         now = time.time()
-        lent = ((image, lease) for image, lease in self._place.known().items() if lease[1] > now)
+        latest = now + self._seconds + _AHEAD
+        lent = ((image, lease) for image, lease in self._place.known().items() if now < lease[1] <= latest)
         return dict(sorted(lent, key=lambda each: each[1][1]))
 
     def take(self, image: str, owner: str) -> bool:
@@ -85,7 +90,7 @@ class Leases:
             if image in self.of_others(owner) or not self._place.replace(image, (owner, time.time() + self._seconds)):
                 return False
             for other in [each for each, (who, _) in self.all().items() if who == owner and each != image]:
-                self.end(other)
+                self.end(other, owner)
             return True
 
     def share(self, owner: str, unwanted: Collection[str] = ()) -> bool:
@@ -113,20 +118,24 @@ class Leases:
         """The user, under whatever client's name, does not work on the image any more."""
         with _else_in_time(), self._turn():
             self.hear()
-            if user_of(self.holder(image) or "") == user:
-                self.end(image)
+            if (holder := self.holder(image)) and user_of(holder) == user:
+                self.end(image, holder)
 
     def labelled(self, image: str) -> None:
         """The image was labelled, by whomever."""
         with _else_in_time(), self._turn():
             self.hear()
-            self.end(image)
+            self.end(image, None)
 
-    def end(self, image: str) -> None:
-        """Nobody who is known to have the image has it any more."""
+    def end(self, image: str, owner: str | None) -> None:
+        """The owner does not have the image any more; None for whoever is known to have it.
+
+        If another label server has lent it to somebody else meanwhile, they keep it.
+        """
         with self.lock, _else_in_time():
             for _ in range(_TRIES):
-                if image not in self._place.known() or self._place.replace(image, None):
+                lease = self._place.known().get(image)
+                if lease is None or owner not in (None, lease[0]) or self._place.replace(image, None):
                     return
 
     @contextmanager
