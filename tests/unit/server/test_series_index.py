@@ -195,6 +195,43 @@ def test_a_deletion_is_noticed_after_an_arrival_that_came_as_the_server_was_aske
     assert "2.0" not in index.images() and "5.1" in index.images()
 
 
+def test_a_label_that_came_after_the_series_were_counted_and_went_is_gone(
+    filled: Pacs, index: SeriesIndex, monkeypatch: pytest.MonkeyPatch
+):
+    rest = filled.rest
+
+    def comes(path: str) -> Any:
+        if path == "/series" and "6.1" not in filled.instances:
+            filled.add("6.1", "SEG", of="2.0", **OURS)
+        return rest(path)
+
+    monkeypatch.setattr(filled, "rest", comes)
+    filled.add("5.1")
+    assert list(index.labels()) == ["2.0"]
+    filled.series.pop()
+    del filled.changes[-3:]  # as Orthanc takes them back
+    assert index.labels() == {}
+
+
+def test_a_label_that_came_as_all_lists_were_read_and_went_is_gone(
+    pacs: Pacs, index: SeriesIndex, monkeypatch: pytest.MonkeyPatch
+):
+    """As they are where there are few series."""
+    pacs.add("2.0")
+    search = pacs.search_for_series
+
+    def comes(search_filters: dict[str, Any], fields: list[str]) -> list[dict[str, Any]]:
+        if search_filters == {"Modality": "SEG"} and "6.1" not in pacs.instances:
+            pacs.add("6.1", "SEG", of="2.0", **OURS)
+        return search(search_filters, fields)
+
+    monkeypatch.setattr(pacs, "search_for_series", comes)
+    assert list(index.labels()) == ["2.0"]
+    pacs.series.pop()
+    del pacs.changes[-3:]
+    assert index.labels() == {}
+
+
 def test_a_label_that_came_and_went_is_gone(filled: Pacs, index: SeriesIndex):
     filled.add("6.1", "SEG", of="2.0", **OURS)
     assert list(index.labels()) == ["2.0"]

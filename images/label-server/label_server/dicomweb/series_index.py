@@ -36,6 +36,7 @@ from label_server.errors import Refused
 _LABELS = {"Modality": "SEG"}
 _ONE_BY_ONE = 50  # series that arrive; more are asked about at once
 _SETTLED_SECONDS = 60  # after which no more instances come to a series that was sent at once
+_READS = 3
 _ENTRIES = 100  # of a whole list: they take Orthanc as long as a question for one series
 
 _Listed = Mapping[str, Any]  # an entry of a list, in DICOM's JSON
@@ -219,7 +220,7 @@ class SeriesIndex:
                 # Before the lists are read: what is changed meanwhile is found the next time.
                 state = self._orthanc.state(self._state)
                 if state is None or state.changed:
-                    lists = self._follow() if state else self._read()
+                    lists, state = self._follow(state) if state else (self._read(), None)
                     if lists is not self._lists:
                         self._lists, self._newest = lists, lists.newest(self._unread)
                     self._own.have_been_listed()
@@ -252,16 +253,31 @@ class SeriesIndex:
                 self._lists = _Lists(self._lists.images, self._lists.labels | {uid: again})
                 self._newest = self._lists.newest(self._unread)
 
-    def _follow(self) -> _Lists:
-        """The lists, less what has gone from Orthanc and with what has come."""
+    def _follow(self, state: State) -> tuple[_Lists, State]:
+        """The lists, less what has gone from Orthanc and with what has come; and the number of series that they know.
+
+        With any other number, what came after it was counted and has gone since would stay in them.
+        """
         there = self._orthanc.series()
         if there is None:
-            return self._read()
+            return self._read(), state
         new, gone = there - self._names.keys(), self._names.keys() - there
         if len(new) * _ENTRIES > len(there) or not all(self._names[name] for name in gone):
-            lists = self._read()
-            self._names = dict.fromkeys(there, "") | {name: self._names[name] for name in there & self._names.keys()}
-            return lists
+            lists = self._read_named(there)
+        else:
+            lists = self._changed(new, gone)
+        return lists, replace(state, series=len(self._names))
+
+    def _read_named(self, there: set[str]) -> _Lists:
+        """Both lists, from nothing, when Orthanc has series of these names; once more if some have come meanwhile."""
+        for _ in range(_READS):
+            lists, named, there = self._read(), there, self._orthanc.series() or set()
+            if there <= named:
+                break
+        self._names = dict.fromkeys(named, "") | {name: self._names[name] for name in named & self._names.keys()}
+        return lists
+
+    def _changed(self, new: set[str], gone: set[str]) -> _Lists:
         lists = _Lists(dict(self._lists.images), dict(self._lists.labels)) if new or gone else self._lists
         for name in gone:
             uid = self._names.pop(name)

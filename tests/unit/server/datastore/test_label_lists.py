@@ -61,16 +61,16 @@ def test_a_label_that_comes_while_the_lists_are_read_is_known(
     """What is told to be forgotten during a reading is not taken for fresh when it ends."""
     pacs.store(image)
     own = OwnLabels("key", tmp_path, pacs.url)
-    index, read = SeriesIndex(DicomWebClient(url=pacs.url), own, {"Modality": "CT"}, max_age=60), SeriesIndex._read
+    index, read = SeriesIndex(DicomWebClient(url=pacs.url), own, {"Modality": "CT"}, max_age=60), SeriesIndex._follow
 
-    def read_as_one_comes(self: SeriesIndex) -> Any:
-        lists = read(self)
+    def read_as_one_comes(self: SeriesIndex, state: Any) -> Any:
+        lists = read(self, state)
         if len(pacs.series) == 1:
             pacs.store(ct(7))
             self.forget()
         return lists
 
-    monkeypatch.setattr(SeriesIndex, "_read", read_as_one_comes)
+    monkeypatch.setattr(SeriesIndex, "_follow", read_as_one_comes)
     assert index.images() == [image.uid]
     assert sorted(index.images()) == sorted([image.uid, ct(7).uid])
 

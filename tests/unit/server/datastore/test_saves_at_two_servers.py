@@ -100,6 +100,7 @@ def test_of_two_that_are_stored_at_once_and_follow_the_same_one_is_taken_back(
     both, store = threading.Barrier(2), DicomWebClient.store_instances
 
     def at_once(self: DicomWebClient, *given: Any, **more: Any) -> None:
+        both.wait(5)  # neither has seen the other's
         store(self, *given, **more)
         both.wait(5)
 
