@@ -138,7 +138,8 @@ class Submits:
                 self._demand(save, others)
             if not self._confirmed.add(save.image, stays.uid, others):
                 return self.known(save)
-        self._retire([label for label in mine if label is not stays])
+        later = confirmed[confirmed.index(stays.uid) :] if stays.uid in confirmed else [stays.uid]
+        self._retire([label for label in mine if label.uid not in later])
         return stays.uid
 
     def _demand(self, save: Save, there: Sequence[LabelSeries]) -> None:
@@ -155,7 +156,8 @@ class Submits:
         If another label server has confirmed one meanwhile, this one is taken back: it is there twice, or follows
         another than it was to follow. One that may follow any stays.
         """
-        while not self._confirmed.add(save.image, uid, before):
+        there = before
+        while not self._confirmed.add(save.image, uid, there):
             there, confirmed = self._look(save.image), self._confirmed.labels(save.image)
             mine = [label for label in there if _is_of(label, save.author) and label.save == save.id]
             stays = next((label.uid for label in mine if label.uid in confirmed), "")

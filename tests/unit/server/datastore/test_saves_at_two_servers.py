@@ -14,6 +14,7 @@ from label_server import users
 from label_server.datastore.datastore import RepairedDicomWebDatastore
 from label_server.datastore.submits import Submits
 from label_server.dicomweb.client import DicomWebClient
+from label_server.dicomweb.own_labels import OwnLabels
 from label_server.errors import Overtaken
 from label_server.users import Role, User
 from tests.support.ct import Ct
@@ -149,6 +150,18 @@ def test_a_save_that_was_cut_off_is_not_done_after_anothers(servers: Servers, pa
     with pytest.raises(Overtaken, match="berta"):
         servers.save(1, "anna", 0, FIRST)
     assert authors(pacs) == ["anna", "berta"] and servers.stores[0].labels()[servers.uid].creator == "berta"
+
+
+def test_a_save_that_comes_again_spares_what_its_author_has_stored_at_another_server_at_once(
+    servers: Servers, pacs: Pacs, monkeypatch: pytest.MonkeyPatch
+):
+    """It is dated before, and was acknowledged after."""
+    told = list[str]()
+    own = servers.stores[1]._own
+    once(monkeypatch, OwnLabels, "seal", own, lambda: told.append(servers.save(0, "anna", 0, FIRST)))
+    told.append(servers.save(1, "anna", 1, None))
+    assert servers.save(1, "anna", 0, FIRST) == told[0]
+    assert {str(seg.SeriesInstanceUID) for seg in pacs.segmentations()} == set(told)
 
 
 def test_where_the_archive_keeps_no_list_a_label_is_stored_as_by_a_single_server(servers: Servers, pacs: Pacs):
