@@ -36,7 +36,7 @@ from label_server.errors import Refused
 _LABELS = {"Modality": "SEG"}
 _ONE_BY_ONE = 50  # series that arrive; more are asked about at once
 _SETTLED_SECONDS = 60  # after which no more instances come to a series that was sent at once
-_READS = 3
+_READS = 3  # of both lists, while series keep coming
 _ENTRIES = 100  # of a whole list: they take Orthanc as long as a question for one series
 
 _Listed = Mapping[str, Any]  # an entry of a list, in DICOM's JSON
